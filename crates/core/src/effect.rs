@@ -1,0 +1,131 @@
+//! All that the core can wish for, on one screen.
+
+use crate::Now;
+use brigade_wire::{Attempt, Exit, Outcome, SlotId, TaskId, WorkerId};
+
+/// One wish. The driver fulfils wishes in order; what came of them returns as events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Bring this worker to life: [`Event::Born`](crate::Event::Born) or `Unborn`, then `Hello`.
+    Spawn(WorkerId),
+    /// Lend these, in this order.
+    Run {
+        /// To whom.
+        worker: WorkerId,
+        /// What.
+        leases: Vec<Lease>,
+    },
+    /// Send the STOP sentinel: it finishes what it was lent and leaves.
+    Stop(WorkerId),
+    /// SIGTERM, and SIGCONT so that it can be heard.
+    Terminate(WorkerId),
+    /// SIGKILL.
+    Kill(WorkerId),
+    /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
+    Look(WorkerId),
+    /// The final word on a task: comes exactly once for each.
+    Settle {
+        /// Which.
+        task: TaskId,
+        /// The attempt that brought it.
+        attempt: Attempt,
+        /// Who ran that attempt.
+        worker: WorkerId,
+        /// The word.
+        outcome: Outcome,
+    },
+    /// For people and logs; nothing depends on it.
+    Tell(Note),
+}
+
+/// A task lent to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Which.
+    pub task: TaskId,
+    /// Which try.
+    pub attempt: Attempt,
+}
+
+/// What people want to know about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A worker is ready for its first task.
+    Ready(WorkerId),
+    /// A worker is dead.
+    Exited {
+        /// Who.
+        worker: WorkerId,
+        /// How.
+        exit: Exit,
+        /// It was meant to: it drained, or was ended at the end of the run.
+        planned: bool,
+        /// Tasks it had settled.
+        settled: u64,
+        /// The task it was running, if any.
+        held: Option<TaskId>,
+    },
+    /// A task that was lent to a worker that died, or could not be handed over, is back in the backlog.
+    Requeued {
+        /// Which.
+        task: TaskId,
+        /// The attempt that it will be lent as.
+        attempt: Attempt,
+        /// The task was running when its worker died: one attempt is spent.
+        blamed: bool,
+        /// Whom it comes back from.
+        worker: WorkerId,
+    },
+    /// A task ran past its deadline: its worker is being killed.
+    TimedOut {
+        /// Which.
+        task: TaskId,
+        /// Whose.
+        worker: WorkerId,
+    },
+    /// A worker was found stopped.
+    Stopped(WorkerId),
+    /// A stopped worker goes on.
+    Continued(WorkerId),
+    /// A worker did not say hello in time, or could not be born.
+    NotBorn {
+        /// Who.
+        worker: WorkerId,
+        /// Why.
+        reason: String,
+    },
+    /// The slot is filled again only then.
+    BackingOff {
+        /// Which.
+        slot: SlotId,
+        /// When.
+        until: Now,
+    },
+    /// All tasks are settled; the workers are held (only with [`Policy::hold`](crate::Policy)).
+    Holding,
+    /// The run ends early.
+    GaveUp(GiveUp),
+}
+
+/// Why a run ends before its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GiveUp {
+    /// A slot died too often without getting anything done.
+    Intensity {
+        /// Which.
+        slot: SlotId,
+        /// Deaths that counted, within the policy's time.
+        deaths: u32,
+        /// The last of them; `None` if it was never born.
+        exit: Option<Exit>,
+    },
+    /// A worker ended with [`Exit::CANNOT_RUN`].
+    CannotRun(WorkerId),
+    /// A worker is of another build, or no worker at all.
+    Refused {
+        /// Who.
+        worker: WorkerId,
+        /// What it said.
+        reason: String,
+    },
+}

@@ -1,0 +1,86 @@
+//! All that can happen, on one screen.
+
+use crate::Now;
+use brigade_wire::{Ended, Exit, TaskId, WorkerId};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Tasks came in; they get the next ids. `weights` is empty (all alike) or has one entry a task.
+    Submitted {
+        /// How many.
+        count: u64,
+        /// What each weighs, for [`Schedule::Weighted`](crate::Schedule::Weighted).
+        weights: Vec<u64>,
+    },
+    /// The process exists. It has not spoken yet.
+    Born(WorkerId),
+    /// There is no process: the wish could not be fulfilled now. No [`Event::Gone`] will follow.
+    Unborn {
+        /// Who was to be.
+        worker: WorkerId,
+        /// Why not.
+        reason: String,
+    },
+    /// The worker spoke, and speaks our protocol.
+    Hello(WorkerId),
+    /// The worker said something that no worker of this build says. It is to be killed; the run gives up if
+    /// it was its hello, because the next one would say the same.
+    Garbled {
+        /// Who.
+        worker: WorkerId,
+        /// What was wrong.
+        reason: String,
+    },
+    /// Attempts that ended while their worker lives.
+    Ended {
+        /// Who ran them.
+        worker: WorkerId,
+        /// In the order they ended.
+        ended: Vec<Ended>,
+    },
+    /// These leases could not be handed over (no credit, or the worker is gone): they were never seen by
+    /// the worker. It gets nothing more until it has spoken again.
+    Unsent {
+        /// Who was to have them.
+        worker: WorkerId,
+        /// In the order of the wish.
+        tasks: Vec<TaskId>,
+    },
+    /// The answer to [`Effect::Look`](crate::Effect::Look), from the worker's shared page.
+    Seen {
+        /// Who was looked at.
+        worker: WorkerId,
+        /// What it runs right now.
+        running: Option<Running>,
+    },
+    /// The worker was found stopped (state T).
+    Stopped(WorkerId),
+    /// It goes on.
+    Continued(WorkerId),
+    /// The process is dead and reaped, and nothing that it said is still under way: the last event of a
+    /// worker.
+    Gone {
+        /// Who.
+        worker: WorkerId,
+        /// How.
+        exit: Exit,
+        /// The task that its page says it was running: the only one to blame.
+        running: Option<TaskId>,
+    },
+    /// Time has passed: the deadline that [`Core::next_deadline`](crate::Core::next_deadline) named, or more.
+    Tick,
+    /// Start no task any more; let those in hand finish, then end the workers.
+    Drain,
+    /// End the workers now.
+    Abort,
+}
+
+/// A task that a worker is running, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Which.
+    pub task: TaskId,
+    /// When its attempt began.
+    pub since: Now,
+}

@@ -1,0 +1,20 @@
+//! What crosses a process boundary, and nothing that does the crossing.
+//!
+//! ```text
+//! supervisor ── Command { Run, Stop } ──▶ encode ──▶ one packet ──▶ decode ──▶ worker
+//! supervisor ◀── decode ◀── one packet ◀── encode ◀── Report { Hello, Done } ── worker
+//! ```
+//!
+//! Both programs must have been built from the same protocol: [`PROTOCOL`] is a fingerprint of the very
+//! sources in this crate, so nobody has to remember to raise a version number.
+#![forbid(unsafe_code)]
+
+mod codec;
+mod frame;
+mod ids;
+mod outcome;
+
+pub use codec::{Batch, DecodeError, EncodeError, FRAME_BYTES_MAX, Item, decode, encode};
+pub use frame::{Call, Command, Ended, Hello, PROTOCOL, Report};
+pub use ids::{Attempt, SlotId, TaskId, WorkerId};
+pub use outcome::{Ending, Exit, FailedAttempt, Fatality, Outcome};

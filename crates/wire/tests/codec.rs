@@ -1,0 +1,93 @@
+//! The codec refuses whatever is not a frame, and sizes what is.
+
+use brigade_wire::{
+    Attempt, Batch, Call, Command, DecodeError, Ended, Ending, FRAME_BYTES_MAX, Hello, PROTOCOL, Report,
+    SlotId, TaskId, WorkerId, decode, encode,
+};
+
+fn call(args: usize) -> Call {
+    Call { task: TaskId(7), attempt: Attempt(2), args: vec![0xAB; args] }
+}
+
+fn ended(ending: Ending) -> Ended {
+    Ended { task: TaskId(7), attempt: Attempt(2), elapsed_ns: 12, ending }
+}
+
+#[test]
+fn sizes_are_what_the_codec_writes() {
+    let endings = [
+        Ending::Value(vec![1; 33]),
+        Ending::Failed("no".into()),
+        Ending::Panicked { message: "index out of bounds".into(), location: "a.rs:1:2".into() },
+    ];
+    for ending in endings {
+        let empty = encode(&Report::Done { consumed: 1, ended: vec![] }).unwrap().len();
+        let one = ended(ending);
+        let bytes = brigade_wire::Item::encoded_bytes(&one);
+        assert_eq!(encode(&Report::Done { consumed: 1, ended: vec![one] }).unwrap().len(), empty + bytes);
+    }
+    let empty = encode(&Command::Run(vec![])).unwrap().len();
+    assert_eq!(empty, 2 + <Call as brigade_wire::Item>::ENVELOPE_BYTES);
+    let bytes = brigade_wire::Item::encoded_bytes(&call(16));
+    assert_eq!(encode(&Command::Run(vec![call(16)])).unwrap().len(), empty + bytes);
+}
+
+#[test]
+fn a_full_batch_always_fits_into_one_frame() {
+    for args in [0, 1, 16, 100, 1_000, 3_000] {
+        let mut batch = Batch::default();
+        while batch.push(call(args)).is_ok() {}
+        let packet = encode(&Command::Run(batch.take())).unwrap();
+        assert!(packet.len() <= FRAME_BYTES_MAX, "{} bytes with {args} bytes of arguments", packet.len());
+    }
+}
+
+#[test]
+fn an_item_larger_than_a_frame_is_refused_and_not_cut() {
+    assert!(Batch::default().push(call(FRAME_BYTES_MAX)).is_err());
+    assert!(encode(&Command::Run(vec![call(FRAME_BYTES_MAX)])).is_err());
+}
+
+/// The bytes as they stand on the wire: whoever changes them learns here that they did.
+#[test]
+fn golden_frames() {
+    assert_eq!(encode(&Command::Stop).unwrap(), [0xB7, 0x1D, 1, 0, 0, 0]);
+    let run = encode(&Command::Run(vec![Call { task: TaskId(3), attempt: Attempt(1), args: vec![9] }])).unwrap();
+    assert_eq!(
+        run,
+        [
+            0xB7, 0x1D, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0,
+            0, 0, 0, 9
+        ]
+    );
+    let worker = WorkerId { slot: SlotId(2), incarnation: 5 };
+    let hello = encode(&Report::Hello(Hello { protocol: PROTOCOL, worker })).unwrap();
+    assert_eq!(hello.len(), 2 + 4 + 8 + 4 + 4);
+}
+
+#[test]
+fn every_damage_to_a_frame_is_an_error_or_another_frame_and_never_a_panic() {
+    let whole = encode(&Report::Done { consumed: 9, ended: vec![ended(Ending::Value(vec![1, 2, 3]))] }).unwrap();
+    for cut in 0..whole.len() {
+        assert!(decode::<Report>(&whole[..cut]).is_err(), "cut at {cut}");
+    }
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut bent = whole.clone();
+            bent[at] ^= 1 << bit;
+            let _ = decode::<Report>(&bent);
+        }
+    }
+    let mut longer = whole.clone();
+    longer.push(0);
+    assert!(matches!(decode::<Report>(&longer), Err(DecodeError::Trailing(1))));
+    assert!(matches!(decode::<Report>(b"hello"), Err(DecodeError::Magic)));
+    assert!(matches!(decode::<Report>(&[0; FRAME_BYTES_MAX + 1]), Err(DecodeError::TooLong(_))));
+}
+
+#[test]
+fn a_length_of_two_to_the_sixtieth_is_refused_before_any_memory_is_taken() {
+    let mut packet = vec![0xB7, 0x1D, 0, 0, 0, 0];
+    packet.extend((1u64 << 60).to_le_bytes());
+    assert!(matches!(decode::<Command>(&packet), Err(DecodeError::Body(_))));
+}

@@ -10,14 +10,43 @@
 //! So the same core runs in the supervisor and, a million times over, in the seeded storms of its tests.
 //!
 //! After every event `backlog + leased + settled == submitted`.
+//!
+//! | module      | knows                                                     |
+//! |-------------|-----------------------------------------------------------|
+//! | `core`      | the door, the phases of a run, what must hold in between  |
+//! | `roster`    | slots and the lives of their workers                      |
+//! | `hand`      | what one worker holds, and whether it gets on with it     |
+//! | `backlog`   | what nobody holds, under each schedule                    |
+//! | `ledger`    | what is settled, and what it took                         |
+//! | `dispatch`  | who gets how much, and which results count                |
+//! | `lives`     | births, deaths, blame, successors                         |
+//! | `restart`   | intensity and backoff                                     |
+//! | `deadlines` | what is due, and what a look at a page tells              |
+//! | `ending`    | conclude, drain, abort, give up                           |
 #![forbid(unsafe_code)]
 
+mod backlog;
+mod bugs;
+mod core;
+mod deadlines;
+mod dispatch;
 mod effect;
+mod ending;
 mod event;
+mod hand;
+mod ledger;
+mod lives;
 mod policy;
+mod restart;
+mod roster;
 mod time;
+mod view;
 
+#[cfg(feature = "seeded-bugs")]
+pub use bugs::Bug;
+pub use core::Core;
 pub use effect::{Effect, GiveUp, Lease, Note};
 pub use event::{Event, Running};
 pub use policy::{Backoff, Intensity, Lookahead, Policy, Schedule};
 pub use time::Now;
+pub use view::{Life, SlotView, Tally, Verdict};

@@ -1,0 +1,247 @@
+//! The tasks that nobody holds: fresh ones as arithmetic, returned ones in front of them.
+
+use crate::{Lease, Schedule};
+use brigade_wire::{Attempt, SlotId, TaskId};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+/// Fresh tasks `next, next + step, …` below `end`: a million of them cost no more than one.
+#[derive(Clone, Copy, Debug)]
+struct Stride {
+    next: u64,
+    end: u64,
+    step: u64,
+}
+
+impl Stride {
+    fn len(self) -> u64 {
+        self.end.saturating_sub(self.next).div_ceil(self.step)
+    }
+
+    /// The task that would come next if the stride went on.
+    fn following(self) -> u64 {
+        self.next + self.len() * self.step
+    }
+}
+
+/// One queue: returned leases first, then the fresh tasks.
+#[derive(Debug, Default)]
+struct Lane {
+    returned: VecDeque<Lease>,
+    fresh: VecDeque<Stride>,
+    len: u64,
+}
+
+impl Lane {
+    fn add(&mut self, stride: Stride) {
+        if stride.len() == 0 {
+            return;
+        }
+        self.len += stride.len();
+        match self.fresh.back_mut() {
+            Some(last) if last.step == stride.step && last.following() == stride.next => {
+                last.end = stride.end;
+            }
+            Some(_) | None => self.fresh.push_back(stride),
+        }
+    }
+
+    fn take(&mut self) -> Option<Lease> {
+        let lease = self.returned.pop_front().or_else(|| self.take_fresh())?;
+        self.len -= 1;
+        Some(lease)
+    }
+
+    fn take_fresh(&mut self) -> Option<Lease> {
+        let stride = self.fresh.front_mut()?;
+        let lease = Lease { task: TaskId(stride.next), attempt: Attempt::FIRST };
+        stride.next += stride.step;
+        if stride.len() == 0 {
+            self.fresh.pop_front();
+        }
+        Some(lease)
+    }
+
+    fn give_back(&mut self, lease: Lease) {
+        self.returned.push_front(lease);
+        self.len += 1;
+    }
+}
+
+/// Everything that waits: one lane for all under `Dynamic`, one lane a slot otherwise.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    schedule: Schedule,
+    lanes: Vec<Lane>,
+    submitted: u64,
+    len: u64,
+    /// The weight that each slot has been given so far; only `Weighted` looks at it.
+    loads: Vec<u64>,
+}
+
+impl Backlog {
+    pub(crate) fn new(schedule: Schedule, procs: u32) -> Backlog {
+        let lanes = match schedule {
+            Schedule::Dynamic => 1,
+            Schedule::Static | Schedule::RoundRobin | Schedule::Weighted => procs as usize,
+        };
+        let lanes: Vec<Lane> = (0..lanes).map(|_| Lane::default()).collect();
+        Backlog { schedule, loads: vec![0; lanes.len()], lanes, submitted: 0, len: 0 }
+    }
+
+    /// All that ever came in.
+    pub(crate) fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// All that waits now.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// What waits for this slot; under `Dynamic` everything waits for everybody.
+    pub(crate) fn len_for(&self, slot: SlotId) -> u64 {
+        self.lanes[self.lane(slot)].len
+    }
+
+    /// Whether the workers take from one lane, and so have to leave something for each other.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.lanes.len() == 1
+    }
+
+    /// The next `count` tasks by number come in.
+    pub(crate) fn submit(&mut self, count: u64, weights: &[u64]) {
+        let first = self.submitted;
+        self.submitted += count;
+        self.len += count;
+        match self.schedule {
+            Schedule::Dynamic | Schedule::Static => self.submit_parts(first, count),
+            Schedule::RoundRobin => self.submit_in_turn(first),
+            Schedule::Weighted => self.submit_weighed(first, count, weights),
+        }
+    }
+
+    /// Contiguous parts, as even as can be.
+    fn submit_parts(&mut self, first: u64, count: u64) {
+        let parts = self.lanes.len() as u64;
+        let (each, longer) = (count / parts, count % parts);
+        for (part, lane) in (0..).zip(&mut self.lanes) {
+            let next = first + part * each + longer.min(part);
+            let end = next + each + u64::from(part < longer);
+            lane.add(Stride { next, end, step: 1 });
+        }
+    }
+
+    fn submit_in_turn(&mut self, first: u64) {
+        let step = self.lanes.len() as u64;
+        for (turn, lane) in (0..).zip(&mut self.lanes) {
+            let next = first + (turn + step - first % step) % step;
+            lane.add(Stride { next, end: self.submitted, step });
+        }
+    }
+
+    /// Heaviest first, each to the least loaded slot (the lowest one of equals). A task without a weight
+    /// weighs 1.
+    fn submit_weighed(&mut self, first: u64, count: u64, weights: &[u64]) {
+        let weight = |task: u64| weights.get((task - first) as usize).copied().unwrap_or(1);
+        let mut order: Vec<u64> = (first..first + count).collect();
+        order.sort_by_key(|&task| Reverse(weight(task)));
+        let mut least: BinaryHeap<_> = self.loads.iter().copied().zip(0usize..).map(Reverse).collect();
+        for task in order {
+            let Reverse((load, lane)) = least.pop().expect("there is at least one slot");
+            self.lanes[lane].add(Stride { next: task, end: task + 1, step: 1 });
+            least.push(Reverse((load.saturating_add(weight(task)), lane)));
+        }
+        for Reverse((load, lane)) in least {
+            self.loads[lane] = load;
+        }
+    }
+
+    /// The next task for this slot.
+    pub(crate) fn take(&mut self, slot: SlotId) -> Option<Lease> {
+        let lane = self.lane(slot);
+        let lease = self.lanes[lane].take()?;
+        self.len -= 1;
+        Some(lease)
+    }
+
+    /// To the front, in this order: a task that has waited through one death should not wait through the
+    /// queue again.
+    pub(crate) fn give_back(&mut self, slot: SlotId, leases: &[Lease]) {
+        let lane = self.lane(slot);
+        for &lease in leases.iter().rev() {
+            self.lanes[lane].give_back(lease);
+        }
+        self.len += leases.len() as u64;
+    }
+
+    /// The lanes hold as many as the total says.
+    pub(crate) fn check(&self) {
+        let lanes: u64 = self.lanes.iter().map(|lane| lane.len).sum();
+        assert_eq!(lanes, self.len, "the lanes hold {lanes} tasks, the backlog says {}", self.len);
+        for lane in &self.lanes {
+            let fresh: u64 = lane.fresh.iter().map(|stride| stride.len()).sum();
+            assert_eq!(fresh + lane.returned.len() as u64, lane.len, "a lane has lost count: {lane:?}");
+        }
+    }
+
+    fn lane(&self, slot: SlotId) -> usize {
+        if self.is_shared() { 0 } else { slot.0 as usize }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drained(backlog: &mut Backlog, slot: u32) -> Vec<u64> {
+        std::iter::from_fn(|| backlog.take(SlotId(slot))).map(|lease| lease.task.0).collect()
+    }
+
+    #[test]
+    fn fresh_tasks_of_many_submissions_cost_one_stride() {
+        for schedule in [Schedule::Dynamic, Schedule::RoundRobin] {
+            let mut backlog = Backlog::new(schedule, 3);
+            (0..1_000).for_each(|_| backlog.submit(1_000, &[]));
+            assert!(backlog.lanes.iter().all(|lane| lane.fresh.len() == 1), "{schedule:?}");
+            assert_eq!(backlog.len(), 1_000_000);
+            backlog.check();
+        }
+    }
+
+    #[test]
+    fn each_slot_owns_a_contiguous_part_under_static() {
+        let mut backlog = Backlog::new(Schedule::Static, 3);
+        backlog.submit(8, &[]);
+        assert_eq!(drained(&mut backlog, 0), [0, 1, 2]);
+        assert_eq!(drained(&mut backlog, 1), [3, 4, 5]);
+        assert_eq!(drained(&mut backlog, 2), [6, 7]);
+    }
+
+    #[test]
+    fn tasks_are_dealt_in_turn_across_submissions_under_round_robin() {
+        let mut backlog = Backlog::new(Schedule::RoundRobin, 3);
+        backlog.submit(4, &[]);
+        backlog.submit(4, &[]);
+        assert_eq!(drained(&mut backlog, 0), [0, 3, 6]);
+        assert_eq!(drained(&mut backlog, 1), [1, 4, 7]);
+        assert_eq!(drained(&mut backlog, 2), [2, 5]);
+    }
+
+    #[test]
+    fn the_heaviest_goes_first_to_the_least_loaded_slot_under_weighted() {
+        let mut backlog = Backlog::new(Schedule::Weighted, 2);
+        backlog.submit(5, &[1, 9, 3, 3, 2]);
+        assert_eq!(drained(&mut backlog, 0), [1]);
+        assert_eq!(drained(&mut backlog, 1), [2, 3, 4, 0]);
+    }
+
+    #[test]
+    fn what_comes_back_goes_to_the_front_in_order() {
+        let mut backlog = Backlog::new(Schedule::Dynamic, 2);
+        backlog.submit(5, &[]);
+        let taken: Vec<Lease> = (0..3).filter_map(|_| backlog.take(SlotId(0))).collect();
+        backlog.give_back(SlotId(0), &taken);
+        assert_eq!(drained(&mut backlog, 1), [0, 1, 2, 3, 4]);
+    }
+}

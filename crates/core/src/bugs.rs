@@ -1,0 +1,97 @@
+//! Known bugs that a test may ask for, to prove that the storms would see them. Without the feature
+//! `seeded-bugs` every question is answered by a constant `false`.
+#![cfg_attr(not(feature = "seeded-bugs"), allow(unreachable_pub))]
+
+/// One bug. Each has a one-line hook at the place where somebody could write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The task that its worker died of never comes back.
+    LoseTheBlamed,
+    /// The tasks that waited in the hand of the dead never come back.
+    LoseTheUnblamed,
+    /// A result does not end its lease.
+    KeepTheLease,
+    /// Everything in the hand of the dead is blamed.
+    BlameEveryone,
+    /// One attempt too few before quarantine.
+    QuarantineEarly,
+    /// One attempt too many before quarantine.
+    QuarantineLate,
+    /// A result counts whatever its attempt.
+    AcceptAnyAttempt,
+    /// A result counts whoever of the slot's workers sent it.
+    AcceptTheDead,
+    /// Leases that could not be sent are taken for sent.
+    ForgetUnsent,
+    /// A refused worker with an empty hand is waited for, though it has no reason to speak.
+    WaitForTheSilent,
+    /// A deadline runs from the lease, and nobody looks.
+    KillWithoutLook,
+    /// Nobody looks at the deadline.
+    NeverLook,
+    /// Tasks are still lent after a drain.
+    LendAfterDrain,
+    /// Whoever has lost its place at birth is not replaced.
+    NoRespawnAfterUnborn,
+    /// A birth may take for ever.
+    NoBirthTimeout,
+    /// STOP is sent as soon as the backlog is empty, though leases may still come back.
+    StopEarly,
+    /// A quarantined task is requeued as well.
+    RequeueTheQuarantined,
+    /// Nobody follows a STOP up.
+    NoGrace,
+    /// A dead worker is not replaced while others live.
+    NoRespawnAfterDeath,
+    /// A returned task starts again at its first attempt.
+    ForgetTheAttempt,
+    /// What a worker says after it was shot does not count, and neither does its lease.
+    IgnoreTheDying,
+}
+
+impl Bug {
+    /// Every one of them.
+    #[cfg(feature = "seeded-bugs")]
+    pub const ALL: &[Bug] = &[
+        Bug::LoseTheBlamed,
+        Bug::LoseTheUnblamed,
+        Bug::KeepTheLease,
+        Bug::BlameEveryone,
+        Bug::QuarantineEarly,
+        Bug::QuarantineLate,
+        Bug::AcceptAnyAttempt,
+        Bug::AcceptTheDead,
+        Bug::ForgetUnsent,
+        Bug::WaitForTheSilent,
+        Bug::KillWithoutLook,
+        Bug::NeverLook,
+        Bug::LendAfterDrain,
+        Bug::NoRespawnAfterUnborn,
+        Bug::NoBirthTimeout,
+        Bug::StopEarly,
+        Bug::RequeueTheQuarantined,
+        Bug::NoGrace,
+        Bug::NoRespawnAfterDeath,
+        Bug::ForgetTheAttempt,
+        Bug::IgnoreTheDying,
+    ];
+}
+
+/// Which bug this core has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bugs {
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) seeded: Option<Bug>,
+}
+
+impl Bugs {
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) fn has(self, bug: Bug) -> bool {
+        self.seeded == Some(bug)
+    }
+
+    #[cfg(not(feature = "seeded-bugs"))]
+    pub(crate) const fn has(self, _bug: Bug) -> bool {
+        false
+    }
+}

@@ -1,0 +1,233 @@
+//! Who gets how much: breadth first, then ahead of the work; and what comes back.
+
+use crate::bugs::Bug;
+use crate::core::Core;
+use crate::hand::Flow;
+use crate::roster::State;
+use crate::{Effect, Lease, Lookahead, Note, Now};
+use brigade_wire::{Ended, SlotId, TaskId, WorkerId};
+
+/// How long a task takes, as far as we have seen.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    estimate_ns: Option<u64>,
+}
+
+impl Pace {
+    /// One more attempt has ended. Upward in halves, downward in eighths: to lend too much of something
+    /// long leaves siblings idle, to lend too little of something short only costs a message.
+    pub(crate) fn observe(&mut self, elapsed_ns: u64) {
+        self.estimate_ns = Some(match self.estimate_ns {
+            None => elapsed_ns,
+            Some(estimate) if elapsed_ns > estimate => estimate + (elapsed_ns - estimate) / 2,
+            Some(estimate) => estimate - (estimate - elapsed_ns) / 8,
+        });
+    }
+
+    /// How many tasks a worker may hold, the one it runs included.
+    pub(crate) fn window(&self, lookahead: Lookahead) -> usize {
+        let Some(estimate_ns) = self.estimate_ns else { return 1 };
+        let ahead = lookahead.time.as_nanos() / u128::from(estimate_ns.max(1));
+        1 + usize::try_from(ahead).unwrap_or(usize::MAX).min(lookahead.tasks)
+    }
+}
+
+impl Core {
+    /// Lends to everybody who can take something. Idle workers get their first task before anyone gets
+    /// look-ahead; what one worker gets travels as one wish.
+    pub(crate) fn lend_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if !self.may_lend() {
+            return;
+        }
+        let mut orders: Vec<_> = self.roster.ids().map(|slot| (slot, Vec::new())).collect();
+        for (slot, order) in &mut orders {
+            self.lend_first(*slot, now, order);
+        }
+        for (slot, mut order) in orders {
+            self.lend_ahead(slot, now, &mut order);
+            self.wish_run(slot, order, effects);
+        }
+    }
+
+    /// Lends to one worker, when nobody else's hand has changed.
+    pub(crate) fn lend_to(&mut self, slot: SlotId, now: Now, effects: &mut Vec<Effect>) {
+        if !self.may_lend() {
+            return;
+        }
+        let mut order = Vec::new();
+        self.lend_first(slot, now, &mut order);
+        self.lend_ahead(slot, now, &mut order);
+        self.wish_run(slot, order, effects);
+    }
+
+    fn may_lend(&self) -> bool {
+        (self.is_running() || self.bug(Bug::LendAfterDrain)) && self.backlog.len() > 0
+    }
+
+    fn lend_first(&mut self, slot: SlotId, now: Now, order: &mut Vec<Lease>) {
+        let room = self.room(slot, 1);
+        self.lend(slot, room, now, order);
+    }
+
+    /// Beyond the first no more than a fair share of what is left, so that a tail ends everywhere at once.
+    fn lend_ahead(&mut self, slot: SlotId, now: Now, order: &mut Vec<Lease>) {
+        let room = self.room(slot, self.pace.window(self.policy.lookahead));
+        if room == 0 {
+            return;
+        }
+        let sharers = if self.backlog.is_shared() { self.roster.takers().max(1) } else { 1 };
+        let share = self.backlog.len_for(slot).div_ceil(sharers);
+        self.lend(slot, room.min(usize::try_from(share).unwrap_or(usize::MAX)), now, order);
+    }
+
+    fn room(&mut self, slot: SlotId, window: usize) -> usize {
+        match &self.roster.slot(slot).state {
+            State::Ready(hand) => hand.room(window),
+            // Not yet, no more, or never again.
+            State::Draining { hand, .. } if self.bugs.has(Bug::LendAfterDrain) => hand.room(window),
+            State::Waiting { .. } | State::Starting { .. } | State::Draining { .. } => 0,
+            State::Dying { .. } | State::Ended => 0,
+        }
+    }
+
+    fn lend(&mut self, slot: SlotId, count: usize, now: Now, order: &mut Vec<Lease>) {
+        let timeout = self.policy.task_timeout;
+        let Some(hand) = self.roster.slot(slot).state.hand_mut() else { return };
+        for lease in (0..count).map_while(|_| self.backlog.take(slot)) {
+            hand.lend(lease, now, timeout);
+            order.push(lease);
+        }
+    }
+
+    fn wish_run(&mut self, slot: SlotId, leases: Vec<Lease>, effects: &mut Vec<Effect>) {
+        if !leases.is_empty() {
+            effects.push(Effect::Run { worker: self.roster.slot(slot).worker, leases });
+        }
+    }
+
+    /// Attempts ended while their worker lived, or before its death reached us: each counts if there is a
+    /// lease for it, and only once, because that ends the lease.
+    pub(crate) fn ended(&mut self, worker: WorkerId, ended: Vec<Ended>, now: Now, effects: &mut Vec<Effect>) {
+        let Some(holder) = self.holder(worker) else {
+            self.ledger.echoes += ended.len() as u64;
+            return;
+        };
+        let before = self.ledger.settled();
+        for end in ended {
+            self.settle(holder, worker, end, effects);
+        }
+        let progress = self.ledger.settled() > before;
+        let timeout = self.policy.task_timeout;
+        let slot = self.roster.slot(holder);
+        if progress {
+            slot.restarts.forgive();
+        }
+        if let Some(hand) = slot.state.hand_mut() {
+            hand.heard(progress, now, timeout);
+        }
+        self.lend_to(holder, now, effects);
+    }
+
+    /// The slot whose hand this worker's words are about.
+    fn holder(&mut self, worker: WorkerId) -> Option<SlotId> {
+        let any = self.bugs.has(Bug::AcceptTheDead);
+        let deaf = self.bugs.has(Bug::IgnoreTheDying);
+        let slot = if any { Some(self.roster.slot(worker.slot)) } else { self.roster.current(worker) }?;
+        match slot.state {
+            State::Dying { .. } if deaf => None,
+            State::Ready(_) | State::Draining { .. } | State::Dying { .. } => Some(worker.slot),
+            // No lease was taken before its hello, and none outlives its body.
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+        }
+    }
+
+    fn settle(&mut self, holder: SlotId, worker: WorkerId, end: Ended, effects: &mut Vec<Effect>) {
+        let Ended { task, attempt, elapsed_ns, ending } = end;
+        let gate = (!self.bug(Bug::AcceptAnyAttempt)).then_some(attempt);
+        let keep = self.bug(Bug::KeepTheLease);
+        let hand = self.roster.slot(holder).state.hand_mut().expect("a holder has a hand");
+        let Some(lease) = hand.release(task, gate) else {
+            self.ledger.echoes += 1;
+            return;
+        };
+        if keep {
+            hand.leases.push_front(lease);
+        }
+        hand.settled += 1;
+        self.pace.observe(elapsed_ns);
+        let story = self.ledger.settle(task, &ending);
+        self.forgive(&story);
+        effects.push(Effect::Settle { task, attempt, worker, outcome: ending.into() });
+    }
+
+    /// Leases that the worker never saw go back, in order and unblamed.
+    pub(crate) fn unsent(&mut self, worker: WorkerId, tasks: &[TaskId], now: Now, effects: &mut Vec<Effect>) {
+        let (forget, silent) = (self.bug(Bug::ForgetUnsent), self.bug(Bug::WaitForTheSilent));
+        let Some(slot) = self.roster.current(worker) else { return };
+        let dying = matches!(slot.state, State::Dying { .. });
+        // Without a hand it was lent nothing.
+        let Some(hand) = slot.state.hand_mut() else { return };
+        if forget {
+            return;
+        }
+        let back: Vec<Lease> = tasks.iter().filter_map(|&task| hand.release(task, None)).collect();
+        if silent {
+            hand.flow = Flow::Full
+        } else {
+            hand.refuse(now)
+        };
+        self.backlog.give_back(worker.slot, &back);
+        if dying {
+            self.tell_requeued(worker, &back, false, effects);
+        }
+        self.lend_all(now, effects);
+    }
+
+    /// For people: these came back from a worker that is dead or as good as dead.
+    pub(crate) fn tell_requeued(
+        &mut self,
+        worker: WorkerId,
+        back: &[Lease],
+        blamed: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.ledger.requeued += back.len() as u64;
+        if blamed {
+            self.ledger.retried += back.len() as u64;
+        }
+        let note = |&Lease { task, attempt }: &Lease| Note::Requeued { task, attempt, blamed, worker };
+        effects.extend(back.iter().map(note).map(Effect::Tell));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const LOOKAHEAD: Lookahead = Lookahead { time: Duration::from_millis(2), tasks: 100 };
+
+    #[test]
+    fn nothing_is_lent_ahead_while_the_length_of_a_task_is_unknown() {
+        assert_eq!(Pace::default().window(LOOKAHEAD), 1);
+    }
+
+    #[test]
+    fn short_tasks_are_lent_ahead_up_to_the_limit_and_long_ones_not_at_all() {
+        for (elapsed_ns, window) in [(1_000, 101), (100_000, 21), (1_999_999, 2), (2_000_001, 1), (0, 101)] {
+            let mut pace = Pace::default();
+            pace.observe(elapsed_ns);
+            assert_eq!(pace.window(LOOKAHEAD), window, "{elapsed_ns} ns");
+        }
+    }
+
+    #[test]
+    fn one_long_task_closes_the_window_at_once_and_short_ones_open_it_again() {
+        let mut pace = Pace::default();
+        pace.observe(1_000);
+        pace.observe(100_000_000);
+        assert_eq!(pace.window(LOOKAHEAD), 1);
+        (0..100).for_each(|_| pace.observe(1_000));
+        assert!(pace.window(LOOKAHEAD) > 90);
+    }
+}

@@ -1,0 +1,185 @@
+//! What a worker has in hand, and how we tell whether it gets on with it.
+
+use crate::{Lease, Now, Running};
+use brigade_wire::{Attempt, TaskId};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// After a look that found nothing wrong yet, or brought no answer.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A worker that refused a task with nothing in hand cannot speak first: it is asked again after this time.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A page says "nothing" for an instant between two tasks: only so many looks in a row mean it.
+const IDLE_LOOKS_MAX: u32 = 2;
+
+/// One worker's leases and what is known of its progress.
+#[derive(Debug, Default)]
+pub(crate) struct Hand {
+    /// When it said hello.
+    pub(crate) ready_at: Now,
+    /// In the order lent, which is the order run.
+    pub(crate) leases: VecDeque<Lease>,
+    /// Tasks it settled.
+    pub(crate) settled: u64,
+    pub(crate) flow: Flow,
+    watch: Watch,
+}
+
+/// Whether it can be handed anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Yes.
+    #[default]
+    Open,
+    /// Not before it has spoken, which it will: it has something in hand.
+    Full,
+    /// Not before then.
+    RetryAt(Now),
+}
+
+/// Whether a deadline runs for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Watch {
+    /// It has nothing in hand, or tasks may take for ever.
+    #[default]
+    Off,
+    /// Nothing has been heard of its work since `quiet_since`.
+    On { quiet_since: Now, look_at: Now, idle_looks: u32 },
+}
+
+/// What a look at its page tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// Nothing that calls for action.
+    Fine,
+    /// This task has had its time.
+    TimedOut(TaskId),
+    /// It holds tasks and does not start them.
+    Stuck,
+}
+
+impl Hand {
+    /// The empty hand of a worker that just said hello.
+    pub(crate) fn new(now: Now) -> Hand {
+        Hand { ready_at: now, ..Hand::default() }
+    }
+
+    /// Whether it holds this task, whatever the attempt.
+    pub(crate) fn holds(&self, task: TaskId) -> bool {
+        self.leases.iter().any(|lease| lease.task == task)
+    }
+
+    /// Takes a lease out: the one gate of exactly once. Nearly always the first.
+    pub(crate) fn release(&mut self, task: TaskId, attempt: Option<Attempt>) -> Option<Lease> {
+        let is_it = |lease: &Lease| lease.task == task && attempt.is_none_or(|it| it == lease.attempt);
+        let at = self.leases.iter().position(is_it)?;
+        self.leases.remove(at)
+    }
+
+    /// Lends it one more; a hand that was empty is watched from now.
+    pub(crate) fn lend(&mut self, lease: Lease, now: Now, timeout: Option<Duration>) {
+        self.leases.push_back(lease);
+        if self.leases.len() == 1 {
+            self.watch_from(now, timeout);
+        }
+    }
+
+    /// It was heard to get on with its work: the clock of its silence starts again.
+    pub(crate) fn watch_from(&mut self, now: Now, timeout: Option<Duration>) {
+        self.watch = match timeout {
+            Some(timeout) if !self.leases.is_empty() => {
+                Watch::On { quiet_since: now, look_at: now + timeout, idle_looks: 0 }
+            }
+            Some(_) | None => Watch::Off,
+        };
+    }
+
+    /// It spoke, so it can be handed something again; with `progress`, it got on with its work.
+    pub(crate) fn heard(&mut self, progress: bool, now: Now, timeout: Option<Duration>) {
+        self.flow = Flow::Open;
+        if progress {
+            self.watch_from(now, timeout);
+        }
+    }
+
+    /// Leases came back unsent. Who has others in hand will speak; who has none must be asked again.
+    pub(crate) fn refuse(&mut self, now: Now) {
+        self.flow = Flow::Full;
+        if self.leases.is_empty() {
+            self.watch = Watch::Off;
+            self.flow = Flow::RetryAt(now + ASK_AGAIN);
+        }
+    }
+
+    /// Opens it again if its time has come.
+    pub(crate) fn reopen(&mut self, now: Now) {
+        match self.flow {
+            Flow::RetryAt(at) if at <= now => self.flow = Flow::Open,
+            Flow::RetryAt(_) | Flow::Open | Flow::Full => {}
+        }
+    }
+
+    /// How many more it may hold. A refill waits until half of the window is used up, so that leases
+    /// travel in packets.
+    pub(crate) fn room(&self, window: usize) -> usize {
+        let held = self.leases.len();
+        match self.flow {
+            Flow::Open if held <= window / 2 => window - held,
+            Flow::Open | Flow::Full | Flow::RetryAt(_) => 0,
+        }
+    }
+
+    /// Whether its page is to be read now; the next time is set in case no answer comes.
+    pub(crate) fn wants_look(&mut self, now: Now) -> bool {
+        match &mut self.watch {
+            Watch::On { look_at, .. } if *look_at <= now => {
+                *look_at = now + LOOK_AGAIN;
+                true
+            }
+            Watch::On { .. } | Watch::Off => false,
+        }
+    }
+
+    /// Judges what its page says. A deadline runs from the start of the attempt, which only the page knows.
+    pub(crate) fn judge(&mut self, running: Option<Running>, now: Now, timeout: Duration) -> Finding {
+        // A page that names a task not in hand is a moment old: as good as none.
+        let running = running.filter(|running| self.holds(running.task));
+        let Watch::On { quiet_since, look_at, idle_looks } = &mut self.watch else { return Finding::Fine };
+        let Some(Running { task, since }) = running else {
+            if now < *quiet_since + timeout {
+                *look_at = *quiet_since + timeout;
+                return Finding::Fine;
+            }
+            *idle_looks += 1;
+            return if *idle_looks >= IDLE_LOOKS_MAX { Finding::Stuck } else { Finding::Fine };
+        };
+        if since + timeout <= now {
+            return Finding::TimedOut(task);
+        }
+        (*quiet_since, *look_at, *idle_looks) = (now, since + timeout, 0);
+        Finding::Fine
+    }
+
+    /// When it wants to be looked after: a look, or another try to hand it something.
+    pub(crate) fn deadline(&self) -> Option<Now> {
+        let look_at = match self.watch {
+            Watch::On { look_at, .. } => Some(look_at),
+            Watch::Off => None,
+        };
+        let retry_at = match self.flow {
+            Flow::RetryAt(at) => Some(at),
+            Flow::Open | Flow::Full => None,
+        };
+        look_at.into_iter().chain(retry_at).min()
+    }
+
+    /// It is watched while it holds something, and blocked only while something will end that.
+    pub(crate) fn check(&self, timeout: Option<Duration>) {
+        let watched = self.watch != Watch::Off;
+        let due = timeout.is_some() && !self.leases.is_empty();
+        assert_eq!(watched, due, "a deadline must run exactly while tasks are in hand: {self:?}");
+        assert!(self.flow != Flow::Full || !self.leases.is_empty(), "it could never speak again: {self:?}");
+    }
+}

@@ -1,0 +1,339 @@
+//! Births, deaths and what follows from them.
+
+use crate::bugs::Bug;
+use crate::core::Core;
+use crate::hand::Hand;
+use crate::restart::Sentence;
+use crate::roster::{Cause, Patience, Slot, State};
+use crate::{Effect, GiveUp, Lease, Note, Now};
+use brigade_wire::{Exit, FailedAttempt, Fatality, Outcome, SlotId, TaskId, WorkerId};
+
+/// A dead worker, and what its state says about its death.
+struct Body {
+    worker: WorkerId,
+    exit: Exit,
+    hand: Hand,
+    /// The one task to blame, and for what.
+    culprit: Option<(TaskId, Fatality)>,
+    /// It was meant to die.
+    planned: bool,
+    /// The death counts for the restart intensity, unless it brought a task its final word.
+    counts: bool,
+    /// It was given up on by a drain.
+    abandoned: bool,
+    /// It had said hello.
+    was_ready: bool,
+}
+
+impl Core {
+    /// Wishes for a worker in every empty slot, if workers are wanted.
+    pub(crate) fn fill(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if !self.wants_workers() {
+            return;
+        }
+        let give_up_at = now + self.policy.birth_timeout;
+        for slot in self.roster.iter_mut().filter(|slot| slot.is_ended()) {
+            effects.push(slot.spawn(give_up_at));
+        }
+    }
+
+    /// It spoke our language.
+    pub(crate) fn hello(&mut self, worker: WorkerId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(slot) = self.roster.current(worker) else { return };
+        match slot.state {
+            State::Starting { .. } => {
+                slot.state = State::Ready(Hand::new(now));
+                effects.push(Effect::Tell(Note::Ready(worker)));
+                self.lend_to(worker.slot, now, effects);
+            }
+            // It spoke after we shot it: wait for the body.
+            State::Dying { .. } => {}
+            // It said so before.
+            State::Ready(_) | State::Draining { .. } => {}
+            // Its body was found before: Gone is the last event of a worker.
+            State::Waiting { .. } | State::Ended => {}
+        }
+    }
+
+    /// It said something that no worker of this build says.
+    pub(crate) fn garbled(&mut self, worker: WorkerId, reason: String, effects: &mut Vec<Effect>) {
+        let Some(slot) = self.roster.current(worker) else { return };
+        match slot.state {
+            // The next one would say the same.
+            State::Starting { .. } => self.give_up(GiveUp::Refused { worker, reason }, effects),
+            State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            // Already shot.
+            State::Dying { .. } => {}
+            // Gone is the last event of a worker.
+            State::Waiting { .. } | State::Ended => {}
+        }
+    }
+
+    /// There is no process, and there will be none.
+    pub(crate) fn unborn(&mut self, worker: WorkerId, reason: String, now: Now, effects: &mut Vec<Effect>) {
+        let Some(slot) = self.roster.current(worker) else { return };
+        match slot.take() {
+            State::Starting { .. } => {
+                effects.push(Effect::Tell(Note::NotBorn { worker, reason }));
+                if !self.bug(Bug::NoRespawnAfterUnborn) {
+                    self.replace_counted(worker.slot, None, false, now, effects);
+                }
+            }
+            // It had its time before; that was told then.
+            State::Dying { cause: Cause::Birth, .. } => {
+                self.replace_counted(worker.slot, None, false, now, effects);
+            }
+            // Shot before it was born, because the run was ending; another may be wanted by now.
+            State::Dying { cause: Cause::RunEnds, .. } => self.replace(worker.slot, now, false, now, effects),
+            // It was born, or nobody wished for it: the driver contradicts itself.
+            odd @ (State::Ready(_)
+            | State::Draining { .. }
+            | State::Dying { .. }
+            | State::Waiting { .. }
+            | State::Ended) => slot.state = odd,
+        }
+    }
+
+    /// It is dead, and has said its last.
+    pub(crate) fn gone(
+        &mut self,
+        worker: WorkerId,
+        exit: Exit,
+        running: Option<TaskId>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(slot) = self.roster.current(worker) else { return };
+        let Some(body) = Body::find(slot, exit, running) else { return };
+        let held = running.filter(|&task| body.hand.holds(task));
+        let (planned, settled) = (body.planned, body.hand.settled);
+        effects.push(Effect::Tell(Note::Exited { worker, exit, planned, settled, held }));
+        let quarantined = self.take_back(&body, effects);
+        self.succeed(&body, quarantined, now, effects);
+        self.lend_all(now, effects);
+    }
+
+    /// Takes the leases from the dead: one is blamed at most, the others go back as they were. Returns
+    /// whether the blamed one has got its final word by that.
+    fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
+        let worker = body.worker;
+        let culprit = body.culprit.map(|(task, _)| task);
+        let everyone = self.bug(Bug::BlameEveryone);
+        let (blamed, others): (Vec<Lease>, Vec<Lease>) =
+            body.hand.leases.iter().partition(|lease| Some(lease.task) == culprit || everyone);
+        let end = body.culprit.map_or(Fatality::Crashed(body.exit), |(_, end)| end);
+        let count = blamed.len();
+        let retried: Vec<Lease> =
+            blamed.into_iter().filter_map(|lease| self.blame(lease, worker, end, effects)).collect();
+        if !self.bug(Bug::LoseTheBlamed) {
+            self.tell_requeued(worker, &retried, true, effects);
+        }
+        if !self.bug(Bug::LoseTheUnblamed) {
+            self.tell_requeued(worker, &others, false, effects);
+            self.backlog.give_back(worker.slot, &others);
+        }
+        if !self.bug(Bug::LoseTheBlamed) {
+            self.backlog.give_back(worker.slot, &retried);
+        }
+        if body.abandoned {
+            self.ledger.abandoned += (retried.len() + others.len()) as u64;
+        }
+        count > retried.len()
+    }
+
+    /// One attempt is spent. Returns the next one, unless this was the last.
+    fn blame(
+        &mut self,
+        lease: Lease,
+        worker: WorkerId,
+        end: Fatality,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Lease> {
+        let Lease { task, attempt } = lease;
+        let next = if self.bug(Bug::ForgetTheAttempt) { attempt } else { attempt.next() };
+        let max = match self.policy.attempts_max {
+            max if self.bug(Bug::QuarantineEarly) => max - 1,
+            max if self.bug(Bug::QuarantineLate) => max + 1,
+            max => max,
+        };
+        let Some(attempts) = self.ledger.blame(task, FailedAttempt { attempt, worker, end }, max) else {
+            return Some(Lease { task, attempt: next });
+        };
+        self.forgive(&attempts);
+        effects.push(Effect::Settle { task, attempt, worker, outcome: Outcome::Quarantined { attempts } });
+        self.bug(Bug::RequeueTheQuarantined).then_some(Lease { task, attempt: next })
+    }
+
+    /// A task that has its final word is no longer held against the slots whose workers died of it: a few
+    /// poisonous tasks in a row must not look like a crash loop.
+    pub(crate) fn forgive(&mut self, story: &[FailedAttempt]) {
+        for failed in story {
+            self.roster.slot(failed.worker.slot).restarts.forgive();
+        }
+    }
+
+    /// Sees to the slot of the dead.
+    fn succeed(&mut self, body: &Body, quarantined: bool, now: Now, effects: &mut Vec<Effect>) {
+        let Body { worker, exit, planned, was_ready, .. } = *body;
+        if !self.wants_workers() || self.bug(Bug::NoRespawnAfterDeath) {
+            return;
+        }
+        if exit == Exit::CANNOT_RUN && !planned {
+            return self.give_up(GiveUp::CannotRun(worker), effects);
+        }
+        let restarts = &mut self.roster.slot(worker.slot).restarts;
+        if was_ready && now.since(body.hand.ready_at) >= self.policy.backoff.reset {
+            restarts.forgive();
+        }
+        if exit == Exit::TRY_AGAIN && !planned {
+            restarts.hurry_not();
+        } else if !body.counts || quarantined {
+            return self.replace(worker.slot, now, !planned, now, effects);
+        }
+        self.replace_counted(worker.slot, Some(exit), true, now, effects);
+    }
+
+    /// Fills the slot after a death that counts, unless it was one too many.
+    fn replace_counted(
+        &mut self,
+        slot: SlotId,
+        exit: Option<Exit>,
+        restart: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.wants_workers() {
+            return;
+        }
+        let (intensity, backoff) = (self.policy.intensity, self.policy.backoff);
+        match self.roster.slot(slot).restarts.count(now, intensity, backoff, &mut self.dice) {
+            Sentence::Wait(wait) => self.replace(slot, now + wait, restart, now, effects),
+            Sentence::TooMany(deaths) => self.give_up(GiveUp::Intensity { slot, deaths, exit }, effects),
+        }
+    }
+
+    /// Fills the slot now, or lets it wait: another event can overtake it there.
+    fn replace(&mut self, slot: SlotId, until: Now, restart: bool, now: Now, effects: &mut Vec<Effect>) {
+        if !self.wants_workers() {
+            return;
+        }
+        self.roster.slot(slot).state = State::Waiting { until, restart };
+        if until <= now {
+            self.fill_slot(slot, restart, now, effects);
+        } else {
+            effects.push(Effect::Tell(Note::BackingOff { slot, until }));
+        }
+    }
+
+    /// The wait of a slot is over.
+    pub(crate) fn fill_slot(&mut self, slot: SlotId, restart: bool, now: Now, effects: &mut Vec<Effect>) {
+        self.ledger.restarts += u64::from(restart);
+        effects.push(self.roster.slot(slot).spawn(now + self.policy.birth_timeout));
+    }
+}
+
+impl Body {
+    /// Takes the body out of its slot, if there is one.
+    fn find(slot: &mut Slot, exit: Exit, running: Option<TaskId>) -> Option<Body> {
+        if !slot.has_process() {
+            return None;
+        }
+        slot.stopped = false;
+        let state = slot.take();
+        let culprit = state.culprit(exit, running);
+        let mut body = Body {
+            worker: slot.worker,
+            exit,
+            culprit,
+            planned: state.was_to_die() || recycles(&state, exit, culprit.is_some()),
+            counts: state.death_counts(),
+            abandoned: state.was_abandoned(),
+            was_ready: state.was_ready(),
+            hand: Hand::default(),
+        };
+        body.hand = state.into_hand();
+        Some(body)
+    }
+}
+
+/// It asked to be replaced, with nothing to hide: a task that makes its worker say so is to blame, and a
+/// worker that does so with tasks in hand and none settled is a crash loop in disguise.
+fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
+    match state {
+        State::Ready(_) => exit == Exit::RECYCLE && !culprit && !state.death_counts(),
+        State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
+        State::Draining { .. } | State::Dying { .. } => false,
+    }
+}
+
+impl State {
+    /// Whom this death is to be held against: the task that was running, unless we had our own reasons.
+    fn culprit(&self, exit: Exit, running: Option<TaskId>) -> Option<(TaskId, Fatality)> {
+        let hand = self.hand()?;
+        let runner = running.map(|task| (task, Fatality::Crashed(exit)));
+        let culprit = match self {
+            State::Ready(_) | State::Draining { patience: Patience::TermAt(_), .. } => runner,
+            State::Draining { patience: Patience::KillAt(_), .. } => None,
+            State::Dying { cause, .. } => match cause {
+                // A task that garbles its worker's words would do so for ever if nobody held it against it.
+                Cause::Garbled => runner,
+                // Whatever the worker ran after the task that we shot it for, we killed it, not that.
+                Cause::TimedOut(task) => Some((*task, Fatality::TimedOut)),
+                Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
+            },
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+        };
+        culprit.filter(|(task, _)| hand.holds(*task))
+    }
+
+    /// It drained, or was ended at the end of the run.
+    fn was_to_die(&self) -> bool {
+        match self {
+            State::Draining { patience: Patience::TermAt(_), hand } => hand.leases.is_empty(),
+            State::Draining { patience: Patience::KillAt(_), .. } => true,
+            State::Dying { cause, .. } => matches!(cause, Cause::Grace | Cause::RunEnds),
+            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+        }
+    }
+
+    /// Before ready, or with work in hand and nothing settled since birth. What befalls the idle, or after
+    /// progress, or at the end of the run, is neutral.
+    fn death_counts(&self) -> bool {
+        let fruitless = |hand: &Hand| hand.settled == 0 && !hand.leases.is_empty();
+        match self {
+            State::Starting { .. } => true,
+            State::Ready(hand) => fruitless(hand),
+            State::Dying { hand, cause } => match cause {
+                Cause::Birth => true,
+                Cause::Garbled => hand.settled == 0,
+                Cause::TimedOut(_) | Cause::Stuck => fruitless(hand),
+                Cause::Grace | Cause::RunEnds => false,
+            },
+            State::Waiting { .. } | State::Draining { .. } | State::Ended => false,
+        }
+    }
+
+    /// We told it twice, or shot it for not listening.
+    fn was_abandoned(&self) -> bool {
+        match self {
+            State::Draining { patience, .. } => matches!(patience, Patience::KillAt(_)),
+            State::Dying { cause, .. } => *cause == Cause::Grace,
+            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+        }
+    }
+
+    fn was_ready(&self) -> bool {
+        match self {
+            State::Ready(_) | State::Draining { .. } => true,
+            State::Dying { cause, .. } => !matches!(cause, Cause::Birth | Cause::RunEnds),
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
+        }
+    }
+
+    fn into_hand(self) -> Hand {
+        match self {
+            State::Ready(hand) | State::Draining { hand, .. } | State::Dying { hand, .. } => hand,
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => Hand::default(),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The slots and the lives of their workers.
+
+use crate::hand::Hand;
+use crate::restart::Restarts;
+use crate::{Effect, Life, Now, SlotView};
+use brigade_wire::{SlotId, TaskId, WorkerId};
+use std::mem;
+
+/// A place for one worker at a time.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) worker: WorkerId,
+    pub(crate) state: State,
+    pub(crate) stopped: bool,
+    pub(crate) restarts: Restarts,
+}
+
+/// A life, and in each state only what that state needs.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Nobody is there; the next worker is wished for at `until`, as a `restart` or as the first.
+    Waiting { until: Now, restart: bool },
+    /// Wished for. The driver answers the wish with `Born` or `Unborn`, and a kill with `Gone` or `Unborn`.
+    Starting { give_up_at: Now },
+    /// It takes tasks.
+    Ready(Hand),
+    /// It was told to stop.
+    Draining { hand: Hand, patience: Patience },
+    /// We shot it. No deadline: the driver guarantees that a body follows.
+    Dying { hand: Hand, cause: Cause },
+    /// Nobody is there, and nobody is to come.
+    Ended,
+}
+
+/// Ask, wait, kill: where a worker that was told to stop stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Asked; SIGTERM comes then.
+    TermAt(Now),
+    /// Told; SIGKILL comes then.
+    KillAt(Now),
+}
+
+/// Why we shot a worker: decides whom its death is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It did not say hello in time.
+    Birth,
+    /// It said what no worker says.
+    Garbled,
+    /// This task ran past its deadline.
+    TimedOut(TaskId),
+    /// It held work for a whole time-out and did not start it.
+    Stuck,
+    /// It was told to stop and did not.
+    Grace,
+    /// The run ends.
+    RunEnds,
+}
+
+impl Slot {
+    fn new(slot: SlotId) -> Slot {
+        Slot {
+            worker: WorkerId { slot, incarnation: 0 },
+            state: State::Ended,
+            stopped: false,
+            restarts: Restarts::default(),
+        }
+    }
+
+    /// Wishes for the next incarnation.
+    pub(crate) fn spawn(&mut self, give_up_at: Now) -> Effect {
+        self.worker = self.worker.successor();
+        self.stopped = false;
+        self.state = State::Starting { give_up_at };
+        Effect::Spawn(self.worker)
+    }
+
+    /// Asks it to finish what it has and leave; whoever has nothing yet leaves at once.
+    pub(crate) fn stop(&mut self, term_at: Now) -> Option<Effect> {
+        match self.take() {
+            State::Ready(hand) => {
+                self.state = State::Draining { hand, patience: Patience::TermAt(term_at) };
+                Some(Effect::Stop(self.worker))
+            }
+            // A kill is quicker than to wait for its hello, and it has nothing to lose.
+            starting @ State::Starting { .. } => {
+                self.state = starting;
+                self.shoot(Cause::RunEnds)
+            }
+            State::Waiting { .. } | State::Ended => None,
+            // Already on its way out.
+            leaving @ (State::Draining { .. } | State::Dying { .. }) => {
+                self.state = leaving;
+                None
+            }
+        }
+    }
+
+    /// SIGKILL. Its leases stay with the body until that is found: what it has said until then counts.
+    pub(crate) fn shoot(&mut self, cause: Cause) -> Option<Effect> {
+        self.state = match self.take() {
+            State::Starting { .. } => State::Dying { hand: Hand::default(), cause },
+            State::Ready(hand) | State::Draining { hand, .. } => State::Dying { hand, cause },
+            // Shot before: the first cause is the true one.
+            State::Dying { hand, cause } => {
+                self.state = State::Dying { hand, cause };
+                return None;
+            }
+            State::Waiting { .. } | State::Ended => return None,
+        };
+        Some(Effect::Kill(self.worker))
+    }
+
+    /// Takes the state out and leaves `Ended`.
+    pub(crate) fn take(&mut self) -> State {
+        mem::replace(&mut self.state, State::Ended)
+    }
+
+    /// A process that may still be heard.
+    pub(crate) fn has_process(&self) -> bool {
+        match self.state {
+            State::Starting { .. } | State::Ready(_) | State::Draining { .. } | State::Dying { .. } => true,
+            State::Waiting { .. } | State::Ended => false,
+        }
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// The earliest moment at which this slot wants to be looked after.
+    pub(crate) fn deadline(&self) -> Option<Now> {
+        match &self.state {
+            State::Waiting { until, .. } => Some(*until),
+            State::Starting { give_up_at } => Some(*give_up_at),
+            State::Ready(hand) => hand.deadline(),
+            State::Draining { hand, patience } => {
+                let (Patience::TermAt(at) | Patience::KillAt(at)) = *patience;
+                Some(hand.deadline().map_or(at, |look_at| look_at.min(at)))
+            }
+            State::Dying { .. } | State::Ended => None,
+        }
+    }
+
+    pub(crate) fn view(&self) -> SlotView {
+        let hand = self.state.hand();
+        SlotView {
+            slot: self.worker.slot,
+            worker: self.worker,
+            life: self.state.life(),
+            leases: hand.map_or(0, |hand| hand.leases.len()),
+            settled: hand.map_or(0, |hand| hand.settled),
+            stopped: self.stopped,
+        }
+    }
+}
+
+impl State {
+    /// What the worker holds: a dying one still does.
+    pub(crate) fn hand(&self) -> Option<&Hand> {
+        match self {
+            State::Ready(hand) | State::Draining { hand, .. } | State::Dying { hand, .. } => Some(hand),
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub(crate) fn hand_mut(&mut self) -> Option<&mut Hand> {
+        match self {
+            State::Ready(hand) | State::Draining { hand, .. } | State::Dying { hand, .. } => Some(hand),
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+        }
+    }
+
+    fn life(&self) -> Life {
+        match *self {
+            State::Waiting { until, .. } => Life::Waiting { until },
+            State::Starting { .. } => Life::Starting,
+            State::Ready(_) => Life::Ready,
+            State::Draining { .. } => Life::Draining,
+            State::Dying { .. } => Life::Dying,
+            State::Ended => Life::Ended,
+        }
+    }
+}
+
+/// All slots.
+#[derive(Debug)]
+pub(crate) struct Roster(Vec<Slot>);
+
+impl Roster {
+    pub(crate) fn new(procs: u32) -> Roster {
+        Roster((0..procs).map(|slot| Slot::new(SlotId(slot))).collect())
+    }
+
+    /// The slot whose worker this is now. A message about any other incarnation is about the dead, and
+    /// belongs to nobody.
+    pub(crate) fn current(&mut self, worker: WorkerId) -> Option<&mut Slot> {
+        self.0.get_mut(worker.slot.0 as usize).filter(|slot| slot.worker == worker)
+    }
+
+    /// A slot by its number.
+    pub(crate) fn slot(&mut self, slot: SlotId) -> &mut Slot {
+        self.0.get_mut(slot.0 as usize).expect("a slot id comes from this roster")
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SlotId> + use<> {
+        (0..).take(self.0.len()).map(SlotId)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.0.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.0.iter_mut()
+    }
+
+    /// Tasks in the hands of workers.
+    pub(crate) fn leased(&self) -> u64 {
+        self.iter().filter_map(|slot| slot.state.hand()).map(|hand| hand.leases.len() as u64).sum()
+    }
+
+    /// Workers that take tasks, or will shortly: a tail is shared among them.
+    pub(crate) fn takers(&self) -> u64 {
+        let takes = |slot: &&Slot| matches!(slot.state, State::Starting { .. } | State::Ready(_));
+        self.iter().filter(takes).count() as u64
+    }
+}

@@ -1,0 +1,10 @@
+//! The rules of the core, one sentence each.
+
+mod rules {
+    mod deadlines;
+    mod deaths;
+    mod ending;
+    mod kit;
+    mod lending;
+    mod restarts;
+}

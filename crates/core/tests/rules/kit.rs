@@ -1,0 +1,158 @@
+//! A core on a bench: words for what happens to it, and for what it wishes.
+
+use brigade_core::{Core, Effect, Event, Lease, Note, Now, Policy, Running, Tally};
+use brigade_wire::{Attempt, Ended, Ending, Exit, SlotId, TaskId, WorkerId};
+use std::time::Duration;
+
+pub(crate) const CRASH: Exit = Exit::Signal(11);
+
+/// The n-th incarnation in a slot.
+pub(crate) fn w(slot: u32, incarnation: u32) -> WorkerId {
+    WorkerId { slot: SlotId(slot), incarnation }
+}
+
+pub(crate) fn lease(task: u64, attempt: u32) -> Lease {
+    Lease { task: TaskId(task), attempt: Attempt(attempt) }
+}
+
+/// First attempts at these tasks, lent in one wish.
+pub(crate) fn run(worker: WorkerId, tasks: impl IntoIterator<Item = u64>) -> Effect {
+    Effect::Run { worker, leases: tasks.into_iter().map(|task| lease(task, 1)).collect() }
+}
+
+pub(crate) fn requeued(task: u64, attempt: u32, blamed: bool, worker: WorkerId) -> Effect {
+    Effect::Tell(Note::Requeued { task: TaskId(task), attempt: Attempt(attempt), blamed, worker })
+}
+
+pub(crate) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) struct Bench {
+    pub(crate) core: Core,
+    now: Now,
+}
+
+impl Bench {
+    /// Started, with so many tasks; nobody has spoken yet. Every method returns what the core wished for.
+    pub(crate) fn new(tasks: u64, policy: Policy) -> Bench {
+        let mut bench = Bench { core: Core::new(policy), now: Now::millis(0) };
+        bench.on(Event::Submitted { count: tasks, weights: Vec::new() });
+        bench.core.start(bench.now, &mut Vec::new());
+        bench
+    }
+
+    /// The same, and everybody has said hello.
+    pub(crate) fn ready(tasks: u64, policy: Policy) -> Bench {
+        let procs = policy.procs;
+        let mut bench = Bench::new(tasks, policy);
+        (0..procs).for_each(|slot| _ = bench.hello(w(slot, 1)));
+        bench
+    }
+
+    pub(crate) fn on(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.core.on(event, self.now, &mut effects);
+        self.core.check();
+        effects
+    }
+
+    /// The clock stands at this millisecond; nothing happens by that.
+    pub(crate) fn at(&mut self, millis: u64) -> &mut Bench {
+        self.now = Now::millis(millis);
+        self
+    }
+
+    /// The clock moves to the next deadline, and the core is told.
+    pub(crate) fn tick(&mut self) -> Vec<Effect> {
+        self.now = self.now.max(self.core.next_deadline().expect("something is waited for"));
+        self.on(Event::Tick)
+    }
+
+    pub(crate) fn now_ms(&self) -> u128 {
+        self.now.0.as_millis()
+    }
+
+    pub(crate) fn submit(&mut self, count: u64) -> Vec<Effect> {
+        self.on(Event::Submitted { count, weights: Vec::new() })
+    }
+
+    pub(crate) fn hello(&mut self, worker: WorkerId) -> Vec<Effect> {
+        self.on(Event::Hello(worker))
+    }
+
+    pub(crate) fn unborn(&mut self, worker: WorkerId) -> Vec<Effect> {
+        self.on(Event::Unborn { worker, reason: "no room".to_owned() })
+    }
+
+    pub(crate) fn garbled(&mut self, worker: WorkerId) -> Vec<Effect> {
+        self.on(Event::Garbled { worker, reason: "noise".to_owned() })
+    }
+
+    pub(crate) fn gone(&mut self, worker: WorkerId, exit: Exit, running: Option<u64>) -> Vec<Effect> {
+        self.on(Event::Gone { worker, exit, running: running.map(TaskId) })
+    }
+
+    /// First attempts that ended well, each after so many microseconds.
+    pub(crate) fn done(
+        &mut self,
+        worker: WorkerId,
+        tasks: impl IntoIterator<Item = u64>,
+        micros: u64,
+    ) -> Vec<Effect> {
+        self.ended(worker, tasks.into_iter().map(|task| lease(task, 1)), micros)
+    }
+
+    pub(crate) fn ended(
+        &mut self,
+        worker: WorkerId,
+        leases: impl IntoIterator<Item = Lease>,
+        micros: u64,
+    ) -> Vec<Effect> {
+        let end = |Lease { task, attempt }: Lease| Ended {
+            task,
+            attempt,
+            elapsed_ns: micros * 1_000,
+            ending: Ending::Value(vec![]),
+        };
+        self.on(Event::Ended { worker, ended: leases.into_iter().map(end).collect() })
+    }
+
+    pub(crate) fn unsent(&mut self, worker: WorkerId, tasks: impl IntoIterator<Item = u64>) -> Vec<Effect> {
+        self.on(Event::Unsent { worker, tasks: tasks.into_iter().map(TaskId).collect() })
+    }
+
+    /// Its page says that it has been running this task since then.
+    pub(crate) fn seen(&mut self, worker: WorkerId, task: u64, since_ms: u64) -> Vec<Effect> {
+        let running = Running { task: TaskId(task), since: Now::millis(since_ms) };
+        self.on(Event::Seen { worker, running: Some(running) })
+    }
+
+    pub(crate) fn seen_idle(&mut self, worker: WorkerId) -> Vec<Effect> {
+        self.on(Event::Seen { worker, running: None })
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.core.tally()
+    }
+}
+
+/// The wishes without the notes.
+pub(crate) fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Tell(_))).collect()
+}
+
+/// The wishes that are neither notes nor final words.
+pub(crate) fn orders(effects: Vec<Effect>) -> Vec<Effect> {
+    deeds(effects).into_iter().filter(|effect| !matches!(effect, Effect::Settle { .. })).collect()
+}
+
+/// Who was lent what, task by task.
+pub(crate) fn lent(effects: &[Effect]) -> Vec<u64> {
+    let leases = effects.iter().filter_map(|effect| match effect {
+        Effect::Run { leases, .. } => Some(leases),
+        Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) | Effect::Kill(_) => None,
+        Effect::Look(_) | Effect::Settle { .. } | Effect::Tell(_) => None,
+    });
+    leases.flatten().map(|lease| lease.task.0).collect()
+}

@@ -1,0 +1,330 @@
+//! A world for the core to live in: processes that are born, work, hang and die as the dice say, and an
+//! oracle that knows what the core may do about it.
+//!
+//! ```text
+//! seed ─▶ Plan ─▶ World::step ─▶ Event ─▶ Core ─▶ Effects ─▶ World::fulfil ─▶ Oracle        until finished
+//! ```
+
+pub(crate) mod dice;
+mod faults;
+mod oracle;
+mod plan;
+mod process;
+
+use brigade_core::{Core, Effect, Event, Note, Now, Policy, Verdict};
+use brigade_wire::{Ended, Exit, TaskId, WorkerId};
+use dice::Dice;
+use oracle::Oracle;
+use plan::Plan;
+use process::{Body, Process};
+use std::mem;
+use std::time::Duration;
+
+/// The longest of a million schedules needs 226; whoever needs more than this is going round in circles.
+const STEPS_MAX: u32 = 1_000;
+
+/// What a schedule brought, so that a storm can show that it was one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weather {
+    pub(crate) events: u64,
+    pub(crate) deaths: u64,
+    pub(crate) hangs: u64,
+    pub(crate) echoes: u64,
+    pub(crate) unsent: u64,
+    pub(crate) unborn: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) quarantined: u64,
+    pub(crate) complete: u64,
+    pub(crate) steps_max: u64,
+}
+
+pub(crate) struct World {
+    plan: Plan,
+    dice: Dice,
+    core: Core,
+    now: Now,
+    processes: Vec<Process>,
+    oracle: Oracle,
+    /// What was delivered before, to be said again.
+    said: Vec<(WorkerId, Ended)>,
+    faults_left: u32,
+    effects: Vec<Effect>,
+    weather: Weather,
+    /// Refusals that the core has not heard of yet.
+    refusals: Vec<(WorkerId, Vec<TaskId>)>,
+}
+
+impl World {
+    /// Lives through one schedule, and panics where the core breaks a promise.
+    pub(crate) fn live(seed: u64, core: impl FnOnce(Policy) -> Core) -> Weather {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::draw(seed, &mut dice);
+        let mut world = World {
+            core: core(plan.policy.clone()),
+            now: Now::millis(0),
+            processes: (0..plan.policy.procs).map(Process::nobody).collect(),
+            oracle: Oracle::new(&plan),
+            said: Vec::new(),
+            faults_left: plan.faults,
+            effects: Vec::new(),
+            weather: Weather::default(),
+            refusals: Vec::new(),
+            dice,
+            plan,
+        };
+        world.run();
+        world.weather
+    }
+
+    fn run(&mut self) {
+        self.submit(self.plan.tasks);
+        self.core.start(self.now, &mut self.effects);
+        self.fulfil();
+        let mut steps = 0;
+        while !self.core.is_finished() {
+            steps += 1;
+            assert!(steps < STEPS_MAX, "no end in sight: {:?}", self.core);
+            self.step(steps);
+        }
+        self.weather.steps_max = u64::from(steps);
+        self.verify();
+    }
+
+    /// One thing happens.
+    fn step(&mut self, steps: u32) {
+        self.now = self.now + Duration::from_millis(self.dice.below(3));
+        let late = self.core.next_deadline().is_some_and(|deadline| deadline <= self.now);
+        if late && !self.dice.once_in(4) {
+            return self.tell(Event::Tick);
+        }
+        if !self.refusals.is_empty() && self.dice.once_in(2) {
+            return self.refuse(0);
+        }
+        if steps == self.plan.drain_at {
+            return self.drain();
+        }
+        if steps == self.plan.abort_at {
+            self.oracle.aborted = true;
+            return self.tell(Event::Abort);
+        }
+        if mem::take(&mut self.oracle.holding) {
+            return self.go_on_or_drain();
+        }
+        if !self.somebody_acts() {
+            self.wait();
+        }
+    }
+
+    /// Everybody waits for somebody: only a deadline can help.
+    fn wait(&mut self) {
+        if !self.refusals.is_empty() {
+            return self.refuse(0);
+        }
+        let deadline = self.core.next_deadline();
+        let deadline = deadline.unwrap_or_else(|| panic!("nothing to wait for: {:?}", self.core));
+        self.now = self.now.max(deadline);
+        self.tell(Event::Tick);
+    }
+
+    fn go_on_or_drain(&mut self) {
+        match self.plan.more.pop() {
+            Some(more) => self.submit(more),
+            None => self.drain(),
+        }
+    }
+
+    fn drain(&mut self) {
+        self.oracle.drained = true;
+        self.tell(Event::Drain);
+    }
+
+    fn submit(&mut self, count: u64) {
+        self.oracle.submitted(count);
+        let weights = (0..count).map(|_| self.dice.below(4)).collect();
+        self.tell(Event::Submitted { count, weights });
+    }
+
+    fn somebody_acts(&mut self) -> bool {
+        let procs = self.processes.len();
+        let first = self.dice.below(procs as u64) as usize;
+        (0..procs).any(|turn| self.act((first + turn) % procs))
+    }
+
+    /// Does the one thing that this process would do next, or a fault instead.
+    fn act(&mut self, at: usize) -> bool {
+        if self.faults_left > 0 && self.dice.once_in(self.plan.calm) && self.fault(at) {
+            self.faults_left = self.faults_left.saturating_sub(1);
+            return true;
+        }
+        let process = &mut self.processes[at];
+        match process.body {
+            Body::Nobody => false,
+            Body::Wished => self.is_born(at),
+            Body::Alive if process.asked => self.answer(at),
+            Body::Alive if process.hung => false,
+            Body::Alive if process.stopped => self.sleep(at),
+            Body::Alive => self.work(at),
+            Body::Shot => {
+                self.bury(at, Exit::Signal(9));
+                true
+            }
+        }
+    }
+
+    fn is_born(&mut self, at: usize) -> bool {
+        let process = &mut self.processes[at];
+        process.body = Body::Alive;
+        let worker = process.worker;
+        self.tell(Event::Born(worker));
+        true
+    }
+
+    fn work(&mut self, at: usize) -> bool {
+        let process = &mut self.processes[at];
+        let worker = process.worker;
+        if !process.hello {
+            process.hello = true;
+            self.tell(Event::Hello(worker));
+        } else if !process.outbox.is_empty() && self.dice.once_in(2) {
+            self.report(at);
+        } else if process.running.is_some() {
+            self.finish(at);
+        } else if let Some(lease) = process.queue.pop_front() {
+            process.running = Some((lease, self.now));
+        } else if !process.outbox.is_empty() {
+            self.report(at);
+        } else if process.stop {
+            self.bury(at, Exit::DRAINED);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn finish(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        let (lease, since) = process.running.take().expect("it runs something");
+        if self.plan.is_poison(lease.task) {
+            process.running = Some((lease, since));
+            return self.bury(at, Exit::Signal(11));
+        }
+        let elapsed_ns = if self.plan.short { 1_000 } else { 5_000_000 };
+        let ending = plan::ending(lease.task);
+        process.outbox.push(Ended { task: lease.task, attempt: lease.attempt, elapsed_ns, ending });
+    }
+
+    /// What it has finished reaches the core.
+    fn report(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        let worker = process.worker;
+        let ended = mem::take(&mut process.outbox);
+        process.quiet_since = self.now;
+        self.said.extend(ended.iter().map(|end| (worker, end.clone())));
+        self.oracle.delivered += ended.len() as u64;
+        let tasks: Vec<TaskId> = ended.iter().map(|end| end.task).collect();
+        self.tell(Event::Ended { worker, ended });
+        self.oracle.heard(&tasks);
+    }
+
+    fn answer(&mut self, at: usize) -> bool {
+        let process = &mut self.processes[at];
+        process.asked = false;
+        let (worker, running) = (process.worker, process.page());
+        self.tell(Event::Seen { worker, running });
+        true
+    }
+
+    fn sleep(&mut self, at: usize) -> bool {
+        if self.dice.once_in(8) {
+            self.processes[at].stopped = false;
+            let worker = self.processes[at].worker;
+            self.tell(Event::Continued(worker));
+        }
+        true
+    }
+
+    /// The core hears that some leases never left.
+    fn refuse(&mut self, at: usize) {
+        let (worker, tasks) = self.refusals.remove(at);
+        self.weather.unsent += 1;
+        self.oracle.unsent(&tasks);
+        self.tell(Event::Unsent { worker, tasks });
+    }
+
+    /// It is dead. What it had sent comes first; what it had only finished may be lost with it.
+    fn bury(&mut self, at: usize, exit: Exit) {
+        if !self.processes[at].outbox.is_empty() && self.dice.once_in(2) {
+            self.report(at);
+        }
+        while let Some(late) = self.refusals.iter().position(|(worker, _)| worker.slot.0 as usize == at) {
+            self.refuse(late);
+        }
+        let process = mem::replace(&mut self.processes[at], Process::nobody(at as u32));
+        let worker = process.worker;
+        let running = process.running.map(|(lease, _)| lease.task);
+        self.weather.deaths += 1;
+        self.oracle.died(&process);
+        self.tell(Event::Gone { worker, exit, running });
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.weather.events += 1;
+        self.core.on(event, self.now, &mut self.effects);
+        self.fulfil();
+    }
+
+    /// Does what the core wishes, after the oracle has seen that it may wish so.
+    fn fulfil(&mut self) {
+        self.core.check();
+        if self.effects.is_empty() {
+            return;
+        }
+        let mut effects = mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.oracle.judge(&effect, &self.processes, self.now);
+            self.fulfil_one(effect);
+        }
+        self.effects = effects;
+        self.oracle.compare(&self.core.tally());
+    }
+
+    fn fulfil_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Spawn(worker) => {
+                self.processes[worker.slot.0 as usize] = Process::wished(worker, self.now)
+            }
+            Effect::Run { worker, leases } => self.hand_over(worker, &leases),
+            Effect::Stop(worker) => self.process(worker).stop = true,
+            Effect::Terminate(worker) => {
+                let obeys = self.dice.once_in(2);
+                let process = self.process(worker);
+                process.terminated = true;
+                if obeys {
+                    process.body = Body::Shot;
+                }
+            }
+            Effect::Kill(worker) => {
+                let process = self.process(worker);
+                process.shot = true;
+                process.body = Body::Shot;
+            }
+            Effect::Look(worker) => self.process(worker).asked = true,
+            Effect::Tell(Note::TimedOut { .. }) => self.weather.timed_out += 1,
+            Effect::Settle { .. } | Effect::Tell(_) => {}
+        }
+    }
+
+    fn process(&mut self, worker: WorkerId) -> &mut Process {
+        let process = &mut self.processes[worker.slot.0 as usize];
+        assert_eq!(process.worker, worker, "a wish about somebody else");
+        process
+    }
+
+    fn verify(&mut self) {
+        self.oracle.verify(&self.core);
+        let tally = self.core.tally();
+        self.weather.quarantined += tally.quarantined;
+        self.weather.echoes += tally.echoes;
+        self.weather.complete += u64::from(self.core.verdict() == Verdict::Complete);
+    }
+}

@@ -1,0 +1,257 @@
+//! What the core may do: kept apart from the core, from what the world knows and the core does not.
+
+use super::plan::{Plan, ending};
+use super::process::{Body, Process};
+use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Tally, Verdict};
+use brigade_wire::{Attempt, Fatality, Outcome, TaskId, WorkerId};
+use std::time::Duration;
+
+/// One task, as it must be.
+#[derive(Clone, Debug)]
+struct Truth {
+    attempt: u32,
+    holder: Option<WorkerId>,
+    settled: bool,
+}
+
+pub(crate) struct Oracle {
+    policy: Policy,
+    tasks: Vec<Truth>,
+    tally: Tally,
+    sum: u64,
+    /// Ends of attempts that the core has heard.
+    pub(crate) delivered: u64,
+    pub(crate) drained: bool,
+    pub(crate) aborted: bool,
+    gave_up: bool,
+    /// The core says that it holds.
+    pub(crate) holding: bool,
+    /// Who is being shot for which task.
+    timed_out: Option<(WorkerId, TaskId)>,
+    shot_for: Vec<(WorkerId, TaskId)>,
+}
+
+impl Oracle {
+    pub(crate) fn new(plan: &Plan) -> Oracle {
+        Oracle {
+            policy: plan.policy.clone(),
+            tasks: Vec::new(),
+            tally: Tally::default(),
+            sum: 0,
+            delivered: 0,
+            drained: false,
+            aborted: false,
+            gave_up: false,
+            holding: false,
+            timed_out: None,
+            shot_for: Vec::new(),
+        }
+    }
+
+    pub(crate) fn submitted(&mut self, count: u64) {
+        let fresh = Truth { attempt: 1, holder: None, settled: false };
+        self.tasks.resize(self.tasks.len() + count as usize, fresh);
+        self.tally.submitted += count;
+    }
+
+    fn truth(&mut self, task: TaskId) -> &mut Truth {
+        &mut self.tasks[task.0 as usize]
+    }
+
+    fn is_ending(&self) -> bool {
+        self.drained || self.aborted || self.gave_up
+    }
+
+    fn all_settled(&self) -> bool {
+        self.tasks.iter().all(|truth| truth.settled)
+    }
+
+    /// Leases that never left.
+    pub(crate) fn unsent(&mut self, tasks: &[TaskId]) {
+        for &task in tasks {
+            self.truth(task).holder = None;
+        }
+    }
+
+    /// The holder of their leases has said how these ended: that has to count, even if it was shot before.
+    pub(crate) fn heard(&self, tasks: &[TaskId]) {
+        for task in tasks {
+            assert!(self.tasks[task.0 as usize].settled, "task {task} ended, and nobody took note");
+        }
+    }
+
+    /// The core believes that it has something in hand: what was refused is so until the core hears of it.
+    fn holds(&self, worker: WorkerId) -> bool {
+        self.tasks.iter().any(|truth| truth.holder == Some(worker))
+    }
+
+    /// One task at most is to blame: the one that ran, or the one that its worker was shot for. Not yet if
+    /// the core has already heard how it ended.
+    pub(crate) fn died(&mut self, process: &Process) {
+        let shot_for = self.shot_for.iter().position(|(worker, _)| *worker == process.worker);
+        let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
+        let running = process.running.map(|(lease, _)| lease.task);
+        let ours = process.terminated || process.shot;
+        let culprit = if ours && !process.garbled { shot_for } else { running };
+        for (at, truth) in self.tasks.iter_mut().enumerate() {
+            if truth.holder == Some(process.worker) {
+                truth.holder = None;
+                truth.attempt += u32::from(culprit == Some(TaskId(at as u64)));
+            }
+        }
+    }
+
+    /// May it wish this?
+    pub(crate) fn judge(&mut self, effect: &Effect, processes: &[Process], now: Now) {
+        let of = |worker: &WorkerId| &processes[worker.slot.0 as usize];
+        match effect {
+            Effect::Spawn(worker) => {
+                assert_eq!(of(worker).body, Body::Nobody, "{worker} would be the second in its slot");
+                let needless = self.is_ending() || self.all_settled() && !self.policy.hold;
+                assert!(!needless, "{worker} is born for nothing");
+            }
+            Effect::Run { worker, leases } => self.judge_run(*worker, of(worker), leases),
+            Effect::Stop(_) => {
+                let done = self.all_settled() && !self.policy.hold;
+                assert!(self.drained || done, "told to stop though work is left");
+            }
+            Effect::Terminate(worker) => assert!(of(worker).stop, "{worker} was never asked"),
+            Effect::Kill(worker) => self.judge_kill(of(worker), now),
+            Effect::Look(worker) => assert!(self.holds(*worker), "nothing to see at {worker}"),
+            Effect::Settle { task, attempt, worker, outcome } => {
+                self.judge_settle(*task, *attempt, *worker, outcome);
+            }
+            Effect::Tell(note) => self.judge_note(note, processes, now),
+        }
+    }
+
+    fn judge_run(&mut self, worker: WorkerId, process: &Process, leases: &[Lease]) {
+        assert!(!self.is_ending(), "a task starts though the run ends");
+        assert!(process.hello && !process.stop && !process.shot, "{worker} takes no tasks");
+        for Lease { task, attempt } in leases {
+            let truth = self.truth(*task);
+            assert!(!truth.settled, "task {task} is settled, and lent");
+            assert_eq!(truth.holder, None, "task {task} is lent to two");
+            assert_eq!(truth.attempt, attempt.0, "task {task} is lent as the wrong attempt");
+            truth.holder = Some(worker);
+        }
+    }
+
+    /// Nobody is shot without a reason that the world can confirm.
+    fn judge_kill(&mut self, process: &Process, now: Now) {
+        let late = |since: Now, timeout: Duration| since + timeout <= now;
+        let unborn = !process.hello && late(process.wished_at, self.policy.birth_timeout);
+        let timed_out = self.timed_out.is_some_and(|(worker, _)| worker == process.worker);
+        let stuck = self.holds(process.worker)
+            && process.running.is_none()
+            && self.policy.task_timeout.is_some_and(|timeout| late(process.quiet_since, timeout));
+        let ends = self.is_ending() || self.all_settled();
+        assert!(unborn || timed_out || stuck || ends || process.garbled, "shot for nothing: {process:?}");
+        if let Some(shot_for) = self.timed_out.take() {
+            self.shot_for.push(shot_for);
+        }
+    }
+
+    fn judge_settle(&mut self, task: TaskId, attempt: Attempt, worker: WorkerId, outcome: &Outcome) {
+        let max = self.policy.attempts_max;
+        let truth = &mut self.tasks[task.0 as usize];
+        assert!(!truth.settled, "task {task} is settled twice");
+        truth.settled = true;
+        self.tally.settled += 1;
+        if let Outcome::Quarantined { attempts } = outcome {
+            let numbers: Vec<u32> = attempts.iter().map(|failed| failed.attempt.0).collect();
+            assert_eq!(numbers, (1..=max).collect::<Vec<u32>>(), "task {task} has another story");
+            assert_eq!((truth.attempt, attempt), (max + 1, Attempt(max)), "task {task} has attempts left");
+            assert_eq!(truth.holder, None, "its worker is dead");
+            let last = attempts.last().expect("at least one attempt");
+            assert!(last.worker == worker && last.end != Fatality::Crashed(brigade_wire::Exit::Unknown));
+            self.tally.quarantined += 1;
+            return;
+        }
+        assert_eq!((truth.holder, truth.attempt), (Some(worker), attempt.0), "task {task}: no lease for it");
+        truth.holder = None;
+        self.judge_outcome(task, outcome);
+    }
+
+    fn judge_outcome(&mut self, task: TaskId, outcome: &Outcome) {
+        assert_eq!(*outcome, Outcome::from(ending(task)), "task {task} ends as another");
+        match outcome {
+            Outcome::Value(bytes) => {
+                let bytes = bytes.as_slice().try_into().expect("a value has eight bytes");
+                self.sum += u64::from_le_bytes(bytes);
+                self.tally.values += 1;
+            }
+            Outcome::Failed(_) | Outcome::Panicked { .. } => self.tally.failed += 1,
+            Outcome::Quarantined { .. } => unreachable!("quarantine is judged elsewhere"),
+        }
+    }
+
+    fn judge_note(&mut self, note: &Note, processes: &[Process], now: Now) {
+        match note {
+            Note::Requeued { task, attempt, blamed, .. } => {
+                assert_eq!(
+                    self.truth(*task).attempt,
+                    attempt.0,
+                    "task {task} comes back as the wrong attempt"
+                );
+                self.tally.requeued += 1;
+                self.tally.retried += u64::from(*blamed);
+            }
+            Note::TimedOut { task, worker } => {
+                let timeout = self.policy.task_timeout.expect("tasks have a deadline");
+                let running = processes[worker.slot.0 as usize].page().expect("it runs something");
+                let late = running.task == *task && running.since + timeout <= now;
+                assert!(late, "task {task} has time left");
+                self.timed_out = Some((*worker, *task));
+            }
+            Note::Holding => {
+                assert!(self.all_settled() && self.policy.hold, "holding with work left");
+                self.holding = true;
+            }
+            Note::GaveUp(_) => {
+                assert!(self.policy.intensity.restarts < 1_000, "gave up a run that could go on: {note:?}");
+                self.gave_up = true;
+            }
+            Note::Ready(_) | Note::Exited { .. } | Note::Stopped(_) | Note::Continued(_) => {}
+            Note::NotBorn { .. } | Note::BackingOff { .. } => {}
+        }
+    }
+
+    /// Between two events the counts agree.
+    pub(crate) fn compare(&self, tally: &Tally) {
+        let ours = &self.tally;
+        assert_eq!(
+            (tally.submitted, tally.settled, tally.values, tally.failed, tally.quarantined),
+            (ours.submitted, ours.settled, ours.values, ours.failed, ours.quarantined)
+        );
+        assert_eq!((tally.requeued, tally.retried), (ours.requeued, ours.retried), "notes and counts differ");
+        let heard = tally.values + tally.failed + tally.echoes;
+        assert_eq!(heard, self.delivered, "what is said either counts or is an echo");
+        let held = self.tasks.iter().filter(|truth| truth.holder.is_some()).count() as u64;
+        assert_eq!(tally.leased, held, "the core thinks that somebody else holds them");
+    }
+
+    /// The run is over: was it what it had to be?
+    pub(crate) fn verify(&self, core: &Core) {
+        self.compare(&core.tally());
+        assert_eq!(core.tally().leased, 0, "somebody took a task to the grave");
+        match core.verdict() {
+            Verdict::Complete => self.verify_sum(),
+            Verdict::Drained => assert!(self.drained, "nobody asked it to drain"),
+            Verdict::Aborted => assert!(self.aborted, "nobody asked it to abort"),
+            Verdict::GaveUp(_) => assert!(self.gave_up, "it gave up in silence"),
+        }
+    }
+
+    /// Every task has its word, and the values add up exactly.
+    fn verify_sum(&self) {
+        assert!(self.all_settled(), "complete, with tasks left");
+        let quarantined = |task: &usize| self.tasks[*task].attempt > self.policy.attempts_max;
+        let value = |task: usize| match ending(TaskId(task as u64)) {
+            brigade_wire::Ending::Value(_) => task as u64 + 1,
+            brigade_wire::Ending::Failed(_) | brigade_wire::Ending::Panicked { .. } => 0,
+        };
+        let sum: u64 = (0..self.tasks.len()).filter(|task| !quarantined(task)).map(value).sum();
+        assert_eq!(self.sum, sum, "wrong sum");
+    }
+}

@@ -1,0 +1,87 @@
+//! What a seed has in store.
+
+use super::dice::Dice;
+use brigade_core::{Backoff, Intensity, Lookahead, Policy, Schedule};
+use brigade_wire::{Ending, TaskId};
+use std::time::Duration;
+
+pub(crate) struct Plan {
+    pub(crate) policy: Policy,
+    /// Tasks at the start.
+    pub(crate) tasks: u64,
+    /// Tasks that come when the run holds.
+    pub(crate) more: Vec<u64>,
+    /// Bit k: whoever runs task k dies of it.
+    poison: u64,
+    /// The tasks are short, so they are lent ahead.
+    pub(crate) short: bool,
+    /// How many faults there will be. After the last one the run must end.
+    pub(crate) faults: u32,
+    /// One act in so many is a fault.
+    pub(crate) calm: u64,
+    /// Processes only hang, so nothing but a deadline saves the run.
+    pub(crate) only_hangs: bool,
+    /// The step at which the run is told to drain; 0 is never.
+    pub(crate) drain_at: u32,
+    /// The step at which the run is told to abort; 0 is never.
+    pub(crate) abort_at: u32,
+}
+
+impl Plan {
+    pub(crate) fn draw(seed: u64, dice: &mut Dice) -> Plan {
+        let policy = policy(seed, dice);
+        let more =
+            if policy.hold { (0..dice.below(3)).map(|_| dice.between(1, 4)).collect() } else { Vec::new() };
+        Plan {
+            tasks: dice.below(20),
+            more,
+            poison: if dice.once_in(2) { 1 << dice.below(16) | 1 << dice.below(16) } else { 0 },
+            short: dice.once_in(2),
+            faults: dice.below(24) as u32,
+            calm: dice.between(2, 8),
+            only_hangs: policy.task_timeout.is_some() && dice.once_in(3),
+            drain_at: if dice.once_in(6) { dice.between(1, 80) as u32 } else { 0 },
+            abort_at: if dice.once_in(20) { dice.between(1, 100) as u32 } else { 0 },
+            policy,
+        }
+    }
+
+    pub(crate) fn is_poison(&self, task: TaskId) -> bool {
+        self.poison >> task.0 & 1 == 1
+    }
+}
+
+fn policy(seed: u64, dice: &mut Dice) -> Policy {
+    let strict = dice.once_in(8);
+    Policy {
+        procs: dice.between(1, 4) as u32,
+        schedule: match dice.below(6) {
+            0 => Schedule::Static,
+            1 => Schedule::RoundRobin,
+            2 => Schedule::Weighted,
+            _ => Schedule::Dynamic,
+        },
+        task_timeout: dice.once_in(2).then(|| Duration::from_millis(60)),
+        attempts_max: dice.between(1, 3) as u32,
+        intensity: Intensity { restarts: if strict { 2 } else { 1_000 }, within: Duration::from_secs(10) },
+        backoff: Backoff {
+            first: Duration::from_millis(5),
+            max: Duration::from_millis(40),
+            reset: Duration::from_millis(500),
+        },
+        grace: Duration::from_millis(50),
+        birth_timeout: Duration::from_millis(100),
+        lookahead: Lookahead { time: Duration::from_millis(2), tasks: dice.below(4) as usize },
+        hold: dice.once_in(5),
+        seed,
+    }
+}
+
+/// How a task ends when its worker lives. The value is its number plus one, so that a lost task 0 shows.
+pub(crate) fn ending(task: TaskId) -> Ending {
+    match task.0 {
+        3 => Ending::Failed("three".to_owned()),
+        7 => Ending::Panicked { message: "seven".to_owned(), location: String::new() },
+        number => Ending::Value((number + 1).to_le_bytes().to_vec()),
+    }
+}

@@ -1,0 +1,71 @@
+//! Seeded storms: a hundred thousand short runs, each with its own faults. `STORM_SCHEDULES` sets how many,
+//! `STORM_SEED` replays one.
+
+mod storm;
+
+use brigade_core::Core;
+use std::env;
+use std::panic;
+use std::thread;
+use storm::{Weather, World};
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+fn live(seed: u64) -> Weather {
+    let outcome = panic::catch_unwind(|| World::live(seed, Core::new));
+    outcome.unwrap_or_else(|cause| {
+        eprintln!("replay with: STORM_SEED={seed} cargo test -p brigade-core --test storms");
+        panic::resume_unwind(cause)
+    })
+}
+
+fn and(one: Weather, other: Weather) -> Weather {
+    Weather {
+        events: one.events + other.events,
+        deaths: one.deaths + other.deaths,
+        hangs: one.hangs + other.hangs,
+        echoes: one.echoes + other.echoes,
+        unsent: one.unsent + other.unsent,
+        unborn: one.unborn + other.unborn,
+        timed_out: one.timed_out + other.timed_out,
+        quarantined: one.quarantined + other.quarantined,
+        complete: one.complete + other.complete,
+        steps_max: one.steps_max.max(other.steps_max),
+    }
+}
+
+/// Every `share`-th seed, starting at this one.
+fn sail(first: u64, schedules: u64, share: usize) -> Weather {
+    (first..schedules).step_by(share).map(live).fold(Weather::default(), and)
+}
+
+#[test]
+fn every_task_is_settled_exactly_once_whatever_befalls_its_workers() {
+    if let Some(seed) = number("STORM_SEED") {
+        println!("{:?}", live(seed));
+        return;
+    }
+    let schedules = number("STORM_SCHEDULES").unwrap_or(100_000);
+    let share = thread::available_parallelism().map_or(1, usize::from);
+    let sailors: Vec<_> =
+        (0..share).map(|first| thread::spawn(move || sail(first as u64, schedules, share))).collect();
+    let weather = sailors
+        .into_iter()
+        .map(|sailor| sailor.join().unwrap_or_else(|cause| panic::resume_unwind(cause)))
+        .fold(Weather::default(), and);
+    println!("{schedules} schedules: {weather:?}");
+    assert_a_storm(&weather, schedules);
+}
+
+/// A sea without waves proves nothing.
+fn assert_a_storm(weather: &Weather, schedules: u64) {
+    let tenth = schedules / 10;
+    assert!(weather.deaths > schedules && weather.complete > schedules / 2, "{weather:?}");
+    assert!(weather.hangs > tenth && weather.echoes > tenth && weather.unsent > tenth, "{weather:?}");
+    assert!(
+        weather.unborn > tenth && weather.quarantined > tenth && weather.timed_out > tenth,
+        "{weather:?}"
+    );
+}

@@ -1,1 +1,23 @@
+//! How Unix does it. Raw pids, errnos, wait statuses and file descriptors stop in this crate, and so does
+//! `unsafe`: every block says why it is sound.
+//!
+//! ```text
+//! supervisor ── exec ──▶ template ── clone(CLONE_PARENT) ──▶ worker        birth.rs
+//!     ▲                                                        │
+//!     └── pidfd ◀── epoll ◀── death ◀─────────────────────────┘           death.rs, body.rs
+//! page.rs   one shared page per slot: what a worker runs, readable after its death
+//! ```
 
+pub mod birth;
+pub mod body;
+pub mod clock;
+pub mod death;
+pub mod heap;
+pub mod inherit;
+pub mod limits;
+pub mod logfile;
+pub mod page;
+pub mod proc;
+pub mod signals;
+
+pub use body::{Body, Motion, Pid};

@@ -1,0 +1,234 @@
+//! How a worker gets its ends: over the template's own channel when it is forked, through a door (ipc-channel's
+//! one-shot server) when it is executed.
+
+use crate::link::Ends;
+use crate::{io_error, retry};
+use brigade_wire::{PROTOCOL, WorkerId};
+use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver, IpcSender, channel};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
+
+/// What every worker of a run is told at birth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charter {
+    /// The task function to serve, by its name in the worker's table.
+    pub function: String,
+    /// Daemonic workers die with the supervisor; others finish the task in hand.
+    pub daemon: bool,
+    /// How long every task lasts at least, in nanoseconds.
+    pub pace_ns: u64,
+    /// The supervisor's pid, which the worker's parent must be.
+    pub supervisor: u32,
+}
+
+/// Supervisor to template.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// The first order.
+    Begin(Charter),
+    /// Fork this worker.
+    Fork {
+        /// Who it is.
+        worker: WorkerId,
+        /// Its ends of the conversation.
+        ends: Ends,
+    },
+    /// Fork, and execute the binary anew; it is to come to the door of this name.
+    Exec {
+        /// Who it is.
+        worker: WorkerId,
+        /// Where it is awaited.
+        door: String,
+    },
+}
+
+/// Template to supervisor, one for each worker that was ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The process exists; its number is on the slot's page.
+    Born(WorkerId),
+    /// There is none, and why.
+    Unborn(WorkerId, String),
+}
+
+/// What a template says when it comes to its door.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Introduction {
+    protocol: u64,
+    functions: Vec<String>,
+    orders: IpcSender<Order>,
+    answers: IpcReceiver<Answer>,
+}
+
+/// What an executed worker is told at its door.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Spawned {
+    /// What every worker is told.
+    pub charter: Charter,
+    /// Who it is.
+    pub worker: WorkerId,
+    /// Its ends of the conversation.
+    pub ends: Ends,
+}
+
+/// The supervisor's channel to a template.
+#[derive(Debug)]
+pub struct TemplateLink {
+    orders: IpcSender<Order>,
+}
+
+/// The template's channel to its supervisor.
+#[derive(Debug)]
+pub struct TemplateEnd {
+    orders: IpcReceiver<Order>,
+    answers: IpcSender<Answer>,
+}
+
+/// Where a process that was executed comes to meet us: a socket in a directory of its own, used once.
+///
+/// Waiting at a door has no time limit, so it is done by a thread, and a process that dies before it came is
+/// knocked for ([`Door::knock`]).
+#[derive(Debug)]
+pub struct Door {
+    name: String,
+}
+
+/// Makes ipc-channel put its sockets into `dir`, where they are found and removed with the run if the
+/// supervisor is killed at the wrong moment. Left to the system's default if the name would be too long for a
+/// socket's address, which ipc-channel would cut off silently.
+pub fn put_sockets_into(dir: &Path) {
+    const ADDRESS_BYTES_MAX: usize = 107;
+    const OWN_PART: &str = "/.tmpXXXXXX/socket";
+    if dir.as_os_str().len() + OWN_PART.len() <= ADDRESS_BYTES_MAX {
+        let _ = tempfile::env::override_temp_dir(dir);
+    }
+}
+
+/// Who came to a door, or why nobody did.
+pub type Visitor<T> = Result<T, String>;
+
+impl Door {
+    /// Opens a door for a template. `met` is called once, on a thread of its own; the link it gets has not
+    /// been checked against a task name yet.
+    ///
+    /// # Errors
+    /// If there is no socket or thread to be had.
+    pub fn for_template(
+        met: impl FnOnce(Visitor<(TemplateLink, Vec<String>, AnswerEar)>) + Send + 'static,
+    ) -> io::Result<Door> {
+        let (server, name) = IpcOneShotServer::<Introduction>::new()?;
+        let greet = move || met(guarded(|| server.accept().map_err(|error| error.to_string())).and_then(introduced));
+        thread::Builder::new().name("door".into()).spawn(greet)?;
+        Ok(Door { name })
+    }
+
+    /// Opens a door for a worker, and gives it what it needs when it comes. Whether it ever does is seen by
+    /// its hello, or by its death.
+    ///
+    /// # Errors
+    /// If there is no socket or thread to be had.
+    pub fn for_worker(spawned: Spawned) -> io::Result<Door> {
+        let (server, name) = IpcOneShotServer::<IpcSender<Spawned>>::new()?;
+        let greet = move || {
+            let _ = guarded(|| {
+                let (_, visitor) = server.accept().map_err(|error| error.to_string())?;
+                visitor.send(spawned).map_err(|error| error.to_string())
+            });
+        };
+        thread::Builder::new().name("door".into()).stack_size(256 << 10).spawn(greet)?;
+        Ok(Door { name })
+    }
+
+    /// What to tell the process that is to come.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Comes to the door in place of a process that died: releases the waiting thread. Does nothing if it
+    /// was closed already.
+    pub fn knock(&self) {
+        let _ = IpcSender::<()>::connect(self.name.clone());
+    }
+}
+
+/// ipc-channel panics on some of what a stranger may send.
+fn guarded<T>(accept: impl FnOnce() -> Visitor<T>) -> Visitor<T> {
+    catch_unwind(AssertUnwindSafe(accept)).unwrap_or_else(|_| Err("sent no message of ipc-channel".into()))
+}
+
+type Introduced = (IpcReceiver<Introduction>, Introduction);
+
+fn introduced((_, said): Introduced) -> Visitor<(TemplateLink, Vec<String>, AnswerEar)> {
+    if said.protocol != PROTOCOL {
+        return Err(format!("speaks protocol {:016x}, not {PROTOCOL:016x}", said.protocol));
+    }
+    Ok((TemplateLink { orders: said.orders }, said.functions, AnswerEar { answers: said.answers }))
+}
+
+/// The receiving end of a template's answers.
+#[derive(Debug)]
+pub struct AnswerEar {
+    answers: IpcReceiver<Answer>,
+}
+
+impl AnswerEar {
+    /// Hears answers until the template's end is closed.
+    pub fn hear_all(self, mut hear: impl FnMut(Answer)) {
+        while let Ok(answer) = retry(|| self.answers.recv().map_err(io_error)) {
+            hear(answer);
+        }
+    }
+}
+
+impl TemplateLink {
+    /// Sends an order. The caller keeps few of them unanswered, so that a stopped template does not block it.
+    ///
+    /// # Errors
+    /// If the template is gone.
+    pub fn order(&self, order: Order) -> io::Result<()> {
+        self.orders.send(order).map_err(io_error)
+    }
+}
+
+/// The template's first words, at the door of that name.
+///
+/// # Errors
+/// If nobody waits there.
+pub fn introduce(door: &str, functions: Vec<String>) -> io::Result<TemplateEnd> {
+    let (orders, own_orders) = channel()?;
+    let (own_answers, answers) = channel()?;
+    let supervisor = IpcSender::connect(door.to_string())?;
+    supervisor.send(Introduction { protocol: PROTOCOL, functions, orders, answers }).map_err(io_error)?;
+    Ok(TemplateEnd { orders: own_orders, answers: own_answers })
+}
+
+impl TemplateEnd {
+    /// Waits for the next order; `None` when the supervisor is gone.
+    pub fn receive(&self) -> Option<Order> {
+        retry(|| self.orders.recv().map_err(io_error)).ok()
+    }
+
+    /// Answers one.
+    ///
+    /// # Errors
+    /// If the supervisor is gone.
+    pub fn answer(&self, answer: Answer) -> io::Result<()> {
+        retry(|| self.answers.send(answer.clone()).map_err(io_error))
+    }
+}
+
+impl Spawned {
+    /// What an executed worker gets at the door of that name.
+    ///
+    /// # Errors
+    /// If nobody waits there, or it left before it gave.
+    pub fn fetch(door: &str) -> io::Result<Spawned> {
+        let (own, mine) = channel()?;
+        IpcSender::connect(door.to_string())?.send(own).map_err(io_error)?;
+        retry(|| mine.recv().map_err(io_error))
+    }
+}

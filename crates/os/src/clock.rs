@@ -1,0 +1,20 @@
+//! The one clock: CLOCK_MONOTONIC, whose readings all processes of a machine share.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds of CLOCK_MONOTONIC. Comparable between processes, stands still during suspend.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+}
+
+/// Time of day in UTC, `hh:mm:ss.mmm`: for the eyes of people only, no decision is taken by it.
+#[must_use]
+pub fn time_of_day() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let seconds = since.as_secs();
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02}.{:03}", since.subsec_millis())
+}

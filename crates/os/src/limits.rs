@@ -1,0 +1,54 @@
+//! Limits: ours raised, the workers' set.
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use std::fs;
+use std::io;
+
+/// Raises the soft limit of open files to the hard one: each worker costs the supervisor four or five.
+/// Returns the limit in force.
+#[must_use]
+pub fn raise_open_files() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1_024 };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+/// How many more processes and threads this user may have, as far as the system tells; the smallest of
+/// RLIMIT_NPROC, `kernel.threads-max` and `kernel.pid_max`.
+#[must_use]
+pub fn processes_max() -> u64 {
+    let own = getrlimit(Resource::RLIMIT_NPROC).map_or(RLIM_INFINITY, |(soft, _)| soft);
+    let kernel = ["/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max"];
+    let kernel = kernel.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
+    kernel.fold(own, u64::min)
+}
+
+/// No core dumps: a worker of 50 MiB leaves 58 MiB on the disk. For this process and its children.
+pub fn no_core_dumps() {
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+}
+
+/// Tells the kernel to end this process and its children before the supervisor when memory runs out. With the
+/// inherited score it was the supervisor that died.
+pub fn be_killed_first() {
+    // Raising one's own score needs no privilege; a score that is higher already is left alone.
+    let path = "/proc/self/oom_score_adj";
+    let now = fs::read_to_string(path).ok().and_then(|score| score.trim().parse::<i32>().ok());
+    if now.is_some_and(|score| score < 500) {
+        let _ = fs::write(path, "500");
+    }
+}
+
+/// How many processors this process may use (affinity and cgroup quota counted in).
+#[must_use]
+pub fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
+/// Whether an error means that there is too little of something now, and later there may be enough.
+#[must_use]
+pub fn is_scarcity(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOBUFS))
+}

@@ -1,0 +1,64 @@
+//! Per-PID logs: opened so that no link can lead them astray, and put under stdout and stderr.
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+const FLAGS: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::APPEND).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Opens a directory to open logs in.
+///
+/// # Errors
+/// If it is no directory, a link, or not to be opened.
+pub fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Opens `<pid>.log` in `dir` for appending; created 0600, links refused (an open that followed one would
+/// overwrite its target).
+///
+/// # Errors
+/// What `openat` says: ELOOP for a link, ENOSPC, EACCES …
+pub fn open(dir: impl AsFd, pid: u32) -> io::Result<File> {
+    Ok(File::from(openat(dir, format!("{pid}.log"), FLAGS, MODE)?))
+}
+
+/// Puts a log under stdout and stderr of this process, and nothing under its stdin.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn put_under_stdio(log: &File) -> io::Result<()> {
+    dup2_stdin(File::open("/dev/null")?)?;
+    dup2_stdout(log)?;
+    dup2_stderr(log)?;
+    Ok(())
+}
+
+/// Lets the program that `command` starts write into `<its pid>.log` in `dir` before its first instruction, so
+/// that a loader's complaint is kept too. `dir` must stay open until the command was spawned.
+pub fn put_under(command: &mut Command, dir: BorrowedFd<'_>) {
+    let dir = dir.as_raw_fd();
+    let open_own = move || {
+        // No allocation between fork and exec: another thread may have held the allocator's lock.
+        let mut name = [0_u8; 24];
+        write!(&mut name[..], "{}.log\0", std::process::id())?;
+        let name = CStr::from_bytes_until_nul(&name).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: the caller keeps the directory open until the spawn, of which this is a part.
+        let dir = unsafe { BorrowedFd::borrow_raw(dir) };
+        let log = openat(dir, name, FLAGS, MODE)?;
+        dup2_stdout(&log)?;
+        dup2_stderr(&log)?;
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls; it neither allocates nor locks.
+    unsafe { command.pre_exec(open_own) };
+}

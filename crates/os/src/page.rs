@@ -1,0 +1,248 @@
+//! One page of shared memory per slot: what its worker is doing, readable at any time and after its death.
+//!
+//! The worker writes with plain atomic stores, no system call. The supervisor never waits for anything here
+//! and takes no lock that a worker could hold. The pages are a sealed memfd: nobody can shrink it under a
+//! reader (that would be a SIGBUS), and no name is left behind anywhere.
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
+
+use crate::clock::monotonic_ns;
+use brigade_wire::{Attempt, SlotId, TaskId};
+
+/// What is aligned to, and taken per slot. Larger than the page size of the machine is fine; smaller would
+/// let two slots share one.
+const PAGE_BYTES: usize = 65_536;
+
+/// The page as it lies in memory. All zero is a slot where nobody works.
+#[repr(C)]
+struct Page {
+    /// Written by the kernel at the birth (`CLONE_PARENT_SETTID`), even if whoever forked dies of it;
+    /// cleared by the supervisor before it reaps.
+    pid: AtomicI32,
+    attempt: AtomicU32,
+    /// The running task's number plus one; 0 while idle.
+    task: AtomicU64,
+    since_ns: AtomicU64,
+    sign_ns: AtomicU64,
+}
+
+/// A task as its worker's page names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnPage {
+    /// Which.
+    pub task: TaskId,
+    /// Which try.
+    pub attempt: Attempt,
+    /// When it began, by [`monotonic_ns`].
+    pub since_ns: u64,
+}
+
+/// The pages of all slots.
+#[derive(Debug)]
+pub struct Pages {
+    fd: OwnedFd,
+    map: Map,
+    slots: u32,
+}
+
+impl Pages {
+    /// Makes pages for `slots` slots. Only those that are written to take memory.
+    ///
+    /// # Errors
+    /// If there is no memory or no descriptor to be had.
+    pub fn create(slots: u32) -> io::Result<Pages> {
+        let fd = memfd_create("brigade-pages", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&fd, (slots as usize * PAGE_BYTES) as u64)?;
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        Pages::map(fd)
+    }
+
+    /// Maps the pages that another process made.
+    ///
+    /// # Errors
+    /// If `fd` is not a sealed memfd of pages.
+    pub fn map(fd: OwnedFd) -> io::Result<Pages> {
+        let seals = rustix::fs::fcntl_get_seals(&fd)?;
+        let bytes = rustix::fs::fstat(&fd)?.st_size as usize;
+        if !seals.contains(SealFlags::SHRINK) || bytes == 0 || !bytes.is_multiple_of(PAGE_BYTES) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a sealed memfd of pages"));
+        }
+        let map = Map::new(fd.as_fd(), bytes, 0)?;
+        Ok(Pages { fd, map, slots: (bytes / PAGE_BYTES) as u32 })
+    }
+
+    /// What to pass on to another process.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The process born last in a slot and not yet reaped; as the kernel itself wrote it.
+    #[must_use]
+    pub fn pid(&self, slot: SlotId) -> Option<crate::Pid> {
+        crate::Pid::new(self.page(slot).pid.load(Relaxed))
+    }
+
+    /// Every process born and not yet reaped.
+    pub fn pids(&self) -> impl Iterator<Item = crate::Pid> + '_ {
+        (0..self.slots).filter_map(|slot| self.pid(SlotId(slot)))
+    }
+
+    /// Takes what the dead of a slot was running, and forgets it: before it is reaped, so that nobody finds a
+    /// number that may already be a stranger's.
+    #[must_use]
+    pub fn take(&self, slot: SlotId) -> Option<OnPage> {
+        let running = self.running(slot);
+        let page = self.page(slot);
+        page.pid.store(0, Relaxed);
+        page.task.store(0, Relaxed);
+        page.sign_ns.store(0, Relaxed);
+        running
+    }
+
+    /// What the worker of a slot runs now, or ran when it died.
+    #[must_use]
+    pub fn running(&self, slot: SlotId) -> Option<OnPage> {
+        let page = self.page(slot);
+        loop {
+            let task = page.task.load(std::sync::atomic::Ordering::Acquire);
+            let (attempt, since_ns) = (page.attempt.load(Relaxed), page.since_ns.load(Relaxed));
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            if page.task.load(Relaxed) == task {
+                let task = TaskId(task.checked_sub(1)?);
+                return Some(OnPage { task, attempt: Attempt(attempt), since_ns });
+            }
+        }
+    }
+
+    /// The last time that the worker of a slot began or ended something.
+    #[must_use]
+    pub fn sign_ns(&self, slot: SlotId) -> Option<u64> {
+        match self.page(slot).sign_ns.load(Relaxed) {
+            0 => None,
+            sign => Some(sign),
+        }
+    }
+
+    /// Where the kernel is to write the number of the next process of a slot.
+    pub(crate) fn pid_address(&self, slot: SlotId) -> *mut libc::pid_t {
+        self.page(slot).pid.as_ptr()
+    }
+
+    /// The page that a worker writes: its own, and no other is left mapped.
+    ///
+    /// # Errors
+    /// If the kernel refuses the mapping.
+    pub fn own(&self, slot: SlotId) -> io::Result<OwnPage> {
+        assert!(slot.0 < self.slots, "slot {slot} of {}", self.slots);
+        Ok(OwnPage { map: Map::new(self.fd(), PAGE_BYTES, (slot.0 as usize * PAGE_BYTES) as u64)? })
+    }
+
+    fn page(&self, slot: SlotId) -> &Page {
+        assert!(slot.0 < self.slots, "slot {slot} of {}", self.slots);
+        // SAFETY: inside the mapping by the assertion, aligned to PAGE_BYTES, valid for any bit pattern, and
+        // only ever touched through atomics.
+        unsafe { self.map.address.byte_add(slot.0 as usize * PAGE_BYTES).cast::<Page>().as_ref() }
+    }
+}
+
+/// A worker's own page.
+#[derive(Debug)]
+pub struct OwnPage {
+    map: Map,
+}
+
+impl OwnPage {
+    /// A task begins now; returns that moment.
+    pub fn begin(&self, task: TaskId, attempt: Attempt) -> u64 {
+        let (page, now) = (self.page(), monotonic_ns());
+        page.attempt.store(attempt.0, Relaxed);
+        page.since_ns.store(now, Relaxed);
+        page.sign_ns.store(now, Relaxed);
+        page.task.store(task.0 + 1, Release);
+        now
+    }
+
+    /// The running task has ended; returns that moment.
+    pub fn end(&self) -> u64 {
+        let (page, now) = (self.page(), monotonic_ns());
+        page.sign_ns.store(now, Relaxed);
+        page.task.store(0, Release);
+        now
+    }
+
+    /// The worker lives and waits.
+    pub fn sign(&self) {
+        self.page().sign_ns.store(monotonic_ns(), Relaxed);
+    }
+
+    fn page(&self) -> &Page {
+        // SAFETY: the mapping is PAGE_BYTES long, aligned, and only ever touched through atomics.
+        unsafe { self.map.address.cast::<Page>().as_ref() }
+    }
+}
+
+#[derive(Debug)]
+struct Map {
+    address: NonNull<c_void>,
+    bytes: usize,
+}
+
+impl Map {
+    fn new(fd: BorrowedFd<'_>, bytes: usize, offset: u64) -> io::Result<Map> {
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing of ours.
+        let address = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, fd, offset) }?;
+        Ok(Map { address: NonNull::new(address).expect("mmap maps nothing at zero"), bytes })
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `new` mapped; whoever borrowed from it borrowed this value.
+        let _ = unsafe { munmap(self.address.as_ptr(), self.bytes) };
+    }
+}
+
+// SAFETY: the mapping may be used from any thread: it is only touched through atomics.
+unsafe impl Send for Map {}
+// SAFETY: as above.
+unsafe impl Sync for Map {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_writes_is_read_through_another_mapping() {
+        let pages = Pages::create(4).unwrap();
+        let own = pages.own(SlotId(3)).unwrap();
+        assert_eq!(pages.running(SlotId(3)), None);
+        let since_ns = own.begin(TaskId(0), Attempt(2));
+        let running = OnPage { task: TaskId(0), attempt: Attempt(2), since_ns };
+        assert_eq!(pages.running(SlotId(3)), Some(running));
+        assert_eq!(pages.running(SlotId(2)), None, "another slot");
+        own.end();
+        assert_eq!(pages.running(SlotId(3)), None);
+        assert!(pages.sign_ns(SlotId(3)).unwrap() >= since_ns);
+    }
+
+    #[test]
+    fn nobody_can_shrink_the_pages_under_a_reader() {
+        let pages = Pages::create(1).unwrap();
+        assert!(ftruncate(pages.fd(), 0).is_err());
+    }
+
+    #[test]
+    fn an_unsealed_memfd_is_refused() {
+        let fd = memfd_create("unsealed", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&fd, PAGE_BYTES as u64).unwrap();
+        assert!(Pages::map(fd).is_err());
+    }
+}

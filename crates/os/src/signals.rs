@@ -1,0 +1,46 @@
+//! Signals to bells: a handler only rings, a thread tells.
+
+use signal_hook::consts::signal;
+use signal_hook::iterator::Signals;
+use std::io;
+use std::thread;
+
+/// What a signal to the supervisor means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bell {
+    /// SIGINT, SIGTERM, SIGHUP or SIGQUIT: the number that an exit code is made of.
+    End(i32),
+    /// SIGCHLD: some child died, stopped or went on. Many may share one ring, so look at all of them.
+    Child,
+}
+
+/// Starts the thread that turns signals into bells. `ring` must not block for long.
+///
+/// # Errors
+/// If the handlers or the thread cannot be had.
+pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
+    let ends = [signal::SIGINT, signal::SIGTERM, signal::SIGHUP, signal::SIGQUIT];
+    let mut signals = Signals::new(ends.into_iter().chain([signal::SIGCHLD]))?;
+    let told = move || {
+        for signal in signals.forever() {
+            ring(if signal == signal::SIGCHLD { Bell::Child } else { Bell::End(signal) });
+        }
+    };
+    thread::Builder::new().name("bell".into()).stack_size(64 << 10).spawn(told)?;
+    Ok(())
+}
+
+/// Undoes what whoever started us may have left behind: a blocked mask, and ignored signals that we and our
+/// children need (a child that inherits a blocked SIGTERM cannot be asked to end).
+///
+/// # Errors
+/// If the kernel refuses; it does not.
+pub fn reset_inherited() -> io::Result<()> {
+    use nix::sys::signal::{SigHandler, SigSet, Signal, signal as set};
+    SigSet::empty().thread_set_mask()?;
+    for ignored in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context.
+        unsafe { set(ignored, SigHandler::SigDfl) }?;
+    }
+    Ok(())
+}

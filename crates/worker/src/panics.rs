@@ -1,0 +1,52 @@
+//! A panic in a task is an ending with its message and place, not a death.
+
+use brigade_wire::Ending;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+
+thread_local! {
+    /// What the last panic of this thread said, and where; written by the hook, which alone knows the place.
+    static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+}
+
+/// Remembers every panic's words; what was printed before is still printed, into the log.
+pub(crate) fn remember() {
+    let print = take_hook();
+    set_hook(Box::new(move |info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        LAST.with_borrow_mut(|last| *last = Some((message(info), place)));
+        print(info);
+    }));
+}
+
+/// Runs a task to its ending.
+pub(crate) fn caught(task: impl FnOnce() -> Result<Vec<u8>, String>) -> Ending {
+    match catch_unwind(AssertUnwindSafe(task)) {
+        Ok(Ok(bytes)) => Ending::Value(bytes),
+        Ok(Err(message)) => Ending::Failed(message),
+        Err(_) => {
+            let (message, location) = LAST.with_borrow_mut(Option::take).unwrap_or_default();
+            Ending::Panicked { message, location }
+        }
+    }
+}
+
+fn message(info: &PanicHookInfo<'_>) -> String {
+    info.payload_as_str().unwrap_or("a payload that is not text").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_with_its_message_and_place() {
+        remember();
+        let ending = caught(|| panic!("index {} of {}", 7, 3));
+        let Ending::Panicked { message, location } = ending else { panic!("{ending:?}") };
+        assert_eq!(message, "index 7 of 3");
+        assert!(location.contains("panics.rs:"), "{location}");
+        assert_eq!(caught(|| Ok(vec![1])), Ending::Value(vec![1]));
+        assert_eq!(caught(|| Err("no".into())), Ending::Failed("no".into()));
+    }
+}

@@ -1,0 +1,143 @@
+//! The serve loop: a command, its tasks one after the other, their endings.
+
+use crate::{Table, TaskFn, log, panics, start};
+use brigade_link::{Charter, WorkerEnd};
+use brigade_os::page::OwnPage;
+use brigade_wire::{Call, Command, Ended, Exit, TaskId, WorkerId};
+use std::io;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+/// Everything that a worker is and has.
+#[derive(Debug)]
+pub(crate) struct Calling {
+    pub(crate) charter: Charter,
+    pub(crate) worker: WorkerId,
+    pub(crate) page: OwnPage,
+    pub(crate) end: WorkerEnd,
+}
+
+/// An ending waits for others to travel with for at most this much work; the last of a command never waits.
+const FLUSH_AFTER_NS: u64 = 200_000;
+
+/// Tasks shorter than this are logged by the packet, not one by one: a line costs 0.8 us.
+const LOG_SINGLY_NS: u64 = 1_000_000;
+
+/// Serves until STOP, or until the supervisor is gone.
+pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> {
+    panics::remember();
+    let Calling { charter, worker, page, mut end } = calling;
+    let function = &charter.function;
+    let Some((_, task)) = table.iter().find(|(name, _)| name == function) else {
+        return Err(io::Error::other(format!("there is no task `{function}` in this binary")));
+    };
+    let mut bench = Bench { task: *task, pace_ns: charter.pace_ns, page, length_ns: LOG_SINGLY_NS };
+    bench.page.sign();
+    if end.hello(worker).is_err() {
+        return Ok(supervisor_gone());
+    }
+    loop {
+        let served = match end.receive()? {
+            Some(Command::Run(calls)) => bench.run_all(calls, &mut end),
+            Some(Command::Stop) => {
+                log::line(format_args!("STOP: drained"));
+                return Ok(start::exit_code(Exit::DRAINED));
+            }
+            None => return Ok(supervisor_gone()),
+        };
+        if served.is_err() {
+            return Ok(supervisor_gone());
+        }
+    }
+}
+
+/// Nobody is left to report to.
+fn supervisor_gone() -> ExitCode {
+    log::line(format_args!("the supervisor is gone: leaving"));
+    start::exit_code(Exit::DRAINED)
+}
+
+/// Where tasks are run, one after the other.
+#[derive(Debug)]
+struct Bench {
+    task: TaskFn,
+    pace_ns: u64,
+    page: OwnPage,
+    /// How long the last task took: whether the next one is worth a line of its own.
+    length_ns: u64,
+}
+
+impl Bench {
+    /// Obeys one Run command.
+    fn run_all(&mut self, calls: Vec<Call>, end: &mut WorkerEnd) -> io::Result<()> {
+        let (mut packet, mut unreported_ns) = (Packet::default(), 0);
+        for call in calls {
+            let ended = self.run(call, &mut packet);
+            unreported_ns += ended.elapsed_ns;
+            end.report(ended)?;
+            if unreported_ns >= FLUSH_AFTER_NS {
+                end.flush()?;
+                unreported_ns = 0;
+            }
+        }
+        packet.log();
+        end.consumed()
+    }
+
+    /// Runs one task; a long one has its own two lines in the log, written when it begins and when it ends.
+    fn run(&mut self, call: Call, packet: &mut Packet) -> Ended {
+        let Call { task, attempt, args } = call;
+        let singly = self.length_ns >= LOG_SINGLY_NS;
+        if singly {
+            packet.log();
+            log::line(format_args!("start task {task} attempt {attempt}"));
+        }
+        let began_ns = self.page.begin(task, attempt);
+        let ending = panics::caught(|| (self.task)(&args));
+        self.keep_pace(began_ns);
+        let elapsed_ns = self.page.end() - began_ns;
+        self.length_ns = elapsed_ns;
+        if singly {
+            let millis = elapsed_ns as f64 / 1e6;
+            log::line(format_args!("end task {task} attempt {attempt}: {} in {millis:.3} ms", log::word(&ending)));
+        } else {
+            packet.count(task, elapsed_ns);
+        }
+        Ended { task, attempt, elapsed_ns, ending }
+    }
+
+    /// Makes the task last as long as `--pace` says.
+    fn keep_pace(&self, began_ns: u64) {
+        let lasted_ns = brigade_os::clock::monotonic_ns() - began_ns;
+        if lasted_ns < self.pace_ns {
+            thread::sleep(Duration::from_nanos(self.pace_ns - lasted_ns));
+        }
+    }
+}
+
+/// Short tasks that share a line.
+#[derive(Debug, Default)]
+struct Packet {
+    tasks: u64,
+    elapsed_ns: u64,
+    span: Option<(TaskId, TaskId)>,
+}
+
+impl Packet {
+    fn count(&mut self, task: TaskId, elapsed_ns: u64) {
+        self.tasks += 1;
+        self.elapsed_ns += elapsed_ns;
+        let (first, _) = self.span.unwrap_or((task, task));
+        self.span = Some((first, task));
+    }
+
+    /// Writes the line and starts anew.
+    fn log(&mut self) {
+        if let Some((first, last)) = self.span {
+            let (tasks, millis) = (self.tasks, self.elapsed_ns as f64 / 1e6);
+            log::line(format_args!("ran {tasks} tasks, {first} to {last}, in {millis:.3} ms"));
+        }
+        *self = Packet::default();
+    }
+}

@@ -1,0 +1,109 @@
+//! What this process is to be: its arguments are written by the supervisor or the template, not by people.
+
+use crate::{Table, log, serve, template};
+use brigade_link::Spawned;
+use brigade_os::page::Pages;
+use brigade_os::{birth, heap, inherit};
+use brigade_wire::{Exit, PROTOCOL};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// The arguments that make a process a template, and those that make it a worker.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// `template DOOR PAGES LOGS`
+    Template { door: String, pages: i32, logs: i32 },
+    /// `born DOOR PAGES`
+    Born { door: String, pages: i32 },
+}
+
+/// What a person gets who starts a worker by hand.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Version,
+    Help,
+    Misuse,
+}
+
+/// Reads the arguments.
+pub(crate) fn role(args: impl Iterator<Item = String>) -> Result<Role, Told> {
+    let args: Vec<String> = args.collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["template", door, pages, logs] => {
+            let (pages, logs) = (number(pages)?, number(logs)?);
+            Ok(Role::Template { door: door.into(), pages, logs })
+        }
+        ["born", door, pages] => Ok(Role::Born { door: door.into(), pages: number(pages)? }),
+        ["--version" | "-V"] => Err(Told::Version),
+        ["--help" | "-h"] => Err(Told::Help),
+        _ => Err(Told::Misuse),
+    }
+}
+
+fn number(text: &str) -> Result<i32, Told> {
+    text.parse().map_err(|_| Told::Misuse)
+}
+
+/// Plays the role to its end.
+pub(crate) fn play(role: Role, table: Table<'_>) -> ExitCode {
+    heap::keep_message_buffers();
+    let ended = match role {
+        Role::Template { door, pages, logs } => template(&door, pages, logs, table),
+        Role::Born { door, pages } => born(&door, pages, table),
+    };
+    ended.unwrap_or_else(|error| {
+        log::line(format_args!("cannot run: {error}"));
+        exit_code(Exit::CANNOT_RUN)
+    })
+}
+
+fn template(door: &str, pages: i32, logs: i32, table: Table<'_>) -> io::Result<ExitCode> {
+    let (pages, logs) = (inherit::take(pages)?, inherit::take(logs)?);
+    let template = template::Template::begin(door, Pages::map(pages)?, logs, table)?;
+    match template.serve()? {
+        template::Ended::SupervisorGone => Ok(ExitCode::SUCCESS),
+        template::Ended::Child(calling) => serve::serve(*calling, table),
+    }
+}
+
+/// Under `spawn`: the template's child has executed this binary anew.
+fn born(door: &str, pages: i32, table: Table<'_>) -> io::Result<ExitCode> {
+    let pages = Pages::map(inherit::take(pages)?)?;
+    let Spawned { charter, worker, ends } = Spawned::fetch(door)?;
+    birth::set_name(&format!("worker-{}", worker.slot));
+    let page = pages.own(worker.slot)?;
+    drop(pages);
+    serve::serve(serve::Calling { charter, worker, page, end: ends.into() }, table)
+}
+
+/// The number of an exit as a process returns it.
+pub(crate) fn exit_code(exit: Exit) -> ExitCode {
+    match exit {
+        Exit::Code(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Exit::Signal(_) | Exit::Unknown => ExitCode::FAILURE,
+    }
+}
+
+impl Told {
+    pub(crate) fn say(self, table: Table<'_>) -> ExitCode {
+        let version = format!("worker {} (protocol {PROTOCOL:016x})", env!("CARGO_PKG_VERSION"));
+        let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        let written = match self {
+            Told::Version => writeln!(io::stdout(), "{version}"),
+            Told::Help => writeln!(
+                io::stdout(),
+                "{version}\nA worker of Brigade; it has the tasks: {names}.\n\
+                 It is started by the supervisor: try 'supervisor --procs 4'."
+            ),
+            Told::Misuse => {
+                let _ = writeln!(io::stderr(), "error: worker is started by supervisor: try 'supervisor --procs 4'");
+                return ExitCode::from(2);
+            }
+        };
+        // A closed stdout is no reason to complain.
+        let _ = written;
+        ExitCode::SUCCESS
+    }
+}

@@ -1,0 +1,134 @@
+//! The template: the process that workers are forked from, and the guard of what they leave behind.
+//!
+//! One thread, always: that is what makes its forks sound. It holds no state but its channel, so killing it
+//! costs a replacement and nothing else.
+
+use crate::serve::Calling;
+use crate::{Table, log};
+use brigade_link::{Answer, Charter, Order, TemplateEnd, WorkerEnd, introduce};
+use brigade_os::birth::{self, Side};
+use brigade_os::page::{OwnPage, Pages};
+use brigade_os::{Pid, inherit, limits, logfile};
+use brigade_wire::WorkerId;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// A template at work.
+#[derive(Debug)]
+pub(crate) struct Template {
+    supervisor: TemplateEnd,
+    charter: Charter,
+    parent: Pid,
+    pages: Pages,
+    logs: OwnedFd,
+}
+
+/// Why [`Template::serve`] returned, and as whom.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The supervisor is gone, and what it left behind has been ended.
+    SupervisorGone,
+    /// This is a child: everything of the template's has been dropped.
+    Child(Box<Calling>),
+}
+
+impl Template {
+    /// Comes to the door and hears the charter.
+    pub(crate) fn begin(door: &str, pages: Pages, logs: OwnedFd, table: Table<'_>) -> io::Result<Template> {
+        birth::lead_own_group();
+        birth::set_name("worker-template");
+        limits::no_core_dumps();
+        limits::be_killed_first();
+        let parent = Pid::parent().ok_or_else(|| io::Error::other("the supervisor is in another pid namespace"))?;
+        log::header(&io::stderr(), "template (and guard)", parent, true);
+        let supervisor = introduce(door, table.iter().map(|(name, _)| (*name).to_string()).collect())?;
+        match supervisor.receive() {
+            Some(Order::Begin(charter)) => Ok(Template { supervisor, charter, parent, pages, logs }),
+            Some(Order::Fork { .. } | Order::Exec { .. }) | None => {
+                Err(io::Error::other("the supervisor ended before it gave its charter"))
+            }
+        }
+    }
+
+    /// Fulfils orders until the supervisor is gone; returns in every child that it forks.
+    pub(crate) fn serve(self) -> io::Result<Ended> {
+        while let Some(order) = self.supervisor.receive() {
+            match order {
+                // Said once, in `begin`; a repetition changes nothing.
+                Order::Begin(_) => {}
+                Order::Fork { worker, ends } => {
+                    if self.fork(worker)? {
+                        let page = self.settle_in(worker)?;
+                        let charter = self.charter.clone();
+                        let end = WorkerEnd::from(ends);
+                        return Ok(Ended::Child(Box::new(Calling { charter, worker, page, end })));
+                    }
+                }
+                Order::Exec { worker, door } => {
+                    if self.fork(worker)? {
+                        self.settle_in(worker)?;
+                        return Err(self.execute(&door));
+                    }
+                }
+            }
+        }
+        self.end_what_is_left();
+        Ok(Ended::SupervisorGone)
+    }
+
+    /// Forks; true in the child. The template answers for both.
+    fn fork(&self, worker: WorkerId) -> io::Result<bool> {
+        let answer = match birth::fork_sibling(&self.pages, worker.slot) {
+            Ok(Side::Child) => return Ok(true),
+            Ok(Side::Template(_)) => Answer::Born(worker),
+            Err(error) => Answer::Unborn(worker, format!("fork: {error}")),
+        };
+        // If the supervisor is gone, the next order is its end of file.
+        let _ = self.supervisor.answer(answer);
+        Ok(false)
+    }
+
+    /// The child's first steps, before any code of a task: its own group, its bond to the supervisor, its log.
+    fn settle_in(&self, worker: WorkerId) -> io::Result<OwnPage> {
+        birth::lead_own_group();
+        if self.charter.daemon && birth::die_with(self.parent).is_err() {
+            birth::leave(0);
+        }
+        birth::set_name(&format!("worker-{}", worker.slot));
+        let log = self.open_log(worker);
+        match &log {
+            Ok(log) => logfile::put_under_stdio(log)?,
+            // The template's log is still under our stderr.
+            Err(error) => log::line(format_args!("worker {worker} has no log of its own: {error}")),
+        }
+        self.pages.own(worker.slot)
+    }
+
+    fn open_log(&self, worker: WorkerId) -> io::Result<File> {
+        let log = logfile::open(&self.logs, Pid::current().number())?;
+        log::header(&log, &log::name(worker), self.parent, self.charter.daemon);
+        Ok(log)
+    }
+
+    /// Becomes the binary as it is on disk now; returns only if that failed.
+    fn execute(&self, door: &str) -> io::Error {
+        let program = match std::env::args_os().next() {
+            Some(program) => program,
+            None => return io::Error::other("started without a name"),
+        };
+        let mut command = Command::new(program);
+        let pages = inherit::pass(&mut command, self.pages.fd());
+        command.arg("born").arg(door).arg(pages.to_string());
+        command.exec()
+    }
+
+    /// The guard's part: daemonic workers are dead by now (PDEATHSIG), what they started may not be.
+    fn end_what_is_left(&self) {
+        if self.charter.daemon {
+            birth::end_groups(self.pages.pids());
+        }
+    }
+}

@@ -1,1 +1,29 @@
+//! The loop: one thread that owns all state, waits in one place, and asks the core what to do.
+//!
+//! ```text
+//! ears, doors, undertaker, bell ──▶ Inbox ──▶ Core::on ──▶ Effects ──▶ links, template, story, status
+//!                                     ▲                                  │
+//!                                     └────────── the world ◀────────────┘
+//! ```
+//!
+//! [`run`] is the whole of it: a [`Plan`](run::Plan) says how, a [`Work`](run::Work) says what, a
+//! [`Witness`](run::Witness) watches.
+#![forbid(unsafe_code)]
 
+mod backstop;
+mod births;
+mod chronicle;
+mod driver;
+mod effects;
+pub mod error;
+mod hands;
+mod inbox;
+mod incoming;
+mod publish;
+pub mod run;
+pub mod rundir;
+pub mod status;
+pub mod story;
+mod template;
+
+pub use driver::run;

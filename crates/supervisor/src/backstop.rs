@@ -1,0 +1,92 @@
+//! The backstop behind the credits: should a send block the loop all the same, a thread kills the receiver, and
+//! the kill frees the loop (in less than a millisecond).
+
+use brigade_os::Body;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long one send may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Watches over sends. Its thread sleeps while nothing is sent: an idle supervisor is not woken for it.
+#[derive(Debug)]
+pub(crate) struct Backstop {
+    watch: Arc<Watch>,
+}
+
+#[derive(Debug, Default)]
+struct Watch {
+    send: Mutex<Send>,
+    began: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Send {
+    under_way: Option<(Instant, Arc<Body>)>,
+    is_watched: bool,
+}
+
+impl Backstop {
+    pub(crate) fn start() -> io::Result<Backstop> {
+        let watch = Arc::new(Watch::default());
+        let own = Arc::clone(&watch);
+        thread::Builder::new().name("backstop".into()).stack_size(64 << 10).spawn(move || own.keep())?;
+        Ok(Backstop { watch })
+    }
+
+    /// Runs `send`, and kills `to` if that takes too long.
+    pub(crate) fn over<T>(&self, to: &Arc<Body>, send: impl FnOnce() -> T) -> T {
+        let mut now = self.watch.lock();
+        now.under_way = Some((Instant::now(), Arc::clone(to)));
+        if !now.is_watched {
+            now.is_watched = true;
+            self.watch.began.notify_one();
+        }
+        drop(now);
+        let sent = send();
+        self.watch.lock().under_way = None;
+        sent
+    }
+}
+
+impl Watch {
+    fn lock(&self) -> MutexGuard<'_, Send> {
+        self.send.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self) {
+        let mut now = self.lock();
+        loop {
+            while !now.is_watched {
+                now = self.began.wait(now).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(now);
+            thread::sleep(PATIENCE / 2);
+            now = self.lock();
+            match &now.under_way {
+                Some((since, to)) if since.elapsed() > PATIENCE => to.kill(),
+                Some(_) => {}
+                None => now.is_watched = false,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brigade_os::Pid;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_send_that_blocks_is_ended_by_killing_its_receiver() {
+        let sleeper = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+        let body = Arc::new(Body::of(Pid::new(sleeper.id().cast_signed()).unwrap()).unwrap());
+        let backstop = Backstop::start().unwrap();
+        // As a blocked send does, this returns only when the receiver is dead.
+        let exit = backstop.over(&body, || body.reap());
+        assert_eq!(exit, brigade_wire::Exit::Signal(9));
+    }
+}

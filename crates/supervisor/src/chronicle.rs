@@ -1,0 +1,184 @@
+//! The chronicle: tells the run's story to its witness, to `events.ndjson` and to the logs of those it is about.
+
+use crate::rundir::RunDir;
+use crate::run::Witness;
+use crate::status::{DEAD_MAX, Dead};
+use crate::story::{Line, SCHEMA, Tallied, Told};
+use brigade_os::{clock, logfile};
+use brigade_wire::{Exit, SlotId, TaskId, WorkerId};
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often people are told how far the run is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the story tells it.
+const PROGRESS_TOLD_EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Chronicle<'a> {
+    witness: &'a mut dyn Witness,
+    events: BufWriter<File>,
+    events_broken: bool,
+    logs: OwnedFd,
+    logs_path: PathBuf,
+    began_ns: u64,
+    /// Who was born last in each slot, and its pid.
+    born: Vec<Option<(WorkerId, u32)>>,
+    pub(crate) dead: VecDeque<Dead>,
+    shown: Option<(Tallied, u64)>,
+    told: Option<(Tallied, u64)>,
+}
+
+impl<'a> Chronicle<'a> {
+    pub(crate) fn open(
+        dir: &RunDir,
+        slots: u32,
+        began_ns: u64,
+        witness: &'a mut dyn Witness,
+    ) -> io::Result<Chronicle<'a>> {
+        let events = OpenOptions::new().create(true).append(true).open(dir.events_file())?;
+        Ok(Chronicle {
+            witness,
+            events: BufWriter::new(events),
+            events_broken: false,
+            logs: logfile::open_dir(dir.logs())?,
+            logs_path: dir.logs().to_path_buf(),
+            began_ns,
+            born: vec![None; slots as usize],
+            dead: VecDeque::new(),
+            shown: None,
+            told: None,
+        })
+    }
+
+    /// Tells one thing to everybody.
+    pub(crate) fn tell(&mut self, told: Told) {
+        let t = Duration::from_nanos(clock::monotonic_ns() - self.began_ns).as_secs_f64();
+        let line = Line { v: SCHEMA, t: (t * 1e6).round() / 1e6, told };
+        self.witness.tell(&line);
+        if !self.events_broken && self.write(&line).is_err() {
+            self.events_are_broken();
+        }
+    }
+
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        serde_json::to_writer(&mut self.events, line)?;
+        self.events.write_all(b"\n")
+    }
+
+    /// Before the loop sleeps: whoever reads the file sees all that happened.
+    pub(crate) fn flush(&mut self) {
+        if !self.events_broken && self.events.flush().is_err() {
+            self.events_are_broken();
+        }
+    }
+
+    /// A full disk costs the file, not the run; said once.
+    fn events_are_broken(&mut self) {
+        self.events_broken = true;
+        self.warn("cannot write events.ndjson: its lines are lost from here on, the run goes on".into());
+    }
+
+    pub(crate) fn warn(&mut self, message: String) {
+        self.tell(Told::Warning { message });
+    }
+
+    /// A worker was born: its number is known from now on, also after its death.
+    pub(crate) fn born(&mut self, worker: WorkerId, pid: u32) {
+        self.born[worker.slot.0 as usize] = Some((worker, pid));
+        self.tell(Told::WorkerStart { slot: worker.slot, pid, incarnation: worker.incarnation });
+    }
+
+    /// The pid of a worker that lives or was the last to live in its slot; 0 if it never had one.
+    pub(crate) fn pid(&self, worker: WorkerId) -> u32 {
+        match self.born[worker.slot.0 as usize] {
+            Some((last, pid)) if last == worker => pid,
+            Some(_) | None => 0,
+        }
+    }
+
+    /// Remembers a death, for status and `ps -a`.
+    pub(crate) fn died(&mut self, dead: Dead) {
+        if self.dead.len() == DEAD_MAX {
+            self.dead.pop_front();
+        }
+        self.dead.push_back(dead);
+    }
+
+    /// The core says whether a death was planned, and what was settled before it.
+    pub(crate) fn complete_death(&mut self, worker: WorkerId, planned: bool, settled: u64) {
+        let is_this = |dead: &&mut Dead| dead.slot == worker.slot && dead.incarnation == worker.incarnation;
+        if let Some(dead) = self.dead.iter_mut().rev().find(is_this) {
+            dead.planned = planned;
+            dead.settled = settled;
+        }
+    }
+
+    /// The pid of the last worker that was born in a slot; 0 if there was none.
+    pub(crate) fn last_pid(&self, slot: SlotId) -> u32 {
+        self.born[slot.0 as usize].map_or(0, |(_, pid)| pid)
+    }
+
+    /// The last lines that a process wrote into its log.
+    pub(crate) fn last_lines(&self, pid: u32) -> Vec<String> {
+        const LINES: usize = 3;
+        let log = fs::read(self.logs_path.join(format!("{pid}.log"))).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log);
+        let own = text.lines().filter(|line| !line.contains(" supervisor: "));
+        let mut last: Vec<String> = own.rev().take(LINES).map(ToString::to_string).collect();
+        last.reverse();
+        last
+    }
+
+    /// When the last worker of that slot died.
+    pub(crate) fn last_death_ns(&self, worker: WorkerId) -> Option<u64> {
+        self.dead.iter().rev().find(|dead| dead.slot == worker.slot).map(|dead| dead.died_ns)
+    }
+
+    /// Appends to the log of a process what it cannot write itself any more.
+    pub(crate) fn epitaph(&self, pid: u32, words: &str) {
+        if pid == 0 {
+            return;
+        }
+        // A full disk costs the line.
+        let line = format!("{} supervisor: {words}\n", clock::time_of_day());
+        let _ = logfile::open(&self.logs, pid).and_then(|mut log| log.write_all(line.as_bytes()));
+    }
+
+    /// How far the run is: shown ten times a second at most, told once a second at most. Returns when there is
+    /// more to show, if there is.
+    pub(crate) fn progress(&mut self, tally: Tallied) -> Option<u64> {
+        let now = clock::monotonic_ns();
+        let shown_due = due(self.shown, &tally, PROGRESS_EVERY);
+        if shown_due.is_some_and(|at| at <= now) {
+            self.shown = Some((tally, now));
+            self.witness.progress(&tally);
+        }
+        let told_due = due(self.told, &tally, PROGRESS_TOLD_EVERY);
+        if told_due.is_some_and(|at| at <= now) {
+            self.told = Some((tally, now));
+            self.tell(Told::Progress(tally));
+        }
+        let later = |due: Option<u64>| due.filter(|at| *at > now);
+        [later(shown_due), later(told_due)].into_iter().flatten().min()
+    }
+}
+
+/// When a tally that differs from the last one is to be shown.
+fn due(last: Option<(Tallied, u64)>, tally: &Tallied, every: Duration) -> Option<u64> {
+    match last {
+        None => Some(0),
+        Some((shown, _)) if shown == *tally => None,
+        Some((_, at)) => Some(at + every.as_nanos() as u64),
+    }
+}
+
+/// How a death is put into the dead one's own log.
+pub(crate) fn obituary(exit: Exit, settled: u64, held: Option<TaskId>) -> String {
+    let held = held.map(|task| format!(", while it ran task {task}")).unwrap_or_default();
+    format!("ended by {exit} after {settled} tasks{held}")
+}

@@ -1,0 +1,380 @@
+//! The driver: everything that a run holds, and the loop that moves it.
+
+use crate::backstop::Backstop;
+use crate::chronicle::Chronicle;
+use crate::error::{RunError, WorkerFault};
+use crate::hands::Hands;
+use crate::inbox::{Inbox, Incoming};
+use crate::publish::Publisher;
+use crate::run::{Plan, Report, StartMethod, Witness, Work};
+use crate::rundir::RunDir;
+use crate::status::{Slot, Status, Task, Template as TemplateStatus};
+use crate::story::{Done, SCHEMA, Tallied, Told};
+use crate::template::{MEET_WITHIN, Template};
+use brigade_core::{Core, Effect, Event, Life, Now, SlotView, Verdict};
+use brigade_os::death::Undertaker;
+use brigade_os::page::Pages;
+use brigade_os::{Pid, clock, limits, logfile, signals};
+use brigade_wire::{Item, TaskId};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Holds a run from its first wish to its report.
+///
+/// # Errors
+/// If the run cannot begin: the worker binary, the limits of the machine, the run directory. Whatever happens
+/// to workers later is in the report.
+///
+/// # Panics
+/// Never on account of a worker.
+pub fn run(plan: Plan, work: &mut dyn Work, dir: RunDir, witness: &mut dyn Witness) -> Result<Report, RunError> {
+    check_limits(&plan)?;
+    check_arguments(work)?;
+    let mut driver = Driver::start(plan, work, &dir, witness)?;
+    driver.meet_template()?;
+    driver.begin();
+    while !driver.core.is_finished() {
+        driver.turn();
+    }
+    Ok(driver.end())
+}
+
+/// All state, owned by one thread.
+pub(crate) struct Driver<'a> {
+    pub(crate) plan: Plan,
+    pub(crate) core: Core,
+    pub(crate) work: &'a mut dyn Work,
+    pub(crate) inbox: Inbox,
+    pub(crate) incoming: VecDeque<Incoming>,
+    /// Events that came of wishes: heard before anything from outside.
+    pub(crate) echoes: VecDeque<Event>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) hands: Hands,
+    pub(crate) template: Template,
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) undertaker: Undertaker,
+    pub(crate) backstop: Backstop,
+    pub(crate) chronicle: Chronicle<'a>,
+    pub(crate) publisher: Publisher,
+    pub(crate) restarts: Vec<u32>,
+    pub(crate) began_ns: u64,
+    pub(crate) settled_ns: u64,
+    pub(crate) is_holding: bool,
+    pub(crate) signal: Option<i32>,
+    pub(crate) integrity: Option<String>,
+    run_name: String,
+    logs_path: String,
+}
+
+impl<'a> Driver<'a> {
+    fn start(
+        plan: Plan,
+        work: &'a mut dyn Work,
+        dir: &RunDir,
+        witness: &'a mut dyn Witness,
+    ) -> Result<Driver<'a>, RunError> {
+        let os = |what| move |source: io::Error| RunError::Os { what, source };
+        brigade_os::heap::keep_message_buffers();
+        signals::reset_inherited().map_err(os("reset inherited signals"))?;
+        brigade_link::put_sockets_into(dir.path());
+        let (procs, began_ns) = (plan.policy.procs, clock::monotonic_ns());
+        let inbox = Inbox::new();
+        let bell = inbox.slot();
+        signals::ring(move |rung| drop(bell.send(Incoming::Bell(rung)))).map_err(os("listen for signals"))?;
+        let pages = Arc::new(Pages::create(procs).map_err(os("make the shared pages"))?);
+        let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
+        let template = Template::new(&plan, work.function(), Arc::clone(&pages), logs);
+        Ok(Driver {
+            core: Core::new(plan.policy.clone()),
+            work,
+            inbox,
+            incoming: VecDeque::new(),
+            echoes: VecDeque::new(),
+            effects: Vec::new(),
+            hands: Hands::new(procs),
+            template,
+            pages,
+            undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
+            backstop: Backstop::start().map_err(os("start the backstop"))?,
+            chronicle: Chronicle::open(dir, procs, began_ns, witness).map_err(os("open events.ndjson"))?,
+            publisher: Publisher::new(dir),
+            restarts: vec![0; procs as usize],
+            began_ns,
+            settled_ns: began_ns,
+            is_holding: false,
+            signal: None,
+            integrity: None,
+            run_name: dir.name().to_string(),
+            logs_path: dir.logs().display().to_string(),
+            plan,
+        })
+    }
+
+    /// Starts the first template and waits for it: whatever is wrong with the worker binary is said here, in
+    /// one line, before anything else begins.
+    fn meet_template(&mut self) -> Result<(), RunError> {
+        self.start_template().map_err(|source| self.template.fault(WorkerFault::NotStarted(source)))?;
+        let deadline_ns = clock::monotonic_ns() + MEET_WITHIN.as_nanos() as u64;
+        let mut kept = VecDeque::new();
+        loop {
+            let Some(incoming) = self.incoming.pop_front() else {
+                let Some(left_ns) = deadline_ns.checked_sub(clock::monotonic_ns()) else {
+                    self.template.kill();
+                    return Err(self.template.fault(WorkerFault::Mute { seconds: MEET_WITHIN.as_secs() }));
+                };
+                self.inbox.wait(Some(Duration::from_nanos(left_ns)), &mut self.incoming);
+                continue;
+            };
+            match incoming {
+                Incoming::Met(_, Ok(visitor)) => {
+                    self.template.met(visitor, &self.inbox)?;
+                    self.incoming.append(&mut kept);
+                    return Ok(());
+                }
+                Incoming::Met(_, Err(reason)) => self.refuse_template(&mut kept, reason)?,
+                Incoming::TemplateGone(_, exit) => {
+                    let last_lines = self.chronicle.last_lines(self.template.last_pid());
+                    return Err(self.template.fault(WorkerFault::Silent { exit, last_lines }));
+                }
+                early @ (Incoming::Heard(..) | Incoming::Answer(..) | Incoming::Bell(_)) => kept.push_back(early),
+            }
+        }
+    }
+
+    /// Somebody came to the door and is no template of ours, unless it merely died on the threshold: then its
+    /// death is the news.
+    fn refuse_template(&mut self, kept: &mut VecDeque<Incoming>, reason: String) -> Result<(), RunError> {
+        self.inbox.wait(Some(Duration::from_millis(200)), &mut self.incoming);
+        if self.incoming.iter().any(|incoming| matches!(incoming, Incoming::TemplateGone(..))) {
+            return Ok(());
+        }
+        kept.clear();
+        self.template.kill();
+        Err(self.template.fault(WorkerFault::OtherBuild(reason)))
+    }
+
+    fn begin(&mut self) {
+        let told = Told::RunStart {
+            run: self.run_name.clone(),
+            pid: Pid::current().number(),
+            procs: self.plan.policy.procs,
+            cores: limits::cores(),
+            tasks: self.work.count(),
+            work: self.work.describe(),
+            daemon: self.plan.daemon,
+            start_method: self.plan.start_method.name().into(),
+            logs: self.logs_path.clone(),
+        };
+        self.chronicle.tell(told);
+        self.tell_template();
+        let (now, count, weights) = (self.now(), self.work.count(), self.work.weights());
+        self.core.on(Event::Submitted { count, weights }, now, &mut self.effects);
+        self.core.start(now, &mut self.effects);
+        self.perform();
+    }
+
+    /// One turn: sleep until something happens, tell the core, do what it wishes.
+    fn turn(&mut self) {
+        let patience = self.before_sleep().map(|at| Duration::from_nanos(at.saturating_sub(clock::monotonic_ns())));
+        let mut incoming = std::mem::take(&mut self.incoming);
+        self.inbox.wait(patience, &mut incoming);
+        for news in incoming.drain(..) {
+            self.take(news);
+            self.perform();
+        }
+        self.incoming = incoming;
+        let now = self.now();
+        if self.core.next_deadline().is_some_and(|at| at <= now) {
+            self.hear(Event::Tick);
+            self.perform();
+        }
+        self.watch_template();
+        self.perform();
+    }
+
+    /// Everything that was decided is written down; returns when the loop must wake, if nothing comes.
+    fn before_sleep(&mut self) -> Option<u64> {
+        let tally = self.tallied();
+        let progress_ns = self.chronicle.progress(tally);
+        self.publish();
+        self.chronicle.flush();
+        let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
+        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns()].into_iter().flatten().min()
+    }
+
+    /// Tells the core one thing; what it wishes is done by [`Driver::perform`].
+    pub(crate) fn hear(&mut self, event: Event) {
+        let now = self.now();
+        self.core.on(event, now, &mut self.effects);
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now(Duration::from_nanos(clock::monotonic_ns() - self.began_ns))
+    }
+
+    pub(crate) fn tallied(&self) -> Tallied {
+        let tally = self.core.tally();
+        Tallied {
+            tasks: tally.submitted,
+            settled: tally.settled,
+            leased: tally.leased,
+            backlog: tally.backlog,
+            failed: tally.failed,
+            quarantined: tally.quarantined,
+            retried: tally.retried,
+            restarts: tally.restarts,
+            alive: u32::try_from(self.hands.here().count()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn publish(&mut self) {
+        if !self.publisher.is_due() {
+            return;
+        }
+        let status = self.status();
+        if let Err(error) = self.publisher.publish(&status) {
+            self.chronicle.warn(format!("cannot write status.json: {error}; ps shows an old state, the run goes on"));
+        }
+    }
+
+    fn status(&self) -> Status {
+        let template = self.template.seen();
+        let template = template.map(|(pid, incarnation, born_ns)| TemplateStatus { pid: pid.number(), incarnation, born_ns });
+        Status {
+            v: SCHEMA,
+            run: self.run_name.clone(),
+            pid: Pid::current().number(),
+            state: self.state().into(),
+            work: self.work.describe(),
+            daemon: self.plan.daemon,
+            start_method: self.plan.start_method.name().into(),
+            logs: self.logs_path.clone(),
+            began_ns: self.began_ns,
+            written_ns: clock::monotonic_ns(),
+            tally: self.tallied(),
+            template,
+            slots: self.core.slots().map(|view| self.slot(view)).collect(),
+            dead: self.chronicle.dead.iter().cloned().collect(),
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match (self.core.is_finished(), self.signal, self.is_holding) {
+            (true, _, _) => "finished",
+            (false, Some(_), _) => "draining",
+            (false, None, true) => "holding",
+            (false, None, false) => "running",
+        }
+    }
+
+    fn slot(&self, view: SlotView) -> Slot {
+        let here = self.hands.in_slot(view.slot);
+        let page = here.and_then(|_| self.pages.running(view.slot));
+        Slot {
+            slot: view.slot,
+            incarnation: view.worker.incarnation,
+            pid: here.map(|(body, _)| body.pid().number()),
+            life: life_name(view.life).into(),
+            stopped: view.stopped,
+            born_ns: here.map(|(_, born_ns)| born_ns),
+            task: page.map(|page| Task { task: page.task, attempt: page.attempt, since_ns: page.since_ns }),
+            leased: view.leases as u64,
+            settled: view.settled,
+            restarts: self.restarts[view.slot.0 as usize],
+            sign_ns: here.and_then(|_| self.pages.sign_ns(view.slot)),
+        }
+    }
+
+    /// The run is over: the template is let go, the last state published, the story closed.
+    fn end(mut self) -> Report {
+        self.dismiss_template();
+        let verdict = self.core.verdict();
+        let done = self.done(&verdict);
+        self.chronicle.tell(Told::Done(done.clone()));
+        self.publisher.lives_changed();
+        self.publish();
+        self.chronicle.flush();
+        Report { done, verdict, signal: self.signal, integrity: self.integrity }
+    }
+
+    fn done(&self, verdict: &Verdict) -> Done {
+        let tally = self.core.tally();
+        let is_whole = *verdict == Verdict::Complete && tally.values == tally.submitted;
+        Done {
+            total: self.work.total().filter(|_| is_whole),
+            tasks: tally.submitted,
+            settled: tally.settled,
+            lost: tally.submitted - tally.settled - tally.backlog - tally.leased,
+            missing: tally.submitted - tally.settled,
+            failed: tally.failed,
+            quarantined: tally.quarantined,
+            retried: tally.retried,
+            restarts: tally.restarts,
+            abandoned: tally.abandoned,
+            exact: is_whole && self.work.is_exact(),
+            seconds: Duration::from_nanos(self.settled_ns - self.began_ns).as_secs_f64(),
+        }
+    }
+}
+
+fn life_name(life: Life) -> &'static str {
+    match life {
+        Life::Waiting { .. } => "waiting",
+        Life::Starting => "starting",
+        Life::Ready => "ready",
+        Life::Draining => "draining",
+        Life::Dying => "dying",
+        Life::Ended => "ended",
+    }
+}
+
+impl StartMethod {
+    /// As the command line says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            StartMethod::Fork => "fork",
+            StartMethod::Spawn => "spawn",
+        }
+    }
+}
+
+/// A run that the machine cannot hold is refused before it begins.
+fn check_limits(plan: &Plan) -> Result<(), RunError> {
+    // The supervisor's own threads, and what else lives on a machine.
+    const PROCESSES_LEFT: u64 = 64;
+    // A worker, and the thread that listens to it.
+    const PROCESSES_EACH: u64 = 2;
+    const FILES_LEFT: u64 = 64;
+    // Two ends, the tombstone's, the pidfd, and one in passing while it is born.
+    const FILES_EACH: u64 = 5;
+    let (procs, files) = (plan.policy.procs, limits::raise_open_files());
+    let processes = limits::processes_max();
+    let limits = [
+        ("limit of processes and threads", processes, PROCESSES_LEFT, PROCESSES_EACH),
+        ("limit of open files", files, FILES_LEFT, FILES_EACH),
+    ];
+    for (what, limit, left, each) in limits {
+        let most = limit.saturating_sub(left) / each;
+        if u64::from(procs) > most {
+            return Err(RunError::TooManyWorkers { procs, what, limit, most });
+        }
+    }
+    Ok(())
+}
+
+/// The first task's arguments stand for all: they are of one kind.
+fn check_arguments(work: &dyn Work) -> Result<(), RunError> {
+    if work.count() == 0 {
+        return Ok(());
+    }
+    let task = TaskId(0);
+    let call = brigade_wire::Call { task, attempt: brigade_wire::Attempt::FIRST, args: work.args(task) };
+    let bytes = call.encoded_bytes();
+    match brigade_wire::Batch::default().push(call) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(RunError::TaskTooLarge { task: task.0, bytes }),
+    }
+}

@@ -1,0 +1,80 @@
+//! The hands: what the supervisor holds of each living worker, by slot.
+
+use brigade_link::{Door, Link, Tombstone};
+use brigade_os::Body;
+use brigade_wire::{SlotId, WorkerId};
+use std::sync::Arc;
+
+/// One worker, from its order until it is gone.
+#[derive(Debug)]
+pub(crate) struct Hand {
+    pub(crate) worker: WorkerId,
+    pub(crate) link: Link,
+    pub(crate) presence: Presence,
+}
+
+/// Whether its process exists, as far as was told.
+#[derive(Debug)]
+pub(crate) enum Presence {
+    /// Ordered. `doomed`: it is to be killed as soon as it exists.
+    Awaited { tombstone: Tombstone, door: Option<Door>, doomed: bool },
+    /// Born.
+    Here { body: Arc<Body>, born_ns: u64 },
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Hands {
+    slots: Vec<Option<Hand>>,
+}
+
+impl Hands {
+    pub(crate) fn new(slots: u32) -> Hands {
+        Hands { slots: (0..slots).map(|_| None).collect() }
+    }
+
+    /// The hand of this very incarnation.
+    pub(crate) fn get(&mut self, worker: WorkerId) -> Option<&mut Hand> {
+        self.slots[worker.slot.0 as usize].as_mut().filter(|hand| hand.worker == worker)
+    }
+
+    pub(crate) fn insert(&mut self, hand: Hand) {
+        let slot = hand.worker.slot.0 as usize;
+        self.slots[slot] = Some(hand);
+    }
+
+    pub(crate) fn remove(&mut self, worker: WorkerId) -> Option<Hand> {
+        self.slots[worker.slot.0 as usize].take_if(|hand| hand.worker == worker)
+    }
+
+    /// Those that have a process.
+    pub(crate) fn here(&self) -> impl Iterator<Item = (WorkerId, &Arc<Body>, u64)> {
+        self.slots.iter().flatten().filter_map(|hand| match &hand.presence {
+            Presence::Here { body, born_ns } => Some((hand.worker, body, *born_ns)),
+            Presence::Awaited { .. } => None,
+        })
+    }
+
+    pub(crate) fn in_slot(&self, slot: SlotId) -> Option<(&Arc<Body>, u64)> {
+        match &self.slots[slot.0 as usize].as_ref()?.presence {
+            Presence::Here { body, born_ns } => Some((body, *born_ns)),
+            Presence::Awaited { .. } => None,
+        }
+    }
+}
+
+impl Hand {
+    pub(crate) fn body(&self) -> Option<&Arc<Body>> {
+        match &self.presence {
+            Presence::Here { body, .. } => Some(body),
+            Presence::Awaited { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_doomed(&self) -> bool {
+        match self.presence {
+            Presence::Awaited { doomed, .. } => doomed,
+            Presence::Here { .. } => false,
+        }
+    }
+}

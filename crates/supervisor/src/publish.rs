@@ -1,0 +1,73 @@
+//! Publishing the state: one rename, so that a reader never sees half of it. A rename costs 120 us: who lives is
+//! published at once, counters ten times a second at most.
+
+use crate::rundir::RunDir;
+use crate::status::Status;
+use brigade_os::clock;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const COUNTERS_EVERY: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    path: PathBuf,
+    fresh: PathBuf,
+    published_ns: u64,
+    lives_changed: bool,
+    counters_changed: bool,
+    is_broken: bool,
+}
+
+impl Publisher {
+    pub(crate) fn new(dir: &RunDir) -> Publisher {
+        let path = dir.status_file();
+        let fresh = path.with_extension("json.new");
+        Publisher { path, fresh, published_ns: 0, lives_changed: true, counters_changed: true, is_broken: false }
+    }
+
+    /// Somebody was born, became ready, stopped, died …
+    pub(crate) fn lives_changed(&mut self) {
+        self.lives_changed = true;
+    }
+
+    /// Tasks moved.
+    pub(crate) fn counters_changed(&mut self) {
+        self.counters_changed = true;
+    }
+
+    /// When there is something to publish, if there is.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        match (self.lives_changed, self.counters_changed) {
+            (true, _) => Some(0),
+            (false, true) => Some(self.published_ns + COUNTERS_EVERY.as_nanos() as u64),
+            (false, false) => None,
+        }
+    }
+
+    /// Whether there is something to publish now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due_ns().is_some_and(|due| due <= clock::monotonic_ns())
+    }
+
+    /// Publishes.
+    ///
+    /// # Errors
+    /// What the system says, the first time in a row: a full disk costs the file, not the run.
+    pub(crate) fn publish(&mut self, status: &Status) -> io::Result<()> {
+        self.published_ns = clock::monotonic_ns();
+        self.lives_changed = false;
+        self.counters_changed = false;
+        let written = self.write(status);
+        let was_broken = std::mem::replace(&mut self.is_broken, written.is_err());
+        written.or_else(|error| if was_broken { Ok(()) } else { Err(error) })
+    }
+
+    fn write(&self, status: &Status) -> io::Result<()> {
+        let mut file = File::create(&self.fresh)?;
+        file.write_all(&serde_json::to_vec(status)?)?;
+        fs::rename(&self.fresh, &self.path)
+    }
+}

@@ -1,0 +1,76 @@
+//! What a caller hands to a run, and what it gets back.
+
+use crate::story::{Done, Line, Tallied};
+use brigade_core::{Policy, Verdict};
+use brigade_wire::{Outcome, TaskId};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that a run needs to know before it begins.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How to decide.
+    pub policy: Policy,
+    /// The worker binary.
+    pub worker: PathBuf,
+    /// How workers are born.
+    pub start_method: StartMethod,
+    /// Whether the workers die with the supervisor; otherwise they finish the task in hand first.
+    pub daemon: bool,
+    /// How long every task lasts at least.
+    pub pace: Duration,
+}
+
+/// How a worker is born.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartMethod {
+    /// Forked from the template: everything is loaded already.
+    #[default]
+    Fork,
+    /// Executed afresh from the binary on disk.
+    Spawn,
+}
+
+/// The tasks of a run, by number: nothing is held in memory for a task that nobody has yet.
+pub trait Work {
+    /// The name of the task function in the worker's table.
+    fn function(&self) -> &str;
+    /// What the tasks do, for people.
+    fn describe(&self) -> String;
+    /// How many there are.
+    fn count(&self) -> u64;
+    /// What each weighs; empty if they are all alike.
+    fn weights(&self) -> Vec<u64>;
+    /// The encoded arguments of one.
+    fn args(&self, task: TaskId) -> Vec<u8>;
+    /// Takes the final word on one; called exactly once for each.
+    ///
+    /// # Errors
+    /// If a value is not what this task can have returned: the run ends with exit code 105.
+    fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String>;
+    /// The answer, once every task has brought its value.
+    fn total(&self) -> Option<String>;
+    /// Whether the answer agrees with a second way to it.
+    fn is_exact(&self) -> bool;
+}
+
+/// Who watches a run.
+pub trait Witness {
+    /// Something happened.
+    fn tell(&mut self, line: &Line);
+    /// How far the run is: at most ten times a second.
+    fn progress(&mut self, tally: &Tallied);
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// In numbers.
+    pub done: Done,
+    /// In the core's words.
+    pub verdict: Verdict,
+    /// The signal that asked for the end, if one did.
+    pub signal: Option<i32>,
+    /// What was wrong with a result, if anything was.
+    pub integrity: Option<String>,
+}

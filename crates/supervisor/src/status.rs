@@ -1,0 +1,124 @@
+//! The state that anybody may read: `status.json` of a run, replaced by one rename.
+//!
+//! `ps` therefore asks nobody. Times are nanoseconds of CLOCK_MONOTONIC, which all processes of a machine
+//! share, so an age is a subtraction and no step of the wall clock disturbs it.
+
+use crate::story::{SCHEMA, Tallied};
+use brigade_wire::{Attempt, Exit, SlotId, TaskId};
+use serde::{Deserialize, Serialize};
+
+/// A run at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    pub v: u32,
+    /// Name of the run.
+    pub run: String,
+    /// The supervisor.
+    pub pid: u32,
+    /// `running`, `holding`, `draining` or `finished`.
+    pub state: String,
+    /// What the tasks do.
+    pub work: String,
+    /// Daemonic workers die with the supervisor.
+    pub daemon: bool,
+    /// `fork` or `spawn`.
+    pub start_method: String,
+    /// Where the per-PID logs are.
+    pub logs: String,
+    /// When the run began.
+    pub began_ns: u64,
+    /// When this was written.
+    pub written_ns: u64,
+    /// How far it is.
+    pub tally: Tallied,
+    /// The process that workers are forked from, which is also the guard; none while it is being replaced.
+    pub template: Option<Template>,
+    /// A row per slot.
+    pub slots: Vec<Slot>,
+    /// The dead, latest last; the oldest are dropped after [`DEAD_MAX`].
+    pub dead: Vec<Dead>,
+}
+
+/// How many of the dead a status names.
+pub const DEAD_MAX: usize = 256;
+
+/// The template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// Its process.
+    pub pid: u32,
+    /// Which one it is; the first is 1.
+    pub incarnation: u32,
+    /// When it was born.
+    pub born_ns: u64,
+}
+
+/// One slot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Its index.
+    pub slot: SlotId,
+    /// Who works there, or comes next.
+    pub incarnation: u32,
+    /// The process, if there is one.
+    pub pid: Option<u32>,
+    /// `waiting`, `starting`, `ready`, `draining`, `dying` or `ended`.
+    pub life: String,
+    /// Found in state T.
+    pub stopped: bool,
+    /// When the process was born.
+    pub born_ns: Option<u64>,
+    /// What it runs now.
+    pub task: Option<Task>,
+    /// Tasks in its hands, the running one included.
+    pub leased: u64,
+    /// Tasks that this incarnation has settled.
+    pub settled: u64,
+    /// How often this slot was filled again after a death.
+    pub restarts: u32,
+    /// Its last sign of life.
+    pub sign_ns: Option<u64>,
+}
+
+/// A task that runs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Which.
+    pub task: TaskId,
+    /// Which try.
+    pub attempt: Attempt,
+    /// When the attempt began.
+    pub since_ns: u64,
+}
+
+/// One of the dead.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dead {
+    /// Where it worked.
+    pub slot: SlotId,
+    /// How many were born there before it, and itself.
+    pub incarnation: u32,
+    /// Its pid.
+    pub pid: u32,
+    /// How it ended.
+    pub exit: Exit,
+    /// It was told to.
+    pub planned: bool,
+    /// What it was running.
+    pub task: Option<TaskId>,
+    /// Tasks it had settled.
+    pub settled: u64,
+    /// When it was born.
+    pub born_ns: u64,
+    /// When it was found dead.
+    pub died_ns: u64,
+}
+
+impl Status {
+    /// Whether this build can read it.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.v == SCHEMA
+    }
+}

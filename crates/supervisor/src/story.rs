@@ -1,0 +1,249 @@
+//! The story of a run, as told to people and programs: one schema for stdout, `events.ndjson` and `-v`.
+
+use brigade_wire::{Attempt, Exit, FailedAttempt, SlotId, TaskId};
+use serde::{Deserialize, Serialize};
+
+/// The version of the schema below; a field may be added within it, never renamed or dropped.
+pub const SCHEMA: u32 = 1;
+
+/// One line of the story.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// [`SCHEMA`].
+    pub v: u32,
+    /// Seconds since the run began, on the monotonic clock.
+    pub t: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub told: Told,
+}
+
+/// What can be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ev", rename_all = "snake_case")]
+pub enum Told {
+    /// The run begins.
+    RunStart {
+        /// Its name.
+        run: String,
+        /// The supervisor's pid.
+        pid: u32,
+        /// Workers wished for.
+        procs: u32,
+        /// Processors that this process may use.
+        cores: u32,
+        /// Tasks submitted.
+        tasks: u64,
+        /// What the tasks do, for people: `sum of 0..1_000`.
+        work: String,
+        /// Whether the workers die with the supervisor.
+        daemon: bool,
+        /// `fork` or `spawn`.
+        start_method: String,
+        /// Where the per-PID logs are.
+        logs: String,
+    },
+    /// A worker process exists.
+    WorkerStart {
+        /// Where it works.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+    },
+    /// A worker said hello.
+    WorkerReady {
+        /// Where it works.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+        /// Seconds from the death of its predecessor (or from the wish, for the first) until now.
+        after: f64,
+    },
+    /// A worker is dead.
+    WorkerExit {
+        /// Where it worked.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+        /// How it ended.
+        exit: Exit,
+        /// It was told to.
+        planned: bool,
+        /// Tasks it had settled.
+        settled: u64,
+        /// The task it was running.
+        task: Option<TaskId>,
+    },
+    /// A worker was found stopped (state T).
+    WorkerStopped {
+        /// Where it works.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+    },
+    /// A stopped worker goes on.
+    WorkerContinued {
+        /// Where it works.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+    },
+    /// No process could be made for a slot, or it never said hello.
+    WorkerUnborn {
+        /// Which slot.
+        slot: SlotId,
+        /// How many were to have been born there.
+        incarnation: u32,
+        /// Why.
+        reason: String,
+    },
+    /// A slot waits before it is filled again.
+    BackingOff {
+        /// Which.
+        slot: SlotId,
+        /// Seconds.
+        seconds: f64,
+    },
+    /// A task is back in the backlog.
+    TaskRequeued {
+        /// Which.
+        task: TaskId,
+        /// The attempt it will be lent as.
+        attempt: Attempt,
+        /// It was running when its worker died: an attempt is spent.
+        blamed: bool,
+        /// The slot it comes back from.
+        slot: SlotId,
+        /// The process it comes back from.
+        pid: u32,
+    },
+    /// A task ran past its deadline.
+    TaskTimedOut {
+        /// Which.
+        task: TaskId,
+        /// Whose.
+        slot: SlotId,
+        /// Whose.
+        pid: u32,
+    },
+    /// A task failed or panicked, for good.
+    TaskFailed {
+        /// Which.
+        task: TaskId,
+        /// Which try.
+        attempt: Attempt,
+        /// In its own words, with the location of a panic.
+        reason: String,
+    },
+    /// A task took too many workers along.
+    TaskQuarantined {
+        /// Which.
+        task: TaskId,
+        /// The attempts, first to last.
+        attempts: Vec<FailedAttempt>,
+    },
+    /// The template was replaced.
+    TemplateStart {
+        /// Its process.
+        pid: u32,
+        /// Which one it is; the first is 1.
+        incarnation: u32,
+    },
+    /// The template is gone; a new one is made when it is needed.
+    TemplateExit {
+        /// Its process.
+        pid: u32,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// How far the run is; at most one a second.
+    Progress(Tallied),
+    /// A drain began: no task starts any more.
+    Draining {
+        /// Tasks in hand.
+        leased: u64,
+        /// Tasks not started.
+        backlog: u64,
+    },
+    /// Everything is settled and the workers are held.
+    Holding {
+        /// The total, if there is one.
+        total: Option<String>,
+    },
+    /// The run ends early.
+    GaveUp {
+        /// Why, in a sentence.
+        reason: String,
+        /// The last lines that the worker wrote.
+        last_lines: Vec<String>,
+    },
+    /// Something is not as it should be, and the run goes on.
+    Warning {
+        /// What, in a sentence.
+        message: String,
+    },
+    /// The run is over.
+    Done(Done),
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tallied {
+    /// Tasks submitted.
+    pub tasks: u64,
+    /// Tasks with their final word.
+    pub settled: u64,
+    /// Tasks lent to a worker now.
+    pub leased: u64,
+    /// Tasks that nobody has.
+    pub backlog: u64,
+    /// Tasks that failed or panicked.
+    pub failed: u64,
+    /// Tasks in quarantine.
+    pub quarantined: u64,
+    /// Attempts spent by deaths and tried again.
+    pub retried: u64,
+    /// Workers born in the place of one that died unplanned.
+    pub restarts: u64,
+    /// Workers alive now.
+    pub alive: u32,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// The answer, if every task brought its value.
+    pub total: Option<String>,
+    /// Tasks submitted.
+    pub tasks: u64,
+    /// Tasks with their final word.
+    pub settled: u64,
+    /// Tasks submitted, neither settled nor still in the backlog: always 0.
+    pub lost: u64,
+    /// Tasks never settled, because the run ended first.
+    pub missing: u64,
+    /// Tasks that failed or panicked.
+    pub failed: u64,
+    /// Tasks in quarantine.
+    pub quarantined: u64,
+    /// Attempts spent by deaths and tried again.
+    pub retried: u64,
+    /// Workers born in the place of one that died unplanned.
+    pub restarts: u64,
+    /// Tasks in hand that a drain gave up.
+    pub abandoned: u64,
+    /// The answer was checked against a second way to it, and agrees.
+    pub exact: bool,
+    /// Seconds from the first wish to the last settled task.
+    pub seconds: f64,
+}

@@ -119,26 +119,27 @@ impl Core {
         let worker = body.worker;
         let culprit = body.culprit.map(|(task, _)| task);
         let everyone = self.bug(Bug::BlameEveryone);
-        let (blamed, others): (Vec<Lease>, Vec<Lease>) =
+        let (blamed, mut others): (Vec<Lease>, Vec<Lease>) =
             body.hand.leases.iter().partition(|lease| Some(lease.task) == culprit || everyone);
         let end = body.culprit.map_or(Fatality::Crashed(body.exit), |(_, end)| end);
         let count = blamed.len();
-        let retried: Vec<Lease> =
-            blamed.into_iter().filter_map(|lease| self.blame(lease, worker, end, effects)).collect();
-        if !self.bug(Bug::LoseTheBlamed) {
-            self.tell_requeued(worker, &retried, true, effects);
+        let next = |lease| self.blame(lease, worker, end, effects);
+        let mut back: Vec<Lease> = blamed.into_iter().filter_map(next).collect();
+        let quarantined = back.len() < count;
+        if self.bug(Bug::LoseTheBlamed) {
+            back.clear();
         }
-        if !self.bug(Bug::LoseTheUnblamed) {
-            self.tell_requeued(worker, &others, false, effects);
-            self.backlog.give_back(worker.slot, &others);
+        if self.bug(Bug::LoseTheUnblamed) {
+            others.clear();
         }
-        if !self.bug(Bug::LoseTheBlamed) {
-            self.backlog.give_back(worker.slot, &retried);
-        }
+        self.tell_requeued(worker, &back, true, effects);
+        self.tell_requeued(worker, &others, false, effects);
+        back.append(&mut others);
         if body.abandoned {
-            self.ledger.abandoned += (retried.len() + others.len()) as u64;
+            self.ledger.abandoned += back.len() as u64;
         }
-        count > retried.len()
+        self.backlog.give_back(worker.slot, &back);
+        quarantined
     }
 
     /// One attempt is spent. Returns the next one, unless this was the last.

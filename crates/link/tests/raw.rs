@@ -1,0 +1,40 @@
+//! Raw bytes on a worker's end of ipc-channel's socket. Alone in its program, because it finds that end by
+//! looking at which descriptors are new.
+
+use brigade_link::{Death, Heard, conversation};
+use brigade_os::inherit;
+use brigade_wire::Exit;
+use std::collections::BTreeSet;
+use std::fs::{File, read_dir};
+use std::io::Write;
+use std::os::fd::IntoRawFd;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+fn open_descriptors() -> BTreeSet<i32> {
+    let names = read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
+}
+
+/// ipc-channel panics on this (its assertion in `recv`): the panic is caught in the worker's own ear.
+#[test]
+fn a_raw_byte_from_a_worker_costs_that_worker_only() {
+    let before = open_descriptors();
+    let (_link, ear, tombstone, ends) = conversation().unwrap();
+    // Two pairs, sender first: the third new one is the worker's mouth.
+    let new: Vec<i32> = open_descriptors().difference(&before).copied().collect();
+    let mouth = new[2];
+    let (sender, heard) = channel();
+    ear.listen("ear-0".into(), move |said| drop(sender.send(said))).unwrap();
+
+    let mut raw = File::from(inherit::take(mouth).unwrap());
+    raw.write_all(&[1]).unwrap();
+    // It belongs to `ends`, which closes it.
+    let _ = raw.into_raw_fd();
+    drop(ends);
+    tombstone.post(Death { exit: Exit::Signal(11), running: None, at_ns: 1 });
+
+    let patience = Duration::from_secs(30);
+    assert!(matches!(heard.recv_timeout(patience), Ok(Heard::Garbled(_))));
+    assert!(matches!(heard.recv_timeout(patience), Ok(Heard::Gone(Death { exit: Exit::Signal(11), .. }))));
+}

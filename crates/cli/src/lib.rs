@@ -1,1 +1,49 @@
+//! The words and tables of the command `supervisor`: what it is asked, what it says, and its exit code.
+//!
+//! ```text
+//! arguments ─▶ args ─┬─▶ run ─▶ Plan, RangeSum ─▶ brigade_supervisor::run ─▶ Report ─▶ exit code
+//!                    │            Line ─▶ Voices ─┬─▶ human: stderr       └▶ answer: stdout
+//!                    ├─▶ ps    status.json, /proc ─▶ table
+//!                    └─▶ logs  logs/<pid>.log ─▶ stdout
+//! ```
+//!
+//! `ps` and `logs` ask no supervisor anything: they read what every run publishes in its directory.
+#![forbid(unsafe_code)]
 
+mod answer;
+mod args;
+mod exit;
+mod human;
+mod json;
+mod logs;
+mod parse;
+mod phrase;
+mod ps;
+mod run;
+mod screen;
+mod sight;
+mod table;
+mod tail;
+mod words;
+mod work;
+
+use args::{Cli, Verb};
+use exit::Stop;
+use std::process::ExitCode;
+
+/// Does what the command line asks for. Never panics over a closed stdout or stderr.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = args::parse(std::env::args_os()).and_then(obey);
+    ExitCode::from(done.unwrap_or_else(Stop::tell))
+}
+
+fn obey(cli: Cli) -> Result<u8, Stop> {
+    let Cli { common, run, verb } = cli;
+    match verb {
+        None => run::run(&common, &run),
+        Some(Verb::Run(run)) => run::run(&common, &run),
+        Some(Verb::Ps(ps)) => ps::ps(&common, &ps),
+        Some(Verb::Logs(logs)) => logs::logs(&common, &logs),
+    }
+}

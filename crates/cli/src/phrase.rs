@@ -1,0 +1,120 @@
+//! What happened, in a phrase. None of them claims to know who sent a signal.
+
+use crate::words::{counted, quoted, span};
+use brigade_supervisor::story::{Done, Tallied};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Fatality, TaskId};
+
+/// Attempts of a quarantined task that are told one by one: the last ones.
+const ATTEMPTS_TOLD: usize = 5;
+
+/// Pids that are told one by one.
+const PIDS_TOLD: usize = 16;
+
+/// What to call a death.
+pub(crate) fn death(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Signal(9) => "KILLED",
+        // ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS: what a program brings upon itself as a rule.
+        Exit::Signal(4..=8 | 11 | 31) => "CRASHED",
+        Exit::Signal(_) => "ENDED",
+        Exit::Code(_) => "EXITED",
+        Exit::Unknown => "DIED",
+    }
+}
+
+/// `SIGKILL · after 71 tasks · held task 287`.
+pub(crate) fn last_moments(exit: Exit, settled: u64, task: Option<TaskId>) -> String {
+    let hand = task.map_or_else(|| "idle".to_owned(), |task| format!("held task {task}"));
+    format!("{exit} · after {} · {hand}", counted(settled, "task"))
+}
+
+/// What came back from a worker that died.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Returned {
+    /// What it was running, with the attempt that comes next.
+    pub(crate) running: Vec<(TaskId, Attempt)>,
+    /// How many came back without an attempt spent: lent ahead, or taken from its hand at the end of a run.
+    pub(crate) unblamed: u64,
+}
+
+impl Returned {
+    /// ` · task 287 requeued, attempt 2 of 3`; empty if nothing came back.
+    pub(crate) fn phrase(&self, attempts_max: u32) -> String {
+        let mut phrase = String::new();
+        for (task, attempt) in &self.running {
+            phrase += &format!(" · task {task} requeued, attempt {attempt} of {attempts_max}");
+        }
+        if self.unblamed > 0 {
+            phrase += &format!(" · {} handed back", counted(self.unblamed, "task"));
+        }
+        phrase
+    }
+}
+
+/// `attempt 1 lost worker 0.1 to SIGSEGV · attempt 2 timed out in worker 3.1`.
+pub(crate) fn story(attempts: &[FailedAttempt]) -> String {
+    let skipped = attempts.len().saturating_sub(ATTEMPTS_TOLD);
+    let told = attempts[skipped..].iter().map(|FailedAttempt { attempt, worker, end }| match end {
+        Fatality::Crashed(exit) => format!("attempt {attempt} lost worker {worker} to {exit}"),
+        Fatality::TimedOut => format!("attempt {attempt} timed out in worker {worker}"),
+    });
+    let earlier = (skipped > 0).then(|| format!("{} before", counted(skipped as u64, "attempt")));
+    earlier.into_iter().chain(told).collect::<Vec<_>>().join(" · ")
+}
+
+/// `21841 21842 21843`, not more than a line holds.
+pub(crate) fn pids(pids: &[u32]) -> String {
+    let told: Vec<String> = pids.iter().take(PIDS_TOLD).map(u32::to_string).collect();
+    match pids.len().saturating_sub(PIDS_TOLD) {
+        0 => told.join(" "),
+        more => format!("{} … and {more} more", told.join(" ")),
+    }
+}
+
+/// `287 of 1000 tasks · 4 workers · 1 retried · 1 restart`.
+pub(crate) fn progress(tally: &Tallied) -> String {
+    let mut phrase = format!("{} of {}", tally.settled, counted(tally.tasks, "task"));
+    phrase += &format!(" · {}", counted(u64::from(tally.alive), "worker"));
+    for (count, word) in
+        [(tally.failed, "failed"), (tally.quarantined, "in quarantine"), (tally.retried, "retried")]
+    {
+        if count > 0 {
+            phrase += &format!(" · {count} {word}");
+        }
+    }
+    if tally.restarts > 0 {
+        phrase += &format!(" · {}", counted(tally.restarts, "restart"));
+    }
+    phrase
+}
+
+/// `1000 tasks in 2.9 s · 0 lost · 1 retried · 1 restart · sum exact`.
+pub(crate) fn done(done: &Done) -> String {
+    let tail =
+        format!("{} lost · {} retried · {}", done.lost, done.retried, counted(done.restarts, "restart"));
+    format!("{} in {} · {tail} · sum exact", counted(done.tasks, "task"), span(done.seconds))
+}
+
+/// `163 of 1000 tasks settled in 1.2 s · 836 not done · 1 given up in hand · 0 lost`.
+pub(crate) fn unfinished(done: &Done) -> String {
+    let mut phrase = format!("{} of {} settled", done.settled, counted(done.tasks, "task"));
+    if done.settled > 0 {
+        phrase += &format!(" in {}", span(done.seconds));
+    }
+    let parts = [
+        (done.failed, "failed"),
+        (done.quarantined, "in quarantine"),
+        (done.missing, "not done"),
+        (done.abandoned, "given up in hand"),
+    ];
+    for (count, word) in parts.into_iter().filter(|(count, _)| *count > 0) {
+        phrase += &format!(" · {count} {word}");
+    }
+    format!("{phrase} · {} lost", done.lost)
+}
+
+/// A reason in somebody else's words, or that there was none.
+pub(crate) fn reason(words: &str) -> String {
+    let words = quoted(words);
+    if words.is_empty() { "no reason given".to_owned() } else { words }
+}

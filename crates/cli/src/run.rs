@@ -1,0 +1,149 @@
+//! `supervisor run`: from the flags to a plan, from the report to an exit code.
+
+use crate::answer::{Answer, Loss, Stdout};
+use crate::args::{Common, Format, RunArgs, Voice};
+use crate::exit::{self, Stop};
+use crate::human::{Human, Terms};
+use crate::json::Events;
+use crate::screen::Screen;
+use crate::work::RangeSum;
+use brigade_core::Policy;
+use brigade_supervisor::error::RunError;
+use brigade_supervisor::run::{Plan, Report, Witness};
+use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
+use brigade_supervisor::story::{Line, Tallied};
+use std::io::{self, Stderr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Holds a run and says its exit code.
+pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
+    let (range, tasks) = args.tasks()?;
+    let plan = plan(args)?;
+    let state = common.state_dir();
+    let dir = RunDir::create(&state, common.run.as_deref(), args.log_dir.as_deref())
+        .map_err(|error| refused(error.into()))?;
+    let mut voices = Voices::new(common, args, &dir);
+    let ended = brigade_supervisor::run(plan, &mut RangeSum::new(range, tasks), dir, &mut voices);
+    // After the answer: nobody is to wait until thousands of old logs are gone.
+    Runs::prune(&state, RUNS_KEPT);
+    voices.people.clear();
+    Ok(voices.close(&ended.map_err(refused)?))
+}
+
+fn plan(args: &RunArgs) -> Result<Plan, Stop> {
+    let policy = Policy {
+        procs: args.procs,
+        schedule: args.schedule(),
+        task_timeout: args.task_timeout,
+        attempts_max: args.max_attempts,
+        intensity: args.max_restarts,
+        grace: args.grace,
+        hold: args.hold,
+        seed: u64::from(std::process::id()),
+        ..Policy::default()
+    };
+    let worker = worker(args.worker.as_deref())?;
+    let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace);
+    Ok(Plan { policy, worker, start_method, daemon, pace })
+}
+
+/// The worker binary: the one that was named, or `worker` beside this program, or on PATH.
+fn worker(named: Option<&Path>) -> Result<PathBuf, Stop> {
+    if let Some(path) = named {
+        return Ok(path.to_path_buf());
+    }
+    let beside = std::env::current_exe().unwrap_or_default().with_file_name("worker");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join("worker")).find(|path| is_program(path)).ok_or_else(
+        || {
+            let beside = beside.display();
+            Stop::usage(format!(
+                "no worker at {beside} and none on PATH: build it, or name one with --worker"
+            ))
+        },
+    )
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// What the user named cannot be used, unless the system itself failed us.
+fn refused(error: RunError) -> Stop {
+    match error {
+        RunError::Os { .. } => Stop::Failed { code: exit::INTERNAL, why: error.into() },
+        RunError::Worker { .. } => Stop::usage(format!("{error} · name another with --worker")),
+        _ => Stop::Failed { code: exit::USAGE, why: error.into() },
+    }
+}
+
+/// stderr for people, stdout for the answer or for programs.
+struct Voices {
+    people: Human<Stderr>,
+    stdout: Box<dyn Stdout>,
+    voice: Voice,
+    events: PathBuf,
+    spoiled: bool,
+}
+
+impl Voices {
+    fn new(common: &Common, args: &RunArgs, dir: &RunDir) -> Voices {
+        let (attempts_max, task_timeout) = (args.max_attempts, args.task_timeout);
+        let terms = Terms { attempts_max, task_timeout, events: dir.events_file() };
+        let stdout: Box<dyn Stdout> = match common.format {
+            Format::Human => Box::new(Answer::new(io::stdout())),
+            Format::Json => Box::new(Events::new(io::stdout())),
+        };
+        let people = Human::new(Screen::stderr(common.color), args.voice(), terms);
+        Voices { people, stdout, voice: args.voice(), events: dir.events_file(), spoiled: false }
+    }
+
+    /// stdout takes no more: the run goes on, because what it does is in its directory as well.
+    fn lose(&mut self, fault: &io::Error) {
+        let events = self.events.display();
+        match self.stdout.loss(fault) {
+            Loss::Unread if self.voice == Voice::Quiet => {}
+            Loss::Unread => {
+                self.people.warn("Unread", &format!("stdout is closed · the story goes on in {events}"))
+            }
+            Loss::Answer => {
+                self.people.warn("UNWRITTEN", &format!("the total, to stdout: {fault} · it is in {events}"));
+                self.spoiled = true;
+            }
+            Loss::Events => {
+                self.people.warn("UNWRITTEN", &format!("events, to stdout: {fault} · they are in {events}"));
+                self.spoiled = true;
+            }
+        }
+    }
+
+    /// Says what was wrong with the answer, if anything was, and what the exit code is.
+    fn close(&mut self, report: &Report) -> u8 {
+        if let Some(fault) = &report.integrity {
+            self.people.warn("WRONG", &format!("{fault} · see {}", self.events.display()));
+        }
+        match exit::code(report) {
+            exit::OK if self.spoiled => exit::INTERNAL,
+            code => code,
+        }
+    }
+}
+
+impl Witness for Voices {
+    fn tell(&mut self, line: &Line) {
+        self.people.tell(line);
+        self.people.clear();
+        self.stdout.tell(line);
+        if let Some(fault) = self.stdout.fault() {
+            self.lose(&fault);
+        }
+    }
+
+    fn progress(&mut self, tally: &Tallied) {
+        self.people.progress(tally);
+    }
+}

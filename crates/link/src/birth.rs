@@ -120,7 +120,8 @@ impl Door {
         met: impl FnOnce(Visitor<(TemplateLink, Vec<String>, AnswerEar)>) + Send + 'static,
     ) -> io::Result<Door> {
         let (server, name) = IpcOneShotServer::<Introduction>::new()?;
-        let greet = move || met(guarded(|| server.accept().map_err(|error| error.to_string())).and_then(introduced));
+        let greet =
+            move || met(guarded(|| server.accept().map_err(|error| error.to_string())).and_then(introduced));
         thread::Builder::new().name("door".into()).spawn(greet)?;
         Ok(Door { name })
     }

@@ -88,7 +88,10 @@ impl Link {
     pub fn credit(&mut self, consumed: u32) -> Result<(), String> {
         let (now, before) = (self.sent.wrapping_sub(consumed), self.sent.wrapping_sub(self.consumed));
         if now > before {
-            return Err(format!("consumed {consumed} commands after {}, of {} sent", self.consumed, self.sent));
+            return Err(format!(
+                "consumed {consumed} commands after {}, of {} sent",
+                self.consumed, self.sent
+            ));
         }
         self.consumed = consumed;
         Ok(())

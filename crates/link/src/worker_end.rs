@@ -87,7 +87,10 @@ impl WorkerEnd {
 
 /// The peer may have left by closing (end of file) or by dying with unread packets (reset).
 fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// An ending too long for a frame: a value cannot be cut, words can.

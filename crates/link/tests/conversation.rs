@@ -143,7 +143,9 @@ fn a_result_larger_than_a_frame_is_a_failed_task_that_says_so() {
     let mut worker = WorkerEnd::from(ends);
     worker.report(Ended { ending: Ending::Value(vec![0; FRAME_BYTES_MAX]), ..ended(3) }).unwrap();
     worker.consumed().unwrap();
-    let Ok(Heard::Report(Report::Done { ended, .. })) = heard.recv_timeout(PATIENCE) else { panic!("no report") };
+    let Ok(Heard::Report(Report::Done { ended, .. })) = heard.recv_timeout(PATIENCE) else {
+        panic!("no report")
+    };
     assert!(matches!(&ended[0].ending, Ending::Failed(words) if words.contains("does not fit")), "{ended:?}");
 }
 

@@ -27,7 +27,8 @@ pub fn fork_sibling(pages: &Pages, slot: SlotId) -> io::Result<Side> {
     }
     let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
     let tid = libc_tid_address();
-    let flags = if tid.is_null() { flags } else { flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID };
+    let flags =
+        if tid.is_null() { flags } else { flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID };
     // SAFETY: without CLONE_VM the child gets a copy of everything, as with fork, and this is the only thread.
     // The pid's address is inside the shared mapping, the tid's is libc's own.
     match unsafe { clone(flags, pages.pid_address(slot), tid) } {
@@ -47,7 +48,11 @@ fn threads() -> io::Result<u64> {
 
 /// The raw call, because libc's `fork` cannot say CLONE_PARENT. The kernel takes the last two arguments in
 /// another order on x86-64 than elsewhere.
-unsafe fn clone(flags: libc::c_int, parent_tid: *mut libc::pid_t, child_tid: *mut libc::pid_t) -> libc::c_long {
+unsafe fn clone(
+    flags: libc::c_int,
+    parent_tid: *mut libc::pid_t,
+    child_tid: *mut libc::pid_t,
+) -> libc::c_long {
     let (no_stack, no_tls) = (0_usize, 0_usize);
     let flags = flags as libc::c_ulong;
     #[cfg(target_arch = "x86_64")]

@@ -150,7 +150,9 @@ impl Body {
     }
 
     fn signal_group(&self, signal: Signal) {
-        if send_to_group(self.pidfd.as_fd(), signal).is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL)) {
+        if send_to_group(self.pidfd.as_fd(), signal)
+            .is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+        {
             let reaped = self.reaped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if !*reaped {
                 let _ = nix::sys::signal::killpg(self.pid.to_nix(), nix_signal(signal));

@@ -50,5 +50,8 @@ pub fn cores() -> u32 {
 /// Whether an error means that there is too little of something now, and later there may be enough.
 #[must_use]
 pub fn is_scarcity(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOBUFS))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOBUFS)
+    )
 }

@@ -82,11 +82,12 @@ mod tests {
 
     #[test]
     fn a_send_that_blocks_is_ended_by_killing_its_receiver() {
-        let sleeper = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+        let mut sleeper = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         let body = Arc::new(Body::of(Pid::new(sleeper.id().cast_signed()).unwrap()).unwrap());
         let backstop = Backstop::start().unwrap();
         // As a blocked send does, this returns only when the receiver is dead.
         let exit = backstop.over(&body, || body.reap());
         assert_eq!(exit, brigade_wire::Exit::Signal(9));
+        assert!(sleeper.wait().is_err(), "it was reaped above");
     }
 }

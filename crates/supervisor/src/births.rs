@@ -48,31 +48,34 @@ impl Driver<'_> {
 
     fn order(&mut self, worker: WorkerId) -> io::Result<()> {
         let (link, ear, tombstone, ends) = conversation()?;
+        let (order, door) = match self.template.start_method() {
+            StartMethod::Fork => (Order::Fork { worker, ends }, None),
+            StartMethod::Spawn => {
+                let charter = self.template.charter().clone();
+                let door = Door::for_worker(Spawned { charter, worker, ends })?;
+                (Order::Exec { worker, door: door.name().to_string() }, Some(door))
+            }
+        };
         let slot = self.inbox.slot();
         ear.listen(format!("ear-{}", worker.slot), move |heard| {
             // The loop may have ended meanwhile.
             let _ = slot.send(Incoming::Heard(worker, heard));
         })?;
-        let (order, door) = match self.template.start_method() {
-            StartMethod::Fork => (Ok(Order::Fork { worker, ends }), None),
-            StartMethod::Spawn => {
-                let charter = self.template.charter().clone();
-                let door = Door::for_worker(Spawned { charter, worker, ends });
-                let name = door.as_ref().map(|door| door.name().to_string());
-                (name.map(|door| Order::Exec { worker, door }).map_err(|e| e.kind().into()), door.ok())
-            }
-        };
-        let template = self.template.body().cloned();
-        let sent = order.and_then(|order| match template {
-            Some(body) => self.backstop.over(&body, || self.template.order(worker, order)),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        });
-        if let Err(error) = sent {
+        let template = self.template.body().cloned().ok_or(io::ErrorKind::NotConnected)?;
+        let sent = self.backstop.over(&template, || self.template.order(worker, order));
+        if sent.is_err() {
+            // The template is gone, and its death is on the way: the next one gets the order.
             tombstone.discard();
             door.inspect(Door::knock);
-            return Err(error);
+            self.template.kill();
+            self.template.wish(worker);
+            return Ok(());
         }
-        self.hands.insert(Hand { worker, link, presence: Presence::Awaited { tombstone, door, doomed: false } });
+        self.hands.insert(Hand {
+            worker,
+            link,
+            presence: Presence::Awaited { tombstone, door, doomed: false },
+        });
         Ok(())
     }
 
@@ -136,7 +139,8 @@ impl Driver<'_> {
             // Nobody would see it die: it is not to live. Its rites were dropped with its tombstone.
             body.kill();
             let exit = body.reap();
-            let death = Death { exit, running: self.pages.take(worker.slot).map(|page| page.task), at_ns: born_ns };
+            let death =
+                Death { exit, running: self.pages.take(worker.slot).map(|page| page.task), at_ns: born_ns };
             self.incoming.push_back(Incoming::Heard(worker, Heard::Gone(death)));
         } else if doomed {
             body.kill();
@@ -183,19 +187,26 @@ impl Driver<'_> {
         self.chronicle.tell(Told::TemplateExit { pid, exit });
         self.publisher.lives_changed();
         for worker in legacy.ordered {
-            if self.embody(worker) {
-                continue;
-            }
-            let doomed = self.hands.get(worker).is_some_and(|hand| hand.is_doomed());
-            self.discard(worker);
-            match doomed {
-                true => self.unborn(worker, "not wanted any more".into()),
-                false => self.template.wish(worker),
-            }
+            self.inherit(worker);
         }
         match legacy.was_met {
             true => self.replace_template(),
-            false => self.give_up_births(&format!("the worker binary ended with {exit} before it said hello")),
+            false => {
+                self.give_up_births(&format!("the worker binary ended with {exit} before it said hello"))
+            }
+        }
+    }
+
+    /// An order that the dead template did not answer: fulfilled all the same, or to be given again.
+    fn inherit(&mut self, worker: WorkerId) {
+        if self.embody(worker) {
+            return;
+        }
+        let Some(doomed) = self.hands.get(worker).map(|hand| hand.is_doomed()) else { return };
+        self.discard(worker);
+        match doomed {
+            true => self.unborn(worker, "not wanted any more".into()),
+            false => self.template.wish(worker),
         }
     }
 
@@ -248,7 +259,8 @@ impl Driver<'_> {
                 body.iter().for_each(|body| body.kill());
                 deadline_ns += LEAVE_WITHIN_NS;
             }
-            self.inbox.wait(Some(std::time::Duration::from_nanos(left_ns.max(1_000_000))), &mut self.incoming);
+            self.inbox
+                .wait(Some(std::time::Duration::from_nanos(left_ns.max(1_000_000))), &mut self.incoming);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The chronicle: tells the run's story to its witness, to `events.ndjson` and to the logs of those it is about.
 
-use crate::rundir::RunDir;
 use crate::run::Witness;
+use crate::rundir::RunDir;
 use crate::status::{DEAD_MAX, Dead};
 use crate::story::{Line, SCHEMA, Tallied, Told};
 use brigade_os::{clock, logfile};

@@ -29,7 +29,12 @@ use std::time::Duration;
 ///
 /// # Panics
 /// Never on account of a worker.
-pub fn run(plan: Plan, work: &mut dyn Work, dir: RunDir, witness: &mut dyn Witness) -> Result<Report, RunError> {
+pub fn run(
+    plan: Plan,
+    work: &mut dyn Work,
+    dir: RunDir,
+    witness: &mut dyn Witness,
+) -> Result<Report, RunError> {
     check_limits(&plan)?;
     check_arguments(work)?;
     let mut driver = Driver::start(plan, work, &dir, witness)?;
@@ -77,6 +82,7 @@ impl<'a> Driver<'a> {
     ) -> Result<Driver<'a>, RunError> {
         let os = |what| move |source: io::Error| RunError::Os { what, source };
         brigade_os::heap::keep_message_buffers();
+        brigade_os::inherit::keep_to_ourselves();
         signals::reset_inherited().map_err(os("reset inherited signals"))?;
         brigade_link::put_sockets_into(dir.path());
         let (procs, began_ns) = (plan.policy.procs, clock::monotonic_ns());
@@ -138,7 +144,9 @@ impl<'a> Driver<'a> {
                     let last_lines = self.chronicle.last_lines(self.template.last_pid());
                     return Err(self.template.fault(WorkerFault::Silent { exit, last_lines }));
                 }
-                early @ (Incoming::Heard(..) | Incoming::Answer(..) | Incoming::Bell(_)) => kept.push_back(early),
+                early @ (Incoming::Heard(..) | Incoming::Answer(..) | Incoming::Bell(_)) => {
+                    kept.push_back(early)
+                }
             }
         }
     }
@@ -177,14 +185,15 @@ impl<'a> Driver<'a> {
 
     /// One turn: sleep until something happens, tell the core, do what it wishes.
     fn turn(&mut self) {
-        let patience = self.before_sleep().map(|at| Duration::from_nanos(at.saturating_sub(clock::monotonic_ns())));
-        let mut incoming = std::mem::take(&mut self.incoming);
-        self.inbox.wait(patience, &mut incoming);
-        for news in incoming.drain(..) {
+        let patience =
+            self.before_sleep().map(|at| Duration::from_nanos(at.saturating_sub(clock::monotonic_ns())));
+        if self.incoming.is_empty() {
+            self.inbox.wait(patience, &mut self.incoming);
+        }
+        while let Some(news) = self.incoming.pop_front() {
             self.take(news);
             self.perform();
         }
-        self.incoming = incoming;
         let now = self.now();
         if self.core.next_deadline().is_some_and(|at| at <= now) {
             self.hear(Event::Tick);
@@ -201,7 +210,10 @@ impl<'a> Driver<'a> {
         self.publish();
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
-        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns()].into_iter().flatten().min()
+        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Tells the core one thing; what it wishes is done by [`Driver::perform`].
@@ -235,13 +247,18 @@ impl<'a> Driver<'a> {
         }
         let status = self.status();
         if let Err(error) = self.publisher.publish(&status) {
-            self.chronicle.warn(format!("cannot write status.json: {error}; ps shows an old state, the run goes on"));
+            self.chronicle
+                .warn(format!("cannot write status.json: {error}; ps shows an old state, the run goes on"));
         }
     }
 
     fn status(&self) -> Status {
         let template = self.template.seen();
-        let template = template.map(|(pid, incarnation, born_ns)| TemplateStatus { pid: pid.number(), incarnation, born_ns });
+        let template = template.map(|(pid, incarnation, born_ns)| TemplateStatus {
+            pid: pid.number(),
+            incarnation,
+            born_ns,
+        });
         Status {
             v: SCHEMA,
             run: self.run_name.clone(),

@@ -56,7 +56,8 @@ impl Driver<'_> {
         };
         let Some(body) = hand.body().map(Arc::clone) else { return };
         let work = &self.work;
-        let call = |lease: &Lease| Call { task: lease.task, attempt: lease.attempt, args: work.args(lease.task) };
+        let call =
+            |lease: &Lease| Call { task: lease.task, attempt: lease.attempt, args: work.args(lease.task) };
         let sent = self.backstop.over(&body, || hand.link.run(leases.iter().map(call)));
         match sent {
             Sent::All => {}
@@ -119,7 +120,8 @@ impl Driver<'_> {
             }
             Note::Stopped(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
-                Told::WorkerStopped { slot, pid, incarnation }
+                let task = self.pages.running(slot).map(|page| page.task);
+                Told::WorkerStopped { slot, pid, incarnation, task }
             }
             Note::Continued(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
@@ -166,12 +168,15 @@ impl Driver<'_> {
             GiveUp::Intensity { slot, deaths, exit } => {
                 let last = exit.map_or("it was never born".into(), |exit| format!("last by {exit}"));
                 let within = self.plan.policy.intensity.within.as_secs_f64();
-                let reason = format!("worker {slot} died {deaths} times within {within} s without settling a task, {last}");
+                let reason = format!(
+                    "worker {slot} died {deaths} times within {within} s without settling a task, {last}"
+                );
                 (reason, self.chronicle.last_pid(*slot))
             }
-            GiveUp::CannotRun(worker) => {
-                (format!("worker {} says that it cannot run here (exit code 78)", worker.slot), self.chronicle.pid(*worker))
-            }
+            GiveUp::CannotRun(worker) => (
+                format!("worker {} says that it cannot run here (exit code 78)", worker.slot),
+                self.chronicle.pid(*worker),
+            ),
             GiveUp::Refused { worker, reason } => {
                 let reason = format!("worker {} is not of this build: it {reason}", worker.slot);
                 (reason, self.chronicle.pid(*worker))

@@ -16,9 +16,9 @@ impl Driver<'_> {
         match incoming {
             Incoming::Heard(worker, heard) => self.heard(worker, heard),
             Incoming::Met(incarnation, visitor) if self.template.is_current(incarnation) => {
-                let met = visitor.map_err(|_| ()).and_then(|visitor| {
-                    self.template.met(visitor, &self.inbox).map_err(|_| ())
-                });
+                let met = visitor
+                    .map_err(|_| ())
+                    .and_then(|visitor| self.template.met(visitor, &self.inbox).map_err(|_| ()));
                 // Not ours, or not usable: its death brings the births back.
                 if met.is_err() {
                     self.template.kill();
@@ -79,9 +79,21 @@ impl Driver<'_> {
         self.chronicle.epitaph(pid, &obituary(exit, settled, running));
         let (slot, incarnation) = (worker.slot, worker.incarnation);
         // Planned or not is the core's to say: its note completes the entry.
-        let dead = Dead { slot, incarnation, pid, exit, planned: false, task: running, settled, born_ns, died_ns: at_ns };
+        let dead = Dead {
+            slot,
+            incarnation,
+            pid,
+            exit,
+            planned: false,
+            task: running,
+            settled,
+            born_ns,
+            died_ns: at_ns,
+        };
         self.chronicle.died(dead);
         self.hands.remove(worker);
+        // It may have said hello and died before its template answered for it.
+        self.template.answered(worker);
         self.hear(Event::Gone { worker, exit, running });
     }
 

@@ -6,7 +6,7 @@
 //!                                     └────────── the world ◀────────────┘
 //! ```
 //!
-//! [`run`] is the whole of it: a [`Plan`](run::Plan) says how, a [`Work`](run::Work) says what, a
+//! [`run()`] is the whole of it: a [`Plan`](run::Plan) says how, a [`Work`](run::Work) says what, a
 //! [`Witness`](run::Witness) watches.
 #![forbid(unsafe_code)]
 

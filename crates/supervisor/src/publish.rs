@@ -25,7 +25,14 @@ impl Publisher {
     pub(crate) fn new(dir: &RunDir) -> Publisher {
         let path = dir.status_file();
         let fresh = path.with_extension("json.new");
-        Publisher { path, fresh, published_ns: 0, lives_changed: true, counters_changed: true, is_broken: false }
+        Publisher {
+            path,
+            fresh,
+            published_ns: 0,
+            lives_changed: true,
+            counters_changed: true,
+            is_broken: false,
+        }
     }
 
     /// Somebody was born, became ready, stopped, died …

@@ -88,6 +88,8 @@ pub enum Told {
         pid: u32,
         /// How many were born in the slot.
         incarnation: u32,
+        /// The task it is in the middle of.
+        task: Option<TaskId>,
     },
     /// A stopped worker goes on.
     WorkerContinued {

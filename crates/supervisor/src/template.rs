@@ -72,7 +72,17 @@ impl Template {
             supervisor: Pid::current().number(),
         };
         let (waiting, ordered) = (VecDeque::new(), Vec::new());
-        Template { plan: plan.clone(), charter, pages, logs, incarnation: 0, last_pid: 0, life: Life::Absent, waiting, ordered }
+        Template {
+            plan: plan.clone(),
+            charter,
+            pages,
+            logs,
+            incarnation: 0,
+            last_pid: 0,
+            life: Life::Absent,
+            waiting,
+            ordered,
+        }
     }
 
     /// Executes the worker binary as a template. Must run on the thread that ends last: the workers' bond to
@@ -214,7 +224,9 @@ impl Template {
     pub(crate) fn deadline_ns(&self) -> Option<u64> {
         match &self.life {
             Life::Starting { born_ns, .. } => Some(born_ns + MEET_WITHIN.as_nanos() as u64),
-            Life::Ready { .. } => self.ordered.iter().map(|(_, at)| at + ANSWER_WITHIN.as_nanos() as u64).min(),
+            Life::Ready { .. } => {
+                self.ordered.iter().map(|(_, at)| at + ANSWER_WITHIN.as_nanos() as u64).min()
+            }
             Life::Absent | Life::Dying { .. } => None,
         }
     }

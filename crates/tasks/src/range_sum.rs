@@ -14,7 +14,8 @@ pub const NAME: &str = "range-sum";
 /// # Errors
 /// If the arguments are not sixteen bytes.
 pub fn run(args: &[u8]) -> Result<Vec<u8>, String> {
-    let range = decode(args).ok_or_else(|| format!("range-sum takes 16 bytes of arguments, got {}", args.len()))?;
+    let range =
+        decode(args).ok_or_else(|| format!("range-sum takes 16 bytes of arguments, got {}", args.len()))?;
     Ok(sum(range).to_le_bytes().to_vec())
 }
 

@@ -52,12 +52,13 @@ fn an_item_larger_than_a_frame_is_refused_and_not_cut() {
 #[test]
 fn golden_frames() {
     assert_eq!(encode(&Command::Stop).unwrap(), [0xB7, 0x1D, 1, 0, 0, 0]);
-    let run = encode(&Command::Run(vec![Call { task: TaskId(3), attempt: Attempt(1), args: vec![9] }])).unwrap();
+    let run =
+        encode(&Command::Run(vec![Call { task: TaskId(3), attempt: Attempt(1), args: vec![9] }])).unwrap();
     assert_eq!(
         run,
         [
-            0xB7, 0x1D, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0,
-            0, 0, 0, 9
+            0xB7, 0x1D, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,
+            0, 0, 0, 0, 9
         ]
     );
     let worker = WorkerId { slot: SlotId(2), incarnation: 5 };
@@ -67,7 +68,8 @@ fn golden_frames() {
 
 #[test]
 fn every_damage_to_a_frame_is_an_error_or_another_frame_and_never_a_panic() {
-    let whole = encode(&Report::Done { consumed: 9, ended: vec![ended(Ending::Value(vec![1, 2, 3]))] }).unwrap();
+    let whole =
+        encode(&Report::Done { consumed: 9, ended: vec![ended(Ending::Value(vec![1, 2, 3]))] }).unwrap();
     for cut in 0..whole.len() {
         assert!(decode::<Report>(&whole[..cut]).is_err(), "cut at {cut}");
     }

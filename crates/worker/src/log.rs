@@ -18,7 +18,9 @@ pub(crate) fn line(what: Arguments<'_>) {
 pub(crate) fn header(mut log: impl Write, who: &str, parent: Pid, daemon: bool) {
     let (time, pid, build) = (clock::time_of_day(), Pid::current(), env!("CARGO_PKG_VERSION"));
     let daemon = if daemon { "yes" } else { "no" };
-    let line = format!("{time} {who} pid {pid} ppid {parent} daemon {daemon} build {build} protocol {PROTOCOL:016x}\n");
+    let line = format!(
+        "{time} {who} pid {pid} ppid {parent} daemon {daemon} build {build} protocol {PROTOCOL:016x}\n"
+    );
     let _ = log.write_all(line.as_bytes());
 }
 

@@ -100,7 +100,10 @@ impl Bench {
         self.length_ns = elapsed_ns;
         if singly {
             let millis = elapsed_ns as f64 / 1e6;
-            log::line(format_args!("end task {task} attempt {attempt}: {} in {millis:.3} ms", log::word(&ending)));
+            log::line(format_args!(
+                "end task {task} attempt {attempt}: {} in {millis:.3} ms",
+                log::word(&ending)
+            ));
         } else {
             packet.count(task, elapsed_ns);
         }

@@ -3,7 +3,7 @@
 use crate::{Table, log, serve, template};
 use brigade_link::Spawned;
 use brigade_os::page::Pages;
-use brigade_os::{birth, heap, inherit};
+use brigade_os::{birth, heap, inherit, signals};
 use brigade_wire::{Exit, PROTOCOL};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -48,10 +48,10 @@ fn number(text: &str) -> Result<i32, Told> {
 /// Plays the role to its end.
 pub(crate) fn play(role: Role, table: Table<'_>) -> ExitCode {
     heap::keep_message_buffers();
-    let ended = match role {
+    let ended = signals::crash_plainly().and_then(|()| match role {
         Role::Template { door, pages, logs } => template(&door, pages, logs, table),
         Role::Born { door, pages } => born(&door, pages, table),
-    };
+    });
     ended.unwrap_or_else(|error| {
         log::line(format_args!("cannot run: {error}"));
         exit_code(Exit::CANNOT_RUN)
@@ -98,7 +98,10 @@ impl Told {
                  It is started by the supervisor: try 'supervisor --procs 4'."
             ),
             Told::Misuse => {
-                let _ = writeln!(io::stderr(), "error: worker is started by supervisor: try 'supervisor --procs 4'");
+                let _ = writeln!(
+                    io::stderr(),
+                    "error: worker is started by supervisor: try 'supervisor --procs 4'"
+                );
                 return ExitCode::from(2);
             }
         };

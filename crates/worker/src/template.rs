@@ -42,7 +42,8 @@ impl Template {
         birth::set_name("worker-template");
         limits::no_core_dumps();
         limits::be_killed_first();
-        let parent = Pid::parent().ok_or_else(|| io::Error::other("the supervisor is in another pid namespace"))?;
+        let parent =
+            Pid::parent().ok_or_else(|| io::Error::other("the supervisor is in another pid namespace"))?;
         log::header(&io::stderr(), "template (and guard)", parent, true);
         let supervisor = introduce(door, table.iter().map(|(name, _)| (*name).to_string()).collect())?;
         match supervisor.receive() {

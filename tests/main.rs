@@ -1,0 +1,11 @@
+//! What people rely on, tried with real processes and real signals. Names are sentences; the kit is `stage`.
+
+mod bad_input;
+mod births;
+mod faults;
+mod last_things;
+mod logs;
+mod range_sum;
+mod stage;
+mod story;
+mod tidy;

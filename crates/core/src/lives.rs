@@ -107,6 +107,8 @@ impl Core {
         let Some(body) = Body::find(slot, exit, running) else { return };
         let held = running.filter(|&task| body.hand.holds(task));
         let (planned, settled) = (body.planned, body.hand.settled);
+        // What it had not begun is no more given up than what nobody had in hand.
+        self.ledger.abandoned += u64::from(body.abandoned && held.is_some());
         effects.push(Effect::Tell(Note::Exited { worker, exit, planned, settled, held }));
         let quarantined = self.take_back(&body, effects);
         self.succeed(&body, quarantined, now, effects);
@@ -135,9 +137,6 @@ impl Core {
         self.tell_requeued(worker, &back, true, effects);
         self.tell_requeued(worker, &others, false, effects);
         back.append(&mut others);
-        if body.abandoned {
-            self.ledger.abandoned += back.len() as u64;
-        }
         self.backlog.give_back(worker.slot, &back);
         quarantined
     }

@@ -12,8 +12,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 fn open_descriptors() -> BTreeSet<i32> {
-    let names = read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter_map(|name| name.to_str()?.parse().ok()).collect()
+    let entries = read_dir("/proc/self/fd").expect("/proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// ipc-channel panics on this (its assertion in `recv`): the panic is caught in the worker's own ear.

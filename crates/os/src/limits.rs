@@ -3,15 +3,33 @@
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
-/// Raises the soft limit of open files to the hard one: each worker costs the supervisor four or five.
-/// Returns the limit in force.
-#[must_use]
-pub fn raise_open_files() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1_024 };
-    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) => soft,
+/// The limit of open files: raised for the supervisor, and as it was before for its workers, whose code may
+/// use `select` and bitmaps of 1,024.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFiles {
+    /// The limit in force here.
+    pub most: u64,
+    before: u64,
+    hard: u64,
+}
+
+impl OpenFiles {
+    /// Raises the soft limit to the hard one: each worker costs the supervisor four or five files.
+    #[must_use]
+    pub fn raise() -> OpenFiles {
+        let (before, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
+        let most = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { before };
+        OpenFiles { most, before, hard }
+    }
+
+    /// Gives the program that `command` starts the limit that this one was started with.
+    pub fn give_back(self, command: &mut Command) {
+        let lower = move || Ok(setrlimit(Resource::RLIMIT_NOFILE, self.before, self.hard)?);
+        // SAFETY: the closure makes one system call; it neither allocates nor locks.
+        unsafe { command.pre_exec(lower) };
     }
 }
 

@@ -13,6 +13,7 @@ use crate::story::{Done, SCHEMA, Tallied, Told};
 use crate::template::{MEET_WITHIN, Template};
 use brigade_core::{Core, Effect, Event, Life, Now, SlotView, Verdict};
 use brigade_os::death::Undertaker;
+use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
 use brigade_os::{Pid, clock, limits, logfile, signals};
 use brigade_wire::{Item, TaskId};
@@ -35,9 +36,10 @@ pub fn run(
     dir: RunDir,
     witness: &mut dyn Witness,
 ) -> Result<Report, RunError> {
-    check_limits(&plan)?;
+    let files = OpenFiles::raise();
+    check_limits(&plan, files)?;
     check_arguments(work)?;
-    let mut driver = Driver::start(plan, work, &dir, witness)?;
+    let mut driver = Driver::start(plan, files, work, &dir, witness)?;
     driver.meet_template()?;
     driver.begin();
     while !driver.core.is_finished() {
@@ -76,6 +78,7 @@ pub(crate) struct Driver<'a> {
 impl<'a> Driver<'a> {
     fn start(
         plan: Plan,
+        files: OpenFiles,
         work: &'a mut dyn Work,
         dir: &RunDir,
         witness: &'a mut dyn Witness,
@@ -91,7 +94,7 @@ impl<'a> Driver<'a> {
         signals::ring(move |rung| drop(bell.send(Incoming::Bell(rung)))).map_err(os("listen for signals"))?;
         let pages = Arc::new(Pages::create(procs).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
-        let template = Template::new(&plan, work.function(), Arc::clone(&pages), logs);
+        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs);
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,
@@ -359,7 +362,7 @@ impl StartMethod {
 }
 
 /// A run that the machine cannot hold is refused before it begins.
-fn check_limits(plan: &Plan) -> Result<(), RunError> {
+fn check_limits(plan: &Plan, files: OpenFiles) -> Result<(), RunError> {
     // The supervisor's own threads, and what else lives on a machine.
     const PROCESSES_LEFT: u64 = 64;
     // A worker, and the thread that listens to it.
@@ -367,11 +370,10 @@ fn check_limits(plan: &Plan) -> Result<(), RunError> {
     const FILES_LEFT: u64 = 64;
     // Two ends, the tombstone's, the pidfd, and one in passing while it is born.
     const FILES_EACH: u64 = 5;
-    let (procs, files) = (plan.policy.procs, limits::raise_open_files());
-    let processes = limits::processes_max();
+    let (procs, processes) = (plan.policy.procs, limits::processes_max());
     let limits = [
         ("limit of processes and threads", processes, PROCESSES_LEFT, PROCESSES_EACH),
-        ("limit of open files", files, FILES_LEFT, FILES_EACH),
+        ("limit of open files", files.most, FILES_LEFT, FILES_EACH),
     ];
     for (what, limit, left, each) in limits {
         let most = limit.saturating_sub(left) / each;

@@ -4,6 +4,7 @@ use crate::error::{RunError, WorkerFault};
 use crate::inbox::{Inbox, Incoming};
 use crate::run::{Plan, StartMethod};
 use brigade_link::{AnswerEar, Charter, Door, Order, TemplateLink};
+use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
 use brigade_os::{Body, Pid, clock, inherit, logfile};
 use brigade_wire::WorkerId;
@@ -30,6 +31,7 @@ const ORDERS_MAX: usize = 16;
 pub(crate) struct Template {
     plan: Plan,
     charter: Charter,
+    files: OpenFiles,
     pages: Arc<Pages>,
     logs: OwnedFd,
     incarnation: u32,
@@ -64,7 +66,7 @@ pub(crate) struct Legacy {
 }
 
 impl Template {
-    pub(crate) fn new(plan: &Plan, function: &str, pages: Arc<Pages>, logs: OwnedFd) -> Template {
+    pub(crate) fn new(plan: &Plan, function: &str, files: OpenFiles, pages: Arc<Pages>, logs: OwnedFd) -> Template {
         let charter = Charter {
             function: function.to_string(),
             daemon: plan.daemon,
@@ -74,7 +76,7 @@ impl Template {
         let (waiting, ordered) = (VecDeque::new(), Vec::new());
         Template {
             plan: plan.clone(),
-            charter,
+            charter, files,
             pages,
             logs,
             incarnation: 0,
@@ -97,6 +99,7 @@ impl Template {
         let mut command = Command::new(&self.plan.worker);
         let pages = inherit::pass(&mut command, self.pages.fd());
         let logs = inherit::pass(&mut command, &self.logs);
+        self.files.give_back(&mut command);
         logfile::put_under(&mut command, self.logs.as_fd());
         command.arg("template").arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
         let child = command.process_group(0).stdin(Stdio::null()).spawn().inspect_err(|_| door.knock())?;

@@ -93,6 +93,16 @@ fn a_task_that_a_drain_waited_for_in_vain_is_abandoned_and_not_blamed() {
 }
 
 #[test]
+fn a_task_that_a_stopped_worker_never_began_is_not_abandoned() {
+    let mut bench = Bench::ready(2, procs(1));
+    bench.on(Event::Drain);
+    bench.tick();
+    bench.tick();
+    bench.gone(w(0, 1), Exit::Signal(9), None);
+    assert_eq!((bench.tally().abandoned, bench.tally().backlog), (0, 2));
+}
+
+#[test]
 fn who_dies_while_draining_is_not_replaced_and_its_task_goes_back() {
     let mut bench = Bench::ready(2, procs(1));
     bench.on(Event::Drain);

@@ -8,7 +8,7 @@ use crate::json::Events;
 use crate::screen::Screen;
 use crate::work::RangeSum;
 use brigade_core::Policy;
-use brigade_supervisor::error::RunError;
+use brigade_supervisor::error::{RunError, WorkerFault};
 use brigade_supervisor::run::{Plan, Report, Witness};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use brigade_supervisor::story::{Line, Tallied};
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
     let (range, tasks) = args.tasks()?;
     let plan = plan(args)?;
+    args.log_dir.as_deref().map_or(Ok(()), no_link)?;
     let state = common.state_dir();
     let dir = RunDir::create(&state, common.run.as_deref(), args.log_dir.as_deref())
         .map_err(|error| refused(error.into()))?;
@@ -51,7 +52,8 @@ fn plan(args: &RunArgs) -> Result<Plan, Stop> {
 /// The worker binary: the one that was named, or `worker` beside this program, or on PATH.
 fn worker(named: Option<&Path>) -> Result<PathBuf, Stop> {
     if let Some(path) = named {
-        return Ok(path.to_path_buf());
+        // Absolute, because a name without a slash would be looked for on PATH.
+        return Ok(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()));
     }
     let beside = std::env::current_exe().unwrap_or_default().with_file_name("worker");
     if beside.is_file() {
@@ -72,10 +74,33 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
+/// Logs are not written through links; said here, where the path is known.
+fn no_link(log_dir: &Path) -> Result<(), Stop> {
+    if log_dir.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+        let path = log_dir.display();
+        return Err(Stop::usage(format!("{path} is a link: name the directory itself with --log-dir")));
+    }
+    Ok(())
+}
+
+/// Why a worker binary could not be executed; the system's own words do not tell a file from what it needs.
+fn unusable(path: &Path, error: &io::Error) -> String {
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => "is a directory".into(),
+        Ok(meta) if meta.permissions().mode() & 0o111 == 0 => "is not executable (chmod +x)".into(),
+        Ok(_) if error.kind() == io::ErrorKind::NotFound => "its interpreter or loader is missing".into(),
+        Ok(_) | Err(_) => error.to_string(),
+    }
+}
+
 /// What the user named cannot be used, unless the system itself failed us.
 fn refused(error: RunError) -> Stop {
     match error {
         RunError::Os { .. } => Stop::Failed { code: exit::INTERNAL, why: error.into() },
+        RunError::Worker { path, fault: WorkerFault::NotStarted(error) } => {
+            let (worker, reason) = (path.display(), unusable(&path, &error));
+            Stop::usage(format!("worker {worker}: {reason} · name another with --worker"))
+        }
         RunError::Worker { .. } => Stop::usage(format!("{error} · name another with --worker")),
         _ => Stop::Failed { code: exit::USAGE, why: error.into() },
     }

@@ -23,7 +23,7 @@ fn ended(task: u64) -> Ended {
 
 fn listen(ear: Ear) -> Receiver<Heard> {
     let (sender, heard) = channel();
-    ear.listen("ear".into(), move |said| drop(sender.send(said))).unwrap();
+    ear.listen("ear".into(), move |said| drop(sender.send(said))).expect("a thread");
     heard
 }
 
@@ -112,9 +112,9 @@ fn death_is_the_last_message_even_in_a_flood() {
 fn say_many(ends: Ends, tasks: u64) -> WorkerEnd {
     let mut worker = WorkerEnd::from(ends);
     for task in 0..tasks {
-        worker.report(ended(task)).unwrap();
+        worker.report(ended(task)).expect("the ear lives");
     }
-    worker.consumed().unwrap();
+    worker.consumed().expect("the ear lives");
     worker
 }
 
@@ -152,7 +152,7 @@ fn a_result_larger_than_a_frame_is_a_failed_task_that_says_so() {
 #[test]
 fn a_process_that_dies_before_it_knocks_releases_the_door() {
     let (sender, met) = channel();
-    let door = Door::for_template(move |visitor| drop(sender.send(visitor.is_err()))).unwrap();
+    let door = Door::for_template(move |visitor| sender.send(visitor.is_err()).expect("the test waits")).unwrap();
     door.knock();
     assert_eq!(met.recv_timeout(PATIENCE), Ok(true), "nobody came, and the waiting thread was told");
     door.knock();

@@ -1,6 +1,6 @@
 //! The serve loop: a command, its tasks one after the other, their endings.
 
-use crate::{Table, TaskFn, log, panics, start};
+use crate::{Table, TaskFn, exit, log, panics};
 use brigade_link::{Charter, WorkerEnd};
 use brigade_os::page::OwnPage;
 use brigade_wire::{Call, Command, Ended, Exit, TaskId, WorkerId};
@@ -42,7 +42,7 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
             Some(Command::Run(calls)) => bench.run_all(calls, &mut end),
             Some(Command::Stop) => {
                 log::line(format_args!("STOP: drained"));
-                return Ok(start::exit_code(Exit::DRAINED));
+                return Ok(exit::code(Exit::DRAINED));
             }
             None => return Ok(supervisor_gone()),
         };
@@ -55,7 +55,7 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
 /// Nobody is left to report to.
 fn supervisor_gone() -> ExitCode {
     log::line(format_args!("the supervisor is gone: leaving"));
-    start::exit_code(Exit::DRAINED)
+    exit::code(Exit::DRAINED)
 }
 
 /// Where tasks are run, one after the other.
@@ -139,7 +139,8 @@ impl Packet {
     fn log(&mut self) {
         if let Some((first, last)) = self.span {
             let (tasks, millis) = (self.tasks, self.elapsed_ns as f64 / 1e6);
-            log::line(format_args!("ran {tasks} tasks, {first} to {last}, in {millis:.3} ms"));
+            let plural = if tasks == 1 { "" } else { "s" };
+            log::line(format_args!("ran {tasks} task{plural}, {first} to {last}, in {millis:.3} ms"));
         }
         *self = Packet::default();
     }

@@ -1,6 +1,6 @@
 //! What this process is to be: its arguments are written by the supervisor or the template, not by people.
 
-use crate::{Table, log, serve, template};
+use crate::{Table, exit, log, serve, template};
 use brigade_link::Spawned;
 use brigade_os::page::Pages;
 use brigade_os::{birth, heap, inherit, signals};
@@ -54,7 +54,7 @@ pub(crate) fn play(role: Role, table: Table<'_>) -> ExitCode {
     });
     ended.unwrap_or_else(|error| {
         log::line(format_args!("cannot run: {error}"));
-        exit_code(Exit::CANNOT_RUN)
+        exit::code(Exit::CANNOT_RUN)
     })
 }
 
@@ -75,14 +75,6 @@ fn born(door: &str, pages: i32, table: Table<'_>) -> io::Result<ExitCode> {
     let page = pages.own(worker.slot)?;
     drop(pages);
     serve::serve(serve::Calling { charter, worker, page, end: ends.into() }, table)
-}
-
-/// The number of an exit as a process returns it.
-pub(crate) fn exit_code(exit: Exit) -> ExitCode {
-    match exit {
-        Exit::Code(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
-        Exit::Signal(_) | Exit::Unknown => ExitCode::FAILURE,
-    }
 }
 
 impl Told {

@@ -1,0 +1,16 @@
+# One word each; CI says `make ci` and nothing else. Only `deny` and `advisories` need more than a Rust toolchain.
+.PHONY: run test check tidy storm figures docs deny advisories ci cargo-deny
+.NOTPARALLEL:
+ARGS ?= --procs 4
+
+run: ; @cargo build --release --locked && cargo run --release --locked --quiet -- $(ARGS)
+test: ; cargo test --locked --workspace -- --quiet
+check: ; cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings && cargo clippy --locked --workspace --all-targets --features brigade-core/seeded-bugs -- -D warnings
+tidy: ; cargo test --locked --test main -- --quiet tidy::
+storm: ; STORM_SCHEDULES=1000000 cargo test --release --locked --package brigade-core --test storms -- --nocapture && cargo test --release --locked --package brigade-core --features seeded-bugs --test seeded_bugs -- --nocapture
+figures: ; cargo bench --locked --bench figures
+docs: ; RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
+deny: cargo-deny ; cargo deny --locked check bans licenses sources
+advisories: cargo-deny ; cargo deny --locked check advisories
+ci: check test storm docs $(if $(shell command -v cargo-deny),deny) ; @command -v cargo-deny >/dev/null || echo "ci: passed, but 'make deny' was left out: cargo-deny is not installed"
+cargo-deny: ; @command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }

@@ -1,0 +1,138 @@
+//! The figures that we hold ourselves to, measured on this machine: `make figures`.
+//!
+//! Prints what was seen beside the bar and judges nothing: machines are noisy. Medians of several, with their
+//! spread; the sum of one thread and of two workers are taken in turn, so that their ratio means something.
+
+#[path = "stage.rs"]
+#[allow(dead_code)]
+mod stage;
+
+use brigade_tasks::range_sum;
+use stage::{Run, Stage, eventually, is_alive, kill};
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// A long run of short tasks: workers are busy for as long as we look at them.
+const BUSY: &str = "--range 0..4_000_000_000_000 --tasks 1_000_000 --max-attempts 1_000";
+const IDLE: &str = "--range 0..1_000 --tasks 10 --hold";
+
+fn main() {
+    println!("{:<58} {:<44} bar", "figure", "seen");
+    whole_command();
+    for method in ["fork", "spawn"] {
+        replacement(method, "1 busy worker", &format!("--procs 1 {BUSY}"), "p50 1.5 ms, p99 15 ms");
+        replacement(method, "4 busy workers", &format!("--procs 4 {BUSY}"), "p50 4 ms, p99 20 ms");
+        replacement(method, "4 idle workers", &format!("--procs 4 {IDLE}"), "p50 1.5 ms, p99 15 ms");
+    }
+    for method in ["fork", "spawn"] {
+        death_of_the_supervisor(method, "busy", BUSY);
+        death_of_the_supervisor(method, "idle", IDLE);
+    }
+    idle_footprint();
+}
+
+fn row(figure: &str, seen: &str, bar: &str) {
+    println!("{figure:<58} {seen:<44} {bar}");
+}
+
+/// Median, 99th percentile and maximum.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+    format!("p50 {:.2}  p99 {:.2}  max {:.2} ms  n {}", at(0.5), at(0.99), at(1.0), values.len())
+}
+
+fn whole_command() {
+    let range = 0..100_000_000;
+    let mut ratios = Vec::new();
+    for _ in 0..9 {
+        let began = Instant::now();
+        assert_eq!(range_sum::sum(range.clone()), range_sum::closed_form(&range));
+        let loop_ms = began.elapsed().as_secs_f64() * 1e3;
+        let stage = Stage::new().with("-q --procs 2 --range 0..100_000_000");
+        let began = Instant::now();
+        assert_eq!(stage.run().stdout, "4999999950000000\n");
+        let command_ms = began.elapsed().as_secs_f64() * 1e3;
+        ratios.push(((command_ms - 10.0) / (loop_ms / 2.0), loop_ms, command_ms));
+    }
+    ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (ratio, loop_ms, command_ms) = ratios[4];
+    let (least, most) = (ratios[0].0, ratios[8].0);
+    let seen = format!("loop {loop_ms:.1} ms, command {command_ms:.1} ms: {ratio:.2} ({least:.2}-{most:.2})");
+    row("sum of 10^8, 2 workers: (command - 10 ms) / (loop / 2)", &seen, "1.3");
+}
+
+/// From a worker's death to its replacement's hello, by the story.
+fn replacement(method: &str, what: &str, args: &str, bar: &str) {
+    const KILLS: usize = 200;
+    let mut run = Stage::new().with(&format!("-q {args} --start-method {method}")).start();
+    for _ in 0..KILLS {
+        let victim = run.wait_ready(1)[0];
+        // A pace for the killer: a worker that has just begun is not what is measured.
+        sleep(Duration::from_millis(15));
+        kill("KILL", victim);
+        run.wait_for("the death", |line| line["ev"] == "worker_exit" && line["pid"] == victim);
+    }
+    run.wait_ready(1);
+    let is_replacement = |line: &&serde_json::Value| line["incarnation"].as_u64() > Some(1);
+    let story = run.story();
+    let after = story.iter().filter(is_replacement).filter_map(|line| line["after"].as_f64());
+    let after = after.map(|seconds| seconds * 1e3).collect();
+    row(&format!("death to replacement ready: {method}, {what}"), &spread(after), bar);
+    end(run);
+}
+
+fn death_of_the_supervisor(method: &str, what: &str, args: &str) {
+    let mut took = Vec::new();
+    for _ in 0..11 {
+        let mut run = Stage::new().with(&format!("-q --procs 4 {args} --start-method {method}")).start();
+        let mut pids = run.wait_ready(4);
+        pids.push(run.template());
+        kill("KILL", run.pid());
+        let began = Instant::now();
+        eventually("everybody is gone", || (!pids.iter().any(|pid| is_alive(*pid))).then_some(()));
+        took.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    row(&format!("kill -9 of the supervisor to nobody left: {method}, {what}"), &spread(took), "50 ms");
+}
+
+fn idle_footprint() {
+    const LOOK_FOR: Duration = Duration::from_secs(5);
+    let mut run = Stage::new().with(&format!("-q --procs 4 {IDLE}")).start();
+    let workers = run.wait_ready(4);
+    run.wait_for("all is settled", |line| line["ev"] == "holding");
+    // The last counters are published a tenth of a second later.
+    sleep(Duration::from_secs(1));
+    let before = context_switches(run.pid());
+    sleep(LOOK_FOR);
+    let a_second = (context_switches(run.pid()) - before) as f64 / LOOK_FOR.as_secs_f64();
+    row("context switches of an idle held supervisor", &format!("{a_second:.1} a second"), "1 a second");
+    let memory = workers.iter().map(|worker| private_kib(*worker)).max().unwrap_or(0);
+    row("private memory of an idle forked worker", &format!("{memory} KiB"), "64 KiB");
+    end(run);
+}
+
+fn context_switches(pid: u64) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").flatten();
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    statuses.map(|status| sum_of(&status, "ctxt_switches:")).sum()
+}
+
+fn private_kib(pid: u64) -> u64 {
+    sum_of(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it lives"), "Private_")
+}
+
+/// Adds up the numbers of the lines that hold `name`.
+fn sum_of(text: &str, name: &str) -> u64 {
+    let lines = text.lines().filter(|line| line.contains(name));
+    lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+}
+
+/// Twice: a held run drains at the first, a busy one is cut short at the second.
+fn end(mut run: Run) {
+    kill("INT", run.pid());
+    run.wait_for("the drain", |line| line["ev"] == "draining");
+    kill("INT", run.pid());
+    run.finish();
+}

@@ -45,6 +45,31 @@ fn a_worker_leads_its_own_group_dies_first_of_memory_and_dumps_no_core() {
 }
 
 #[test]
+fn a_worker_has_the_limit_of_open_files_that_its_supervisor_was_started_with() {
+    let stage = Stage::new();
+    let supervisor = stage.command("--procs 1 --range 0..10 --hold -q");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -Sn 300; exec \"$0\" \"$@\""]).arg(supervisor.get_program());
+    command.args(supervisor.get_args()).env_clear().stdout(std::process::Stdio::null());
+    command.envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.spawn().expect("sh");
+    let soft = |pid: u64| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+        let line = limits.lines().find(|line| line.starts_with("Max open files"))?.to_string();
+        line.split_whitespace().nth(3)?.parse::<u64>().ok()
+    };
+    let own = u64::from(child.id());
+    let others = eventually("a template and a worker", || {
+        let others: Vec<u64> = stage.processes().into_iter().filter(|pid| *pid != own).collect();
+        (others.len() == 2).then_some(others)
+    });
+    assert!(soft(own) > Some(300), "the supervisor raises its own");
+    assert_eq!(others.into_iter().filter_map(soft).collect::<Vec<u64>>(), [300, 300]);
+    kill("INT", own);
+    assert!(child.wait().expect("our child").success());
+}
+
+#[test]
 fn a_killed_template_is_replaced_and_running_workers_do_not_notice() {
     for method in ["fork", "spawn"] {
         let stage = Stage::new().with("--procs 2 --pace 5ms --range 0..1_000 --tasks 200");

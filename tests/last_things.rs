@@ -64,6 +64,46 @@ fn workers_that_are_no_daemons_finish_the_task_in_hand_before_they_leave() {
 }
 
 #[test]
+fn what_a_worker_that_is_no_daemon_had_started_goes_when_its_task_is_done() {
+    let stage = Stage::new().stunt("child@5").with("--procs 1 --pace 300ms --range 0..1_000 --tasks 100");
+    let mut run = stage.with("--no-daemon").start();
+    let worker = run.wait_ready(1)[0];
+    let grandchild = eventually("the grandchild is named", || left_behind(&run.log(worker)));
+    kill("KILL", run.pid());
+    eventually("the worker has left", || (!is_alive(worker)).then_some(()));
+    eventually("and its child with it", || (!is_alive(grandchild)).then_some(()));
+}
+
+#[test]
+fn ctrl_c_is_heard_while_a_worker_binary_says_nothing() {
+    let stage = Stage::new();
+    let mute = stage.dir().join("mute");
+    std::fs::write(&mute, "#!/bin/sh\nexec sleep 600\n").expect("a script");
+    std::fs::set_permissions(&mute, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("our own file");
+    let mut command = stage.command(&format!("--procs 1 --worker {}", mute.display()));
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("the supervisor starts");
+    eventually("the mute one sleeps", || (stage.processes().len() == 2).then_some(()));
+    kill("INT", child.id().into());
+    assert_eq!(child.wait().expect("our child").code(), Some(130));
+}
+
+#[test]
+fn a_run_under_nohup_outlives_a_hangup() {
+    let stage = Stage::new();
+    let supervisor = stage.command("--procs 1 --range 0..10 --hold -q");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(supervisor.get_program());
+    command.args(supervisor.get_args()).env_clear().stdout(std::process::Stdio::null());
+    command.envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.spawn().expect("sh");
+    eventually("all three are there", || (stage.processes().len() == 3).then_some(()));
+    kill("HUP", child.id().into());
+    kill("TERM", child.id().into());
+    assert_eq!(child.wait().expect("our child").code(), Some(0), "TERM was the first signal that it heard");
+}
+
+#[test]
 fn the_first_ctrl_c_drains_and_says_what_is_missing() {
     let stage = Stage::new().with("--procs 2 --pace 20ms --range 0..1_000 --tasks 1_000");
     let mut run = stage.start();

@@ -112,7 +112,8 @@ pub(crate) fn code(report: &Report) -> u8 {
     }
 }
 
-fn signalled(signal: i32) -> u8 {
+/// Ended by a signal.
+pub(crate) fn signalled(signal: i32) -> u8 {
     u8::try_from(SIGNALLED + signal).unwrap_or(INTERNAL)
 }
 

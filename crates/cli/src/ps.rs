@@ -36,10 +36,16 @@ const HEAD_DEAD: [&str; 8] = ["DEAD", ">SLOT", ">PID", "CAUSE", ">TASK", ">LIVED
 
 /// Shows the live runs, or the one that was asked for.
 pub(crate) fn ps(common: &Common, args: &PsArgs) -> Result<u8, Stop> {
-    let mut sights = Vec::new();
+    let (mut sights, mut fault) = (Vec::new(), None);
     for run in chosen(common, args.all)? {
-        let status = first_status(&run)?;
-        sights.push(look(&status, run.is_live_now(), args.all, monotonic_ns()));
+        match first_status(&run) {
+            Ok(status) => sights.push(look(&status, run.is_live_now(), args.all, monotonic_ns())),
+            Err(stop) => fault = Some(stop),
+        }
+    }
+    // A run that still waits for its worker binary has nothing to show, and hides nobody who has.
+    if let (true, Some(stop)) = (sights.is_empty(), fault) {
+        return Err(stop);
     }
     let text = match common.format {
         Format::Human => sights.iter().map(RunSight::text).collect::<Vec<_>>().join("\n"),

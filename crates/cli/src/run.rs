@@ -101,6 +101,7 @@ fn refused(error: RunError) -> Stop {
             let (worker, reason) = (path.display(), unusable(&path, &error));
             Stop::usage(format!("worker {worker}: {reason} · name another with --worker"))
         }
+        RunError::Interrupted { signal } => Stop::Failed { code: exit::signalled(signal), why: error.into() },
         RunError::Worker { .. } => Stop::usage(format!("{error} · name another with --worker")),
         _ => Stop::Failed { code: exit::USAGE, why: error.into() },
     }

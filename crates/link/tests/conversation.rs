@@ -152,7 +152,8 @@ fn a_result_larger_than_a_frame_is_a_failed_task_that_says_so() {
 #[test]
 fn a_process_that_dies_before_it_knocks_releases_the_door() {
     let (sender, met) = channel();
-    let door = Door::for_template(move |visitor| sender.send(visitor.is_err()).expect("the test waits")).unwrap();
+    let door =
+        Door::for_template(move |visitor| sender.send(visitor.is_err()).expect("the test waits")).unwrap();
     door.knock();
     assert_eq!(met.recv_timeout(PATIENCE), Ok(true), "nobody came, and the waiting thread was told");
     door.knock();

@@ -1,7 +1,7 @@
 //! How a worker comes into the world: `clone(CLONE_PARENT)` in the template, so that the supervisor is its
 //! real parent (its death, its status, PDEATHSIG) although the template made it.
 
-use crate::body::Pid;
+use crate::body::{Body, Pid, retry};
 use crate::page::Pages;
 use brigade_wire::SlotId;
 use std::io;
@@ -100,9 +100,19 @@ pub fn die_with(parent: Pid) -> io::Result<()> {
 /// By number, because the leaders are gone already (PDEATHSIG was faster) and only their groups may be left;
 /// a number is safe as long as its group has a member, and without one it names nobody until the kernel has
 /// gone once around all its numbers.
-pub fn end_groups(leaders: impl Iterator<Item = Pid>) {
+pub fn end_groups(leaders: &[Pid]) {
     for leader in leaders {
         let _ = nix::sys::signal::killpg(leader.to_nix(), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Waits until each of these processes has ended, whoever its parent is now.
+pub fn await_ends(processes: &[Pid]) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let bodies: Vec<Body> = processes.iter().filter_map(|pid| Body::of(*pid).ok()).collect();
+    for body in &bodies {
+        // A pidfd is readable when its process has ended; one after the other takes as long as the longest.
+        let _ = retry(|| poll(&mut [PollFd::from_borrowed_fd(body.pidfd(), PollFlags::IN)], None));
     }
 }
 

@@ -5,8 +5,7 @@ use rustix::event::epoll;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// What is to be done when a child is dead; it must end with [`Body::reap`], for nobody else reaps. Until then
@@ -16,8 +15,14 @@ pub type Rites = Box<dyn FnOnce(&Body) + Send>;
 /// Waits for the deaths of the children it was told of. No SIGCHLD is involved: 2,000 deaths make 4 of them.
 #[derive(Debug)]
 pub struct Undertaker {
-    epoll: Arc<OwnedFd>,
-    graves: Sender<(u64, Grave)>,
+    cemetery: Arc<Cemetery>,
+}
+
+#[derive(Debug)]
+struct Cemetery {
+    epoll: OwnedFd,
+    /// By the number of the pidfd, which is open for as long as its grave is here.
+    graves: Mutex<HashMap<u64, Grave>>,
 }
 
 struct Grave {
@@ -37,51 +42,52 @@ impl Undertaker {
     /// # Errors
     /// If there is no descriptor or no thread to be had.
     pub fn start() -> io::Result<Undertaker> {
-        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
-        let (graves, dug) = channel();
-        let waits_on = Arc::clone(&epoll);
-        thread::Builder::new()
-            .name("undertaker".into())
-            .stack_size(64 << 10)
-            .spawn(move || wait_for_deaths(&waits_on, &dug))?;
-        Ok(Undertaker { epoll, graves })
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let cemetery = Arc::new(Cemetery { epoll, graves: Mutex::default() });
+        let own = Arc::clone(&cemetery);
+        thread::Builder::new().name("undertaker".into()).stack_size(64 << 10).spawn(move || own.keep())?;
+        Ok(Undertaker { cemetery })
     }
 
-    /// Performs `rites` when `body` dies, exactly once.
-    ///
-    /// # Errors
-    /// If the kernel cannot watch it; nothing will be reaped then.
-    pub fn watch(&self, body: Arc<Body>, rites: Rites) -> io::Result<()> {
+    /// Performs `rites` when `body` dies, exactly once. Should the kernel be unable to watch it (no memory), it is
+    /// killed, and the rites are performed here and now.
+    pub fn watch(&self, body: Arc<Body>, rites: Rites) {
         let key = body.pidfd().as_raw_fd() as u64;
-        let watched = Arc::clone(&body);
         // First the grave, then the watch: the thread looks for the grave only once the watch has fired.
-        let told = self.graves.send((key, Grave { body, rites }));
-        told.map_err(|_| io::Error::other("the undertaker's thread is gone"))?;
-        epoll::add(&*self.epoll, watched.pidfd(), epoll::EventData::new_u64(key), epoll::EventFlags::IN)?;
-        Ok(())
+        self.cemetery.graves().insert(key, Grave { body: Arc::clone(&body), rites });
+        let data = epoll::EventData::new_u64(key);
+        if epoll::add(&self.cemetery.epoll, body.pidfd(), data, epoll::EventFlags::IN).is_err() {
+            body.kill();
+            self.cemetery.bury(key);
+        }
     }
 }
 
-fn wait_for_deaths(epoll: &OwnedFd, dug: &Receiver<(u64, Grave)>) {
-    let mut graves = HashMap::new();
-    let mut events = Vec::with_capacity(64);
-    loop {
-        events.clear();
-        if retry(|| epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), None)).is_err() {
-            return;
-        }
-        graves.extend(dug.try_iter());
-        for event in &events {
-            let key = event.data.u64();
-            if let Some(grave) = graves.remove(&key) {
-                bury(epoll, grave);
+impl Cemetery {
+    fn keep(&self) {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            let waited =
+                retry(|| epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None));
+            if waited.is_err() {
+                return;
+            }
+            for event in &events {
+                self.bury(event.data.u64());
             }
         }
     }
-}
 
-fn bury(epoll: &OwnedFd, grave: Grave) {
-    // A pidfd stays readable: take it out before anything else. It is open, since the grave holds the body.
-    let _ = epoll::delete(epoll, grave.body.pidfd());
-    (grave.rites)(&grave.body);
+    fn bury(&self, key: u64) {
+        // Taken out first, so that no lock is held while the rites wait for somebody.
+        let Some(grave) = self.graves().remove(&key) else { return };
+        // A pidfd stays readable. It is open, since the grave holds the body.
+        let _ = epoll::delete(&self.epoll, grave.body.pidfd());
+        (grave.rites)(&grave.body);
+    }
+
+    fn graves(&self) -> MutexGuard<'_, HashMap<u64, Grave>> {
+        self.graves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -19,8 +19,11 @@ pub enum Bell {
 /// # Errors
 /// If the handlers or the thread cannot be had.
 pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
-    let ends = [signal::SIGINT, signal::SIGTERM, signal::SIGHUP, signal::SIGQUIT];
-    let mut signals = Signals::new(ends.into_iter().chain([signal::SIGCHLD]))?;
+    let mut heeded = vec![signal::SIGCHLD, signal::SIGINT, signal::SIGTERM, signal::SIGQUIT];
+    if !is_ignored(signal::SIGHUP) {
+        heeded.push(signal::SIGHUP);
+    }
+    let mut signals = Signals::new(heeded)?;
     let told = move || {
         for signal in signals.forever() {
             ring(if signal == signal::SIGCHLD { Bell::Child } else { Bell::End(signal) });
@@ -28,6 +31,16 @@ pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
     };
     thread::Builder::new().name("bell".into()).stack_size(64 << 10).spawn(told)?;
     Ok(())
+}
+
+/// Whether we were started to ignore a signal, as `nohup` does with SIGHUP.
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: all zero is a valid sigaction, and a null new action makes the call a question.
+    let (told, action) = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        (libc::sigaction(signal, std::ptr::null(), &raw mut action), action)
+    };
+    told == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Undoes what whoever started us may have left behind: a blocked mask, and ignored signals that we and our

@@ -6,7 +6,7 @@ use crate::inbox::Incoming;
 use crate::run::StartMethod;
 use crate::story::Told;
 use brigade_core::Event;
-use brigade_link::{Answer, Death, Door, Heard, Order, Spawned, conversation};
+use brigade_link::{Answer, Death, Door, Order, Spawned, conversation};
 use brigade_os::{Body, clock};
 use brigade_wire::{Exit, WorkerId};
 use std::io;
@@ -22,11 +22,8 @@ impl Driver<'_> {
             body.sweep_group();
             let _ = slot.send(Incoming::TemplateGone(incarnation, body.reap()));
         });
-        self.undertaker.watch(Arc::clone(&body), rites).inspect_err(|_| {
-            body.kill();
-            let _ = body.reap();
-            self.template.gone();
-        })
+        self.undertaker.watch(body, rites);
+        Ok(())
     }
 
     /// A worker is wished for.
@@ -135,14 +132,8 @@ impl Driver<'_> {
             tombstone.post(Death { exit, running, at_ns: clock::monotonic_ns() });
         });
         let pid = body.pid().number();
-        if self.undertaker.watch(Arc::clone(&body), rites).is_err() {
-            // Nobody would see it die: it is not to live. Its rites were dropped with its tombstone.
-            body.kill();
-            let exit = body.reap();
-            let death =
-                Death { exit, running: self.pages.take(worker.slot).map(|page| page.task), at_ns: born_ns };
-            self.incoming.push_back(Incoming::Heard(worker, Heard::Gone(death)));
-        } else if doomed {
+        self.undertaker.watch(Arc::clone(&body), rites);
+        if doomed {
             body.kill();
         }
         self.chronicle.born(worker, pid);
@@ -192,7 +183,10 @@ impl Driver<'_> {
         match legacy.was_met {
             true => self.replace_template(),
             false => {
-                self.give_up_births(&format!("the worker binary ended with {exit} before it said hello"))
+                let fault = self.template.take_fault();
+                let reason = fault
+                    .unwrap_or_else(|| format!("the worker binary ended with {exit} before it said hello"));
+                self.give_up_births(&reason);
             }
         }
     }

@@ -15,8 +15,9 @@ use brigade_core::{Core, Effect, Event, Life, Now, SlotView, Verdict};
 use brigade_os::death::Undertaker;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
-use brigade_os::{Pid, clock, limits, logfile, signals};
-use brigade_wire::{Item, TaskId};
+use brigade_os::signals::{self, Bell};
+use brigade_os::{Pid, clock, limits, logfile};
+use brigade_wire::Exit;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -38,7 +39,6 @@ pub fn run(
 ) -> Result<Report, RunError> {
     let files = OpenFiles::raise();
     check_limits(&plan, files)?;
-    check_arguments(work)?;
     let mut driver = Driver::start(plan, files, work, &dir, witness)?;
     driver.meet_template()?;
     driver.begin();
@@ -125,45 +125,51 @@ impl<'a> Driver<'a> {
     /// one line, before anything else begins.
     fn meet_template(&mut self) -> Result<(), RunError> {
         self.start_template().map_err(|source| self.template.fault(WorkerFault::NotStarted(source)))?;
-        let deadline_ns = clock::monotonic_ns() + MEET_WITHIN.as_nanos() as u64;
-        let mut kept = VecDeque::new();
+        let until_ns = clock::monotonic_ns() + MEET_WITHIN.as_nanos() as u64;
         loop {
-            let Some(incoming) = self.incoming.pop_front() else {
-                let Some(left_ns) = deadline_ns.checked_sub(clock::monotonic_ns()) else {
+            match self.news_until(until_ns) {
+                Some(Incoming::Met(_, Ok(visitor))) => return self.template.met(visitor, &self.inbox),
+                Some(Incoming::Met(_, Err(reason))) => return Err(self.refuse_template(reason)),
+                Some(Incoming::TemplateGone(_, exit)) => return Err(self.template_was_silent(exit)),
+                Some(Incoming::Bell(Bell::End(signal))) => {
+                    self.template.kill();
+                    return Err(RunError::Interrupted { signal });
+                }
+                // The template itself, on its way; and of workers there are none yet.
+                Some(Incoming::Bell(Bell::Child) | Incoming::Heard(..) | Incoming::Answer(..)) => {}
+                None => {
                     self.template.kill();
                     return Err(self.template.fault(WorkerFault::Mute { seconds: MEET_WITHIN.as_secs() }));
-                };
-                self.inbox.wait(Some(Duration::from_nanos(left_ns)), &mut self.incoming);
-                continue;
-            };
-            match incoming {
-                Incoming::Met(_, Ok(visitor)) => {
-                    self.template.met(visitor, &self.inbox)?;
-                    self.incoming.append(&mut kept);
-                    return Ok(());
-                }
-                Incoming::Met(_, Err(reason)) => self.refuse_template(&mut kept, reason)?,
-                Incoming::TemplateGone(_, exit) => {
-                    let last_lines = self.chronicle.last_lines(self.template.last_pid());
-                    return Err(self.template.fault(WorkerFault::Silent { exit, last_lines }));
-                }
-                early @ (Incoming::Heard(..) | Incoming::Answer(..) | Incoming::Bell(_)) => {
-                    kept.push_back(early)
                 }
             }
         }
     }
 
-    /// Somebody came to the door and is no template of ours, unless it merely died on the threshold: then its
-    /// death is the news.
-    fn refuse_template(&mut self, kept: &mut VecDeque<Incoming>, reason: String) -> Result<(), RunError> {
-        self.inbox.wait(Some(Duration::from_millis(200)), &mut self.incoming);
-        if self.incoming.iter().any(|incoming| matches!(incoming, Incoming::TemplateGone(..))) {
-            return Ok(());
+    /// The next news, if any comes by then.
+    fn news_until(&mut self, until_ns: u64) -> Option<Incoming> {
+        while self.incoming.is_empty() {
+            let left_ns = until_ns.checked_sub(clock::monotonic_ns())?;
+            self.inbox.wait(Some(Duration::from_nanos(left_ns)), &mut self.incoming);
         }
-        kept.clear();
+        self.incoming.pop_front()
+    }
+
+    /// Somebody came to the door and is no template of ours; unless it merely died on the threshold: then its
+    /// death is the news.
+    fn refuse_template(&mut self, reason: String) -> RunError {
+        let until_ns = clock::monotonic_ns() + 200_000_000;
+        while let Some(news) = self.news_until(until_ns) {
+            if let Incoming::TemplateGone(_, exit) = news {
+                return self.template_was_silent(exit);
+            }
+        }
         self.template.kill();
-        Err(self.template.fault(WorkerFault::OtherBuild(reason)))
+        self.template.fault(WorkerFault::OtherBuild(reason))
+    }
+
+    fn template_was_silent(&mut self, exit: Exit) -> RunError {
+        let last_lines = self.chronicle.last_lines(self.template.last_pid());
+        self.template.fault(WorkerFault::Silent { exit, last_lines })
     }
 
     fn begin(&mut self) {
@@ -382,18 +388,4 @@ fn check_limits(plan: &Plan, files: OpenFiles) -> Result<(), RunError> {
         }
     }
     Ok(())
-}
-
-/// The first task's arguments stand for all: they are of one kind.
-fn check_arguments(work: &dyn Work) -> Result<(), RunError> {
-    if work.count() == 0 {
-        return Ok(());
-    }
-    let task = TaskId(0);
-    let call = brigade_wire::Call { task, attempt: brigade_wire::Attempt::FIRST, args: work.args(task) };
-    let bytes = call.encoded_bytes();
-    match brigade_wire::Batch::default().push(call) {
-        Ok(()) => Ok(()),
-        Err(_) => Err(RunError::TaskTooLarge { task: task.0, bytes }),
-    }
 }

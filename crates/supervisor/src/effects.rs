@@ -5,7 +5,7 @@ use crate::story::Told;
 use brigade_core::{Effect, Event, GiveUp, Lease, Note, Now, Running};
 use brigade_link::Sent;
 use brigade_os::clock;
-use brigade_wire::{Attempt, Call, Outcome, TaskId, WorkerId};
+use brigade_wire::{Attempt, Batch, Call, Ended, Ending, Outcome, TaskId, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,15 +50,20 @@ impl Driver<'_> {
     }
 
     fn lend(&mut self, worker: WorkerId, leases: &[Lease]) {
-        let Some(hand) = self.hands.get(worker) else {
+        let hand = self.hands.get(worker).and_then(|hand| Some((Arc::clone(hand.body()?), hand)));
+        let Some((body, hand)) = hand else {
             let tasks = leases.iter().map(|lease| lease.task).collect();
             return self.echoes.push_back(Event::Unsent { worker, tasks });
         };
-        let Some(body) = hand.body().map(Arc::clone) else { return };
         let work = &self.work;
         let call =
             |lease: &Lease| Call { task: lease.task, attempt: lease.attempt, args: work.args(lease.task) };
-        let sent = self.backstop.over(&body, || hand.link.run(leases.iter().map(call)));
+        let (calls, too_large): (Vec<Call>, Vec<Call>) = leases.iter().map(call).partition(Batch::fits);
+        let sent = self.backstop.over(&body, || hand.link.run(calls));
+        if !too_large.is_empty() {
+            let ended = too_large.into_iter().map(too_large_to_send).collect();
+            self.echoes.push_back(Event::Ended { worker, ended });
+        }
         match sent {
             Sent::All => {}
             Sent::Full(tasks) | Sent::Gone(tasks) => self.echoes.push_back(Event::Unsent { worker, tasks }),
@@ -184,4 +189,11 @@ impl Driver<'_> {
         };
         Told::GaveUp { reason, last_lines: self.chronicle.last_lines(pid) }
     }
+}
+
+/// A task whose arguments no frame holds fails before it is sent; the worker is spared.
+fn too_large_to_send(call: Call) -> Ended {
+    let ending =
+        Ending::Failed(format!("its arguments of {} bytes do not fit into one frame", call.args.len()));
+    Ended { task: call.task, attempt: call.attempt, elapsed_ns: 0, ending }
 }

@@ -28,13 +28,11 @@ pub enum RunError {
         /// What would fit.
         most: u64,
     },
-    /// A task's arguments do not fit into a frame.
-    #[error("task {task} has arguments of {bytes} bytes, more than one frame holds")]
-    TaskTooLarge {
+    /// A signal came before the run had begun.
+    #[error("ended by signal {signal} before the run began")]
+    Interrupted {
         /// Which.
-        task: u64,
-        /// How large.
-        bytes: usize,
+        signal: i32,
     },
     /// The run directory cannot be used.
     #[error(transparent)]

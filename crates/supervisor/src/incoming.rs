@@ -16,12 +16,10 @@ impl Driver<'_> {
         match incoming {
             Incoming::Heard(worker, heard) => self.heard(worker, heard),
             Incoming::Met(incarnation, visitor) if self.template.is_current(incarnation) => {
-                let met = visitor
-                    .map_err(|_| ())
-                    .and_then(|visitor| self.template.met(visitor, &self.inbox).map_err(|_| ()));
-                // Not ours, or not usable: its death brings the births back.
-                if met.is_err() {
-                    self.template.kill();
+                let meet =
+                    |visitor| self.template.met(visitor, &self.inbox).map_err(|error| error.to_string());
+                if let Err(fault) = visitor.and_then(meet) {
+                    self.template.condemn(fault);
                 }
             }
             Incoming::Answer(incarnation, answer) if self.template.is_current(incarnation) => {
@@ -57,6 +55,10 @@ impl Driver<'_> {
     fn greeted(&mut self, worker: WorkerId, hello: Hello) {
         // Its words may overtake the template's answer.
         self.embody(worker);
+        if self.hands.get(worker).and_then(|hand| hand.body()).is_none() {
+            // It could not be held, and was ended.
+            return;
+        }
         self.publisher.lives_changed();
         if hello.protocol != PROTOCOL {
             let reason = format!("speaks protocol {:016x}, not {PROTOCOL:016x}", hello.protocol);

@@ -37,6 +37,8 @@ pub(crate) struct Template {
     incarnation: u32,
     /// Of the last one that was started, dead or alive; for showing.
     last_pid: u32,
+    /// Why it was condemned: what its death is to be told as.
+    fault: Option<String>,
     life: Life,
     /// Wished for, and not ordered yet.
     waiting: VecDeque<WorkerId>,
@@ -66,7 +68,13 @@ pub(crate) struct Legacy {
 }
 
 impl Template {
-    pub(crate) fn new(plan: &Plan, function: &str, files: OpenFiles, pages: Arc<Pages>, logs: OwnedFd) -> Template {
+    pub(crate) fn new(
+        plan: &Plan,
+        function: &str,
+        files: OpenFiles,
+        pages: Arc<Pages>,
+        logs: OwnedFd,
+    ) -> Template {
         let charter = Charter {
             function: function.to_string(),
             daemon: plan.daemon,
@@ -76,11 +84,13 @@ impl Template {
         let (waiting, ordered) = (VecDeque::new(), Vec::new());
         Template {
             plan: plan.clone(),
-            charter, files,
+            charter,
+            files,
             pages,
             logs,
             incarnation: 0,
             last_pid: 0,
+            fault: None,
             life: Life::Absent,
             waiting,
             ordered,
@@ -248,6 +258,16 @@ impl Template {
             }
             Life::Absent | Life::Dying { .. } => {}
         }
+    }
+
+    /// What came to its door is no template of ours, or is of no use: its death brings the births back.
+    pub(crate) fn condemn(&mut self, fault: String) {
+        self.fault = Some(fault);
+        self.kill();
+    }
+
+    pub(crate) fn take_fault(&mut self) -> Option<String> {
+        self.fault.take()
     }
 
     /// It is dead: what it leaves, and nobody in its place yet.

@@ -114,6 +114,11 @@ impl<T> Default for Batch<T> {
 }
 
 impl<T: Item> Batch<T> {
+    /// Whether an item fits into a frame of its own.
+    pub fn fits(item: &T) -> bool {
+        MAGIC.len() + T::ENVELOPE_BYTES + item.encoded_bytes() <= FRAME_BYTES_MAX
+    }
+
     /// Adds an item.
     ///
     /// # Errors

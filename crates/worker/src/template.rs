@@ -47,7 +47,13 @@ impl Template {
         log::header(&io::stderr(), "template (and guard)", parent, true);
         let supervisor = introduce(door, table.iter().map(|(name, _)| (*name).to_string()).collect())?;
         match supervisor.receive() {
-            Some(Order::Begin(charter)) => Ok(Template { supervisor, charter, parent, pages, logs }),
+            Some(Order::Begin(charter)) if charter.supervisor == parent.number() => {
+                Ok(Template { supervisor, charter, parent, pages, logs })
+            }
+            Some(Order::Begin(charter)) => Err(io::Error::other(format!(
+                "the supervisor {} is not the parent {parent}",
+                charter.supervisor
+            ))),
             Some(Order::Fork { .. } | Order::Exec { .. }) | None => {
                 Err(io::Error::other("the supervisor ended before it gave its charter"))
             }
@@ -126,10 +132,13 @@ impl Template {
         command.exec()
     }
 
-    /// The guard's part: daemonic workers are dead by now (PDEATHSIG), what they started may not be.
+    /// The guard's part: daemonic workers are dead by now (PDEATHSIG), what they started may not be. Others
+    /// finish the task in hand first.
     fn end_what_is_left(&self) {
-        if self.charter.daemon {
-            birth::end_groups(self.pages.pids());
+        let leaders: Vec<Pid> = self.pages.pids().collect();
+        if !self.charter.daemon {
+            birth::await_ends(&leaders);
         }
+        birth::end_groups(&leaders);
     }
 }

@@ -253,7 +253,6 @@ fn a_worker_of_another_build_is_refused_before_it_gets_work() {
 }
 
 #[test]
-#[ignore = "driver.rs takes the leaving of a template that was refused for its death: see the report"]
 fn a_worker_of_another_build_is_told_from_one_that_merely_died() {
     let stage = Stage::new();
     let other = program(&stage, "other", &worker_of_another_build());

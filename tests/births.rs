@@ -65,6 +65,7 @@ fn a_worker_has_the_limit_of_open_files_that_its_supervisor_was_started_with() {
     });
     assert!(soft(own) > Some(300), "the supervisor raises its own");
     assert_eq!(others.into_iter().filter_map(soft).collect::<Vec<u64>>(), [300, 300]);
+    stage.wait_holding();
     kill("INT", own);
     assert!(child.wait().expect("our child").success());
 }

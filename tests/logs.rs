@@ -181,7 +181,6 @@ fn a_task_past_its_deadline_is_named_in_the_log_of_the_worker_that_was_killed_fo
 }
 
 #[test]
-#[ignore = "effects.rs writes no epitaph for a quarantine: see the report"]
 fn the_log_of_the_last_victim_says_that_its_task_went_into_quarantine() {
     let stage = Stage::new().stunt("abort@500").with("--procs 2 --range 0..1_000 --tasks 10");
     let (finished, run) = stage.start().finish();
@@ -282,7 +281,6 @@ fn a_link_planted_where_a_log_will_be_is_not_followed() {
 }
 
 #[test]
-#[ignore = "os::logfile opens a pipe and waits for its reader, the supervisor too: see the report"]
 fn a_pipe_planted_where_a_log_will_be_holds_nobody_up() {
     let stage = Stage::new();
     let dir = stage.dir().join("logs");

@@ -130,6 +130,15 @@ fn eventually_none(mut processes: impl FnMut() -> Vec<u64>) -> Vec<u64> {
 }
 
 impl Stage {
+    /// Waits until the latest run holds its workers.
+    #[track_caller]
+    pub(crate) fn wait_holding(&self) {
+        eventually("all is settled and held", || {
+            let status = fs::read_to_string(self.dir.join("s/latest/status.json")).ok()?;
+            status.contains(r#""state":"holding""#).then_some(())
+        });
+    }
+
     /// Every living process that was started here: the stage's directory is in its environment.
     pub(crate) fn processes(&self) -> Vec<u64> {
         let mark = format!("SUPERVISOR_STATE_DIR={}", self.dir.join("s").display());

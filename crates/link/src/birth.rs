@@ -4,8 +4,10 @@
 use crate::link::Ends;
 use crate::{io_error, retry};
 use brigade_wire::{PROTOCOL, WorkerId};
+use ipc_channel::IpcError;
 use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver, IpcSender, channel};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -107,8 +109,34 @@ pub fn put_sockets_into(dir: &Path) {
     }
 }
 
-/// Who came to a door, or why nobody did.
-pub type Visitor<T> = Result<T, String>;
+/// Who came to a door, or why nobody of ours did.
+pub type Visitor<T> = Result<T, Stranger>;
+
+/// Why nobody of ours came to a door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// Somebody spoke, but not as this build does.
+    OtherBuild(String),
+    /// Nobody spoke: knocked for, or dead on the threshold.
+    Silent(String),
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stranger::OtherBuild(words) | Stranger::Silent(words) => f.write_str(words),
+        }
+    }
+}
+
+impl From<IpcError> for Stranger {
+    fn from(error: IpcError) -> Stranger {
+        match error {
+            IpcError::SerializationError(_) => Stranger::OtherBuild("speaks an unknown language".into()),
+            IpcError::Io(_) | IpcError::Disconnected => Stranger::Silent(error.to_string()),
+        }
+    }
+}
 
 impl Door {
     /// Opens a door for a template. `met` is called once, on a thread of its own; the link it gets has not
@@ -120,8 +148,18 @@ impl Door {
         met: impl FnOnce(Visitor<(TemplateLink, Vec<String>, AnswerEar)>) + Send + 'static,
     ) -> io::Result<Door> {
         let (server, name) = IpcOneShotServer::<Introduction>::new()?;
-        let greet =
-            move || met(guarded(|| server.accept().map_err(|error| error.to_string())).and_then(introduced));
+        let greet = move || match guarded(|| Ok(server.accept()?)) {
+            Ok((_, said)) if said.protocol == PROTOCOL => {
+                let Introduction { functions, orders, answers, .. } = said;
+                met(Ok((TemplateLink { orders }, functions, AnswerEar { answers })));
+            }
+            // Its ends are closed only afterwards: it leaves at that, and its leaving is not to be news first.
+            Ok((_, said)) => {
+                let words = format!("speaks protocol {:016x}, not {PROTOCOL:016x}", said.protocol);
+                met(Err(Stranger::OtherBuild(words)));
+            }
+            Err(stranger) => met(Err(stranger)),
+        };
         thread::Builder::new().name("door".into()).spawn(greet)?;
         Ok(Door { name })
     }
@@ -135,8 +173,8 @@ impl Door {
         let (server, name) = IpcOneShotServer::<IpcSender<Spawned>>::new()?;
         let greet = move || {
             let _ = guarded(|| {
-                let (_, visitor) = server.accept().map_err(|error| error.to_string())?;
-                visitor.send(spawned).map_err(|error| error.to_string())
+                let (_, visitor) = server.accept()?;
+                Ok(visitor.send(spawned)?)
             });
         };
         thread::Builder::new().name("door".into()).stack_size(256 << 10).spawn(greet)?;
@@ -158,16 +196,8 @@ impl Door {
 
 /// ipc-channel panics on some of what a stranger may send.
 fn guarded<T>(accept: impl FnOnce() -> Visitor<T>) -> Visitor<T> {
-    catch_unwind(AssertUnwindSafe(accept)).unwrap_or_else(|_| Err("sent no message of ipc-channel".into()))
-}
-
-type Introduced = (IpcReceiver<Introduction>, Introduction);
-
-fn introduced((_, said): Introduced) -> Visitor<(TemplateLink, Vec<String>, AnswerEar)> {
-    if said.protocol != PROTOCOL {
-        return Err(format!("speaks protocol {:016x}, not {PROTOCOL:016x}", said.protocol));
-    }
-    Ok((TemplateLink { orders: said.orders }, said.functions, AnswerEar { answers: said.answers }))
+    let nonsense = |_| Err(Stranger::OtherBuild("sends no messages of ipc-channel".into()));
+    catch_unwind(AssertUnwindSafe(accept)).unwrap_or_else(nonsense)
 }
 
 /// The receiving end of a template's answers.

@@ -16,8 +16,8 @@ mod link;
 mod worker_end;
 
 pub use birth::{
-    Answer, AnswerEar, Charter, Door, Introduction, Order, Spawned, TemplateEnd, TemplateLink, Visitor,
-    introduce, put_sockets_into,
+    Answer, AnswerEar, Charter, Door, Introduction, Order, Spawned, Stranger, TemplateEnd, TemplateLink,
+    Visitor, introduce, put_sockets_into,
 };
 pub use ear::{Death, Ear, Heard, Tombstone};
 pub use link::{Ends, Link, Sent, WINDOW_FRAMES, conversation};

@@ -5,6 +5,8 @@ use crate::body::{Body, Pid, retry};
 use crate::page::Pages;
 use brigade_wire::SlotId;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Which side of a birth this is.
 #[derive(Debug)]
@@ -93,6 +95,21 @@ pub fn die_with(parent: Pid) -> io::Result<()> {
         Some(pid) if pid == parent => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "the supervisor is gone")),
     }
+}
+
+/// Binds the program that `command` starts to this thread's life, from its first instruction on; [`part`] undoes it.
+pub fn bind(command: &mut Command) {
+    let bind = || Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?);
+    // SAFETY: the closure makes one system call; it neither allocates nor locks.
+    unsafe { command.pre_exec(bind) };
+}
+
+/// Lives on when the parent dies.
+///
+/// # Errors
+/// If the kernel refuses; it does not.
+pub fn part() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(None)?)
 }
 
 /// Ends the process groups of `leaders`, SIGKILL: the guard's last act.

@@ -1,6 +1,6 @@
 //! Per-PID logs: opened so that no link can lead them astray, and put under stdout and stderr.
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::CStr;
 use std::fs::File;
@@ -8,10 +8,15 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-const FLAGS: OFlags =
-    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::APPEND).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Not to be led astray by a link, nor held up by a pipe that somebody has put there.
+const FLAGS: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::APPEND)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
 const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Opens a directory to open logs in.
@@ -23,13 +28,21 @@ pub fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// Opens `<pid>.log` in `dir` for appending; created 0600, links refused (an open that followed one would
-/// overwrite its target).
+/// Opens `<pid>.log` in `dir` for appending; created 0600. Links are refused (an open that followed one would
+/// overwrite its target), and so is whatever is no plain file.
 ///
 /// # Errors
-/// What `openat` says: ELOOP for a link, ENOSPC, EACCES …
+/// What `openat` says: ELOOP for a link, ENXIO for a pipe, ENOSPC, EACCES …
 pub fn open(dir: impl AsFd, pid: u32) -> io::Result<File> {
-    Ok(File::from(openat(dir, format!("{pid}.log"), FLAGS, MODE)?))
+    Ok(File::from(open_plain(dir, format!("{pid}.log"))?))
+}
+
+fn open_plain(dir: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+    let log = openat(dir, name, FLAGS, MODE)?;
+    match FileType::from_raw_mode(fstat(&log)?.st_mode) {
+        FileType::RegularFile => Ok(log),
+        _ => Err(rustix::io::Errno::NXIO),
+    }
 }
 
 /// Puts a log under stdout and stderr of this process, and nothing under its stdin.
@@ -44,8 +57,10 @@ pub fn put_under_stdio(log: &File) -> io::Result<()> {
 }
 
 /// Lets the program that `command` starts write into `<its pid>.log` in `dir` before its first instruction, so
-/// that a loader's complaint is kept too. `dir` must stay open until the command was spawned.
+/// that a loader's complaint is kept too; it writes to nobody if that cannot be opened. `dir` must stay open until
+/// the command was spawned.
 pub fn put_under(command: &mut Command, dir: BorrowedFd<'_>) {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let dir = dir.as_raw_fd();
     let open_own = move || {
         // No allocation between fork and exec: another thread may have held the allocator's lock.
@@ -54,9 +69,10 @@ pub fn put_under(command: &mut Command, dir: BorrowedFd<'_>) {
         let name = CStr::from_bytes_until_nul(&name).map_err(|_| io::ErrorKind::InvalidInput)?;
         // SAFETY: the caller keeps the directory open until the spawn, of which this is a part.
         let dir = unsafe { BorrowedFd::borrow_raw(dir) };
-        let log = openat(dir, name, FLAGS, MODE)?;
-        dup2_stdout(&log)?;
-        dup2_stderr(&log)?;
+        if let Ok(log) = open_plain(dir, name) {
+            dup2_stdout(&log)?;
+            dup2_stderr(&log)?;
+        }
         Ok(())
     };
     // SAFETY: the closure only makes system calls; it neither allocates nor locks.

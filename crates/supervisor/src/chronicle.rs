@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl<'a> Chronicle<'a> {
         began_ns: u64,
         witness: &'a mut dyn Witness,
     ) -> io::Result<Chronicle<'a>> {
-        let events = OpenOptions::new().create(true).append(true).open(dir.events_file())?;
+        let events = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.events_file())?;
         Ok(Chronicle {
             witness,
             events: BufWriter::new(events),

@@ -12,6 +12,7 @@ use crate::status::{Slot, Status, Task, Template as TemplateStatus};
 use crate::story::{Done, SCHEMA, Tallied, Told};
 use crate::template::{MEET_WITHIN, Template};
 use brigade_core::{Core, Effect, Event, Life, Now, SlotView, Verdict};
+use brigade_link::Stranger;
 use brigade_os::death::Undertaker;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
@@ -129,7 +130,7 @@ impl<'a> Driver<'a> {
         loop {
             match self.news_until(until_ns) {
                 Some(Incoming::Met(_, Ok(visitor))) => return self.template.met(visitor, &self.inbox),
-                Some(Incoming::Met(_, Err(reason))) => return Err(self.refuse_template(reason)),
+                Some(Incoming::Met(_, Err(stranger))) => return Err(self.refuse_template(stranger)),
                 Some(Incoming::TemplateGone(_, exit)) => return Err(self.template_was_silent(exit)),
                 Some(Incoming::Bell(Bell::End(signal))) => {
                     self.template.kill();
@@ -154,17 +155,27 @@ impl<'a> Driver<'a> {
         self.incoming.pop_front()
     }
 
-    /// Somebody came to the door and is no template of ours; unless it merely died on the threshold: then its
-    /// death is the news.
-    fn refuse_template(&mut self, reason: String) -> RunError {
-        let until_ns = clock::monotonic_ns() + 200_000_000;
+    /// Nobody of ours came to the door.
+    fn refuse_template(&mut self, stranger: Stranger) -> RunError {
+        match stranger {
+            Stranger::OtherBuild(words) => {
+                self.template.kill();
+                self.template.fault(WorkerFault::OtherBuild(words))
+            }
+            Stranger::Silent(words) => self.await_silent_template(words),
+        }
+    }
+
+    /// It died on the threshold: its death is the news, and on its way.
+    fn await_silent_template(&mut self, words: String) -> RunError {
+        let until_ns = clock::monotonic_ns() + 1_000_000_000;
         while let Some(news) = self.news_until(until_ns) {
             if let Incoming::TemplateGone(_, exit) = news {
                 return self.template_was_silent(exit);
             }
         }
         self.template.kill();
-        self.template.fault(WorkerFault::OtherBuild(reason))
+        self.template.fault(WorkerFault::OtherBuild(words))
     }
 
     fn template_was_silent(&mut self, exit: Exit) -> RunError {

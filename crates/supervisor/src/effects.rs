@@ -44,7 +44,7 @@ impl Driver<'_> {
             }
             Effect::Kill(worker) => self.kill(worker),
             Effect::Look(worker) => self.look(worker),
-            Effect::Settle { task, attempt, outcome, worker: _ } => self.settle(task, attempt, &outcome),
+            Effect::Settle { task, attempt, outcome, worker } => self.settle(task, attempt, worker, &outcome),
             Effect::Tell(note) => self.tell(note),
         }
     }
@@ -83,7 +83,7 @@ impl Driver<'_> {
         self.echoes.push_back(Event::Seen { worker, running });
     }
 
-    fn settle(&mut self, task: TaskId, attempt: Attempt, outcome: &Outcome) {
+    fn settle(&mut self, task: TaskId, attempt: Attempt, worker: WorkerId, outcome: &Outcome) {
         self.settled_ns = clock::monotonic_ns();
         if let Err(reason) = self.work.settle(task, outcome) {
             self.integrity.get_or_insert(reason);
@@ -99,6 +99,8 @@ impl Driver<'_> {
                 self.chronicle.tell(Told::TaskFailed { task, attempt, reason });
             }
             Outcome::Quarantined { attempts } => {
+                let words = format!("task {task} goes into quarantine, attempt {attempt} was its last");
+                self.chronicle.epitaph(self.chronicle.pid(worker), &words);
                 self.chronicle.tell(Told::TaskQuarantined { task, attempts: attempts.clone() });
             }
         }
@@ -170,8 +172,11 @@ impl Driver<'_> {
 
     fn gave_up(&self, cause: &GiveUp) -> Told {
         let (reason, pid) = match cause {
-            GiveUp::Intensity { slot, deaths, exit } => {
-                let last = exit.map_or("it was never born".into(), |exit| format!("last by {exit}"));
+            GiveUp::Intensity { slot, deaths, exit: None } => {
+                (format!("worker {slot} could not be born, {deaths} times"), 0)
+            }
+            GiveUp::Intensity { slot, deaths, exit: Some(exit) } => {
+                let last = format!("last by {exit}");
                 let within = self.plan.policy.intensity.within.as_secs_f64();
                 let reason = format!(
                     "worker {slot} died {deaths} times within {within} s without settling a task, {last}"

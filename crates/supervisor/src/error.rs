@@ -17,7 +17,9 @@ pub enum RunError {
         fault: WorkerFault,
     },
     /// More workers than this machine or user may have.
-    #[error("--procs {procs} is more than the {what} allows ({limit}); ask for at most {most}")]
+    #[error(
+        "--procs {procs} is more than the {what} allows ({limit}): ask for at most {most}, or raise the limit (ulimit)"
+    )]
     TooManyWorkers {
         /// Asked for.
         procs: u32,

@@ -18,7 +18,8 @@ impl Driver<'_> {
             Incoming::Met(incarnation, visitor) if self.template.is_current(incarnation) => {
                 let meet =
                     |visitor| self.template.met(visitor, &self.inbox).map_err(|error| error.to_string());
-                if let Err(fault) = visitor.and_then(meet) {
+                let met = visitor.map_err(|stranger| format!("the worker binary {stranger}")).and_then(meet);
+                if let Err(fault) = met {
                     self.template.condemn(fault);
                 }
             }

@@ -4,8 +4,9 @@
 use crate::rundir::RunDir;
 use crate::status::Status;
 use brigade_os::clock;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +74,8 @@ impl Publisher {
     }
 
     fn write(&self, status: &Status) -> io::Result<()> {
-        let mut file = File::create(&self.fresh)?;
+        let fresh = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.fresh);
+        let mut file = fresh?;
         file.write_all(&serde_json::to_vec(status)?)?;
         fs::rename(&self.fresh, &self.path)
     }

@@ -304,7 +304,10 @@ fn nursery(runs: &Path) -> Result<(PathBuf, File), RunDirError> {
         match make(&path).and_then(|()| hold(&path)) {
             Ok(lock) => return Ok((path, lock)),
             Err(error) if is_worth_another(&error) => last = error,
-            Err(error) => return Err(refused("make directory", &path, "--state-dir")(error)),
+            Err(error) => {
+                drop(fs::remove_dir_all(&path));
+                return Err(refused("make directory", &path, "--state-dir")(error));
+            }
         }
     }
     Err(refused("make a directory in", runs, "--state-dir")(last))

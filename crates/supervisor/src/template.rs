@@ -6,7 +6,7 @@ use crate::run::{Plan, StartMethod};
 use brigade_link::{AnswerEar, Charter, Door, Order, TemplateLink};
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
-use brigade_os::{Body, Pid, clock, inherit, logfile};
+use brigade_os::{Body, Pid, birth, clock, inherit, logfile};
 use brigade_wire::WorkerId;
 use std::collections::VecDeque;
 use std::io;
@@ -110,6 +110,8 @@ impl Template {
         let pages = inherit::pass(&mut command, self.pages.fd());
         let logs = inherit::pass(&mut command, &self.logs);
         self.files.give_back(&mut command);
+        // Until it has said who it is; the guard itself must outlive us.
+        birth::bind(&mut command);
         logfile::put_under(&mut command, self.logs.as_fd());
         command.arg("template").arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
         let child = command.process_group(0).stdin(Stdio::null()).spawn().inspect_err(|_| door.knock())?;

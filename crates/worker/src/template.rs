@@ -48,6 +48,7 @@ impl Template {
         let supervisor = introduce(door, table.iter().map(|(name, _)| (*name).to_string()).collect())?;
         match supervisor.receive() {
             Some(Order::Begin(charter)) if charter.supervisor == parent.number() => {
+                birth::part()?;
                 Ok(Template { supervisor, charter, parent, pages, logs })
             }
             Some(Order::Begin(charter)) => Err(io::Error::other(format!(
@@ -129,7 +130,8 @@ impl Template {
         let mut command = Command::new(program);
         let pages = inherit::pass(&mut command, self.pages.fd());
         command.arg("born").arg(door).arg(pages.to_string());
-        command.exec()
+        let error = command.exec();
+        io::Error::new(error.kind(), format!("execute {}: {error}", command.get_program().display()))
     }
 
     /// The guard's part: daemonic workers are dead by now (PDEATHSIG), what they started may not be. Others

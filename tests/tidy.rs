@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("wire", &["bincode", "serde", "serde_bytes", "thiserror"]),
     ("core", &["brigade-wire"]),
-    ("os", &["brigade-wire", "libc", "nix", "rustix", "signal-hook"]),
+    ("os", &["brigade-wire", "libc", "nix", "rustix", "signal-hook", "signal-hook-registry"]),
     ("link", &["brigade-wire", "ipc-channel", "serde", "tempfile"]),
     ("worker", &["brigade-link", "brigade-os", "brigade-wire"]),
     ("tasks", &["brigade-worker"]),
@@ -51,6 +51,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("nix", &["os"]),
     ("rustix", &["os"]),
     ("signal-hook", &["os"]),
+    ("signal-hook-registry", &["os"]),
     ("tempfile", &["link"]),
 ];
 

@@ -29,6 +29,8 @@ struct Page {
     /// The running task's number plus one; 0 while idle.
     task: AtomicU64,
     since_ns: AtomicU64,
+    /// When the running task last said that it gets on; 0 if it never did.
+    progress_ns: AtomicU64,
     sign_ns: AtomicU64,
 }
 
@@ -41,6 +43,8 @@ pub struct OnPage {
     pub attempt: Attempt,
     /// When it began, by [`monotonic_ns`].
     pub since_ns: u64,
+    /// When it last said that it gets on, or began.
+    pub progress_ns: u64,
 }
 
 /// The pages of all slots.
@@ -113,10 +117,11 @@ impl Pages {
         loop {
             let task = page.task.load(std::sync::atomic::Ordering::Acquire);
             let (attempt, since_ns) = (page.attempt.load(Relaxed), page.since_ns.load(Relaxed));
+            let progress_ns = page.progress_ns.load(Relaxed).max(since_ns);
             std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
             if page.task.load(Relaxed) == task {
                 let task = TaskId(task.checked_sub(1)?);
-                return Some(OnPage { task, attempt: Attempt(attempt), since_ns });
+                return Some(OnPage { task, attempt: Attempt(attempt), since_ns, progress_ns });
             }
         }
     }
@@ -164,9 +169,17 @@ impl OwnPage {
         let (page, now) = (self.page(), monotonic_ns());
         page.attempt.store(attempt.0, Relaxed);
         page.since_ns.store(now, Relaxed);
+        page.progress_ns.store(now, Relaxed);
         page.sign_ns.store(now, Relaxed);
         page.task.store(task.0 + 1, Release);
         now
+    }
+
+    /// The running task gets on: its deadline counts from now.
+    pub fn progress(&self) {
+        let (page, now) = (self.page(), monotonic_ns());
+        page.progress_ns.store(now, Relaxed);
+        page.sign_ns.store(now, Relaxed);
     }
 
     /// The running task has ended; returns that moment.
@@ -225,9 +238,11 @@ mod tests {
         let own = pages.own(SlotId(3)).unwrap();
         assert_eq!(pages.running(SlotId(3)), None);
         let since_ns = own.begin(TaskId(0), Attempt(2));
-        let running = OnPage { task: TaskId(0), attempt: Attempt(2), since_ns };
+        let running = OnPage { task: TaskId(0), attempt: Attempt(2), since_ns, progress_ns: since_ns };
         assert_eq!(pages.running(SlotId(3)), Some(running));
         assert_eq!(pages.running(SlotId(2)), None, "another slot");
+        own.progress();
+        assert!(pages.running(SlotId(3)).unwrap().progress_ns >= since_ns);
         own.end();
         assert_eq!(pages.running(SlotId(3)), None);
         assert!(pages.sign_ns(SlotId(3)).unwrap() >= since_ns);

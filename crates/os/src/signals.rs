@@ -58,6 +58,27 @@ pub fn reset_inherited() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the supervisor ask where this process is: SIGABRT from its parent makes it write the stack of the interrupted
+/// thread to stderr before it dies. From anybody else, or of its own making, SIGABRT ends it as ever.
+///
+/// # Errors
+/// If the handler cannot be had.
+pub fn tell_where_on_abort() -> io::Result<()> {
+    let tell = |info: &libc::siginfo_t| {
+        // SAFETY: si_pid is set for signals that a process sent; for others the number matches no parent.
+        let sender = unsafe { info.si_pid() };
+        if crate::Pid::parent().is_some_and(|parent| i64::from(parent.number()) == i64::from(sender)) {
+            eprintln!("asked by the supervisor where it is:\n{}", std::backtrace::Backtrace::force_capture());
+        }
+        let _ = signal_hook::low_level::emulate_default_handler(signal::SIGABRT);
+    };
+    // SAFETY: taking a stack allocates, which a handler must not do: should the interrupted code hold the
+    // allocator's lock, this process hangs here instead of there, and SIGKILL follows after a grace. Only its
+    // supervisor can bring it here, and only to end it.
+    unsafe { signal_hook_registry::register_sigaction(signal::SIGABRT, tell) }?;
+    Ok(())
+}
+
 /// Lets SIGSEGV and SIGBUS end this process even when somebody sent them. Rust's handler for stack overflows
 /// takes the first one that was not caused by an access of ours, and the process runs on.
 ///

@@ -79,7 +79,7 @@ impl Driver<'_> {
     fn look(&mut self, worker: WorkerId) {
         let page = self.pages.running(worker.slot);
         let since = |since_ns: u64| Now(Duration::from_nanos(since_ns.saturating_sub(self.began_ns)));
-        let running = page.map(|page| Running { task: page.task, since: since(page.since_ns) });
+        let running = page.map(|page| Running { task: page.task, since: since(page.progress_ns) });
         self.echoes.push_back(Event::Seen { worker, running });
     }
 

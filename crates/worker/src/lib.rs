@@ -13,10 +13,12 @@
 mod exit;
 mod log;
 mod panics;
+mod progress;
 mod serve;
 mod start;
 mod template;
 
+pub use progress::progress;
 use std::process::ExitCode;
 
 /// A task function: encoded arguments to an encoded result, or to an error in its own words.

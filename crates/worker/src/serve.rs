@@ -1,6 +1,6 @@
 //! The serve loop: a command, its tasks one after the other, their endings.
 
-use crate::{Table, TaskFn, exit, log, panics};
+use crate::{Table, TaskFn, exit, log, panics, progress};
 use brigade_link::{Charter, WorkerEnd};
 use brigade_os::page::OwnPage;
 use brigade_wire::{Call, Command, Ended, Exit, TaskId, WorkerId};
@@ -32,6 +32,7 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
     let Some((_, task)) = table.iter().find(|(name, _)| name == function) else {
         return Err(io::Error::other(format!("there is no task `{function}` in this binary")));
     };
+    let page = progress::keep(page);
     let mut bench = Bench { task: *task, pace_ns: charter.pace_ns, page, length_ns: LOG_SINGLY_NS };
     bench.page.sign();
     if end.hello(worker).is_err() {
@@ -63,7 +64,7 @@ fn supervisor_gone() -> ExitCode {
 struct Bench {
     task: TaskFn,
     pace_ns: u64,
-    page: OwnPage,
+    page: &'static OwnPage,
     /// How long the last task took: whether the next one is worth a line of its own.
     length_ns: u64,
 }

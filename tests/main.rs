@@ -3,6 +3,7 @@
 mod bad_input;
 mod births;
 mod faults;
+mod garbage;
 mod last_things;
 mod logs;
 mod range_sum;

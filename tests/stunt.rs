@@ -4,7 +4,10 @@
 //! the first time (the file is made then). `STUNT_EXIT_AT_BIRTH=code` ends every worker that is executed anew.
 
 use brigade_tasks::range_sum;
+use brigade_wire::{Attempt, Ended, Ending, Report, TaskId, encode};
 use std::fs::File;
+use std::io::Write;
+use std::os::fd::IntoRawFd;
 use std::process::{Command, ExitCode, Stdio, abort, exit};
 use std::thread::sleep;
 use std::time::Duration;
@@ -31,6 +34,42 @@ fn stunt(args: &[u8]) -> Result<Vec<u8>, String> {
     range_sum::run(args)
 }
 
+/// Says `count` packets as ipc-channel would: length of the packet, length of the message, message.
+fn babble(count: usize, message: impl Fn(usize) -> Vec<u8>) {
+    for n in 0..count {
+        let message = message(n);
+        let (packet, whole) = (message.len() as u64 + 16, message.len() as u64);
+        speak(&[&packet.to_le_bytes()[..], &whole.to_le_bytes(), &message].concat());
+    }
+}
+
+/// A report that these tasks have ended with no value, without a credit.
+fn done(consumed: u32, tasks: &[u64]) -> Vec<u8> {
+    let ended = |task: &u64| Ended {
+        task: TaskId(*task),
+        attempt: Attempt::FIRST,
+        elapsed_ns: 1,
+        ending: Ending::Value(vec![0; 16]),
+    };
+    encode(&Report::Done { consumed, ended: tasks.iter().map(ended).collect() }).expect("a small frame")
+}
+
+/// Writes to the second socket that this process has: its reports.
+fn speak(bytes: &[u8]) {
+    let open = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    let is_socket = |entry: &std::fs::DirEntry| {
+        std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+    };
+    let mut sockets: Vec<i32> =
+        open.filter(is_socket).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    sockets.sort_unstable();
+    let mut mouth = File::from(brigade_os::inherit::take(sockets[1]).expect("it is open"));
+    // A supervisor that has closed its ear is no reason to stop.
+    let _ = mouth.write_all(bytes);
+    // It belongs to the link.
+    let _ = mouth.into_raw_fd();
+}
+
 fn is_first_time() -> bool {
     std::env::var("STUNT_MARK").map_or(true, |mark| File::create_new(mark).is_ok())
 }
@@ -47,6 +86,19 @@ fn perform(act: &str) -> Result<(), String> {
         ("spin", _) => loop {
             std::hint::spin_loop();
         },
+        // Well-formed packets of ipc-channel, `count` of them, that are no frames of ours.
+        ("garbage", count) => babble(count.parse().unwrap_or(1), |n| vec![n as u8; n % 100]),
+        // The start of a frame that is longer than any.
+        ("huge", _) => babble(1, |_| [&[0xB7, 0x1D][..], &[0; 5_000]].concat()),
+        // Frames of ours that mean nothing: no task has ended, no command was consumed.
+        ("idle_talk", count) => babble(count.parse().unwrap_or(1), |_| done(u32::MAX, &[])),
+        // Somebody else's task, and its own twice.
+        ("echo", _) => babble(1, |_| done(0, &[u64::MAX >> 1])),
+        // Bytes that are not even a packet of ipc-channel, then death.
+        ("raw", _) => {
+            speak(&[1]);
+            abort();
+        }
         // Left behind in the worker's process group, as a careless task would.
         ("child", _) => {
             let child = Command::new("sleep").arg("4321").stdin(Stdio::null()).spawn();

@@ -40,7 +40,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// What their tests may depend on beyond that.
-const TESTS_MAY_NAME: &[(&str, &[&str])] = &[("link", &["brigade-os"]), ("", &["serde_json"])];
+/// The worker that misbehaves speaks on its own channel, so it needs what a worker has.
+const TESTS_MAY_NAME: &[(&str, &[&str])] =
+    &[("link", &["brigade-os"]), ("", &["brigade-os", "brigade-wire", "serde_json"])];
 
 /// Crates that are fenced into one or two of ours, tests included.
 const FENCED: &[(&str, &[&str])] = &[

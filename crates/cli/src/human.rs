@@ -86,6 +86,9 @@ impl<W: Write> Human<W> {
             &Told::WorkerContinued { slot, pid, .. } => {
                 self.warn("Continued", &format!("worker {slot} pid {pid}"));
             }
+            Told::WorkerGarbled { slot, pid, reason, .. } => {
+                self.warn("GARBLED", &format!("worker {slot} pid {pid} · {reason} · killing it"));
+            }
             Told::WorkerUnborn { slot, reason, .. } => {
                 self.warn("UNBORN", &format!("worker {slot} · {}", phrase::reason(reason)));
             }

@@ -81,11 +81,11 @@ impl Link {
         }
     }
 
-    /// Takes back the credit of the commands that the worker says it has consumed.
+    /// Takes back the credit of the commands that the worker says it has consumed; returns how many that are.
     ///
     /// # Errors
     /// If it says that it consumed more than was sent, or fewer than before: no worker of ours does.
-    pub fn credit(&mut self, consumed: u32) -> Result<(), String> {
+    pub fn credit(&mut self, consumed: u32) -> Result<u32, String> {
         let (now, before) = (self.sent.wrapping_sub(consumed), self.sent.wrapping_sub(self.consumed));
         if now > before {
             return Err(format!(
@@ -94,7 +94,7 @@ impl Link {
             ));
         }
         self.consumed = consumed;
-        Ok(())
+        Ok(before - now)
     }
 
     fn has_room(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Births: wishes become orders, orders become processes, and a template that dies takes none of them along.
 
 use crate::driver::Driver;
-use crate::hands::{Hand, Presence};
+use crate::hands::{Hand, Presence, Voice};
 use crate::inbox::Incoming;
 use crate::run::StartMethod;
 use crate::story::Told;
@@ -71,6 +71,7 @@ impl Driver<'_> {
         self.hands.insert(Hand {
             worker,
             link,
+            voice: Voice::Unheard,
             presence: Presence::Awaited { tombstone, door, doomed: false },
         });
         Ok(())

@@ -10,7 +10,19 @@ use std::sync::Arc;
 pub(crate) struct Hand {
     pub(crate) worker: WorkerId,
     pub(crate) link: Link,
+    pub(crate) voice: Voice,
     pub(crate) presence: Presence,
+}
+
+/// What may be expected of its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// A hello.
+    Unheard,
+    /// Endings, each with a lease or a credit to it.
+    Met,
+    /// Nothing: it has garbled once.
+    Garbled,
 }
 
 /// Whether its process exists, as far as was told.

@@ -2,6 +2,7 @@
 
 use crate::chronicle::obituary;
 use crate::driver::Driver;
+use crate::hands::Voice;
 use crate::inbox::Incoming;
 use crate::status::Dead;
 use crate::story::Told;
@@ -35,43 +36,63 @@ impl Driver<'_> {
     }
 
     fn heard(&mut self, worker: WorkerId, heard: Heard) {
-        if self.hands.get(worker).is_none() {
-            return;
-        }
-        match heard {
-            Heard::Report(Report::Hello(hello)) => self.greeted(worker, hello),
-            Heard::Report(Report::Done { consumed, ended }) => {
-                let credited = self.hands.get(worker).map(|hand| hand.link.credit(consumed));
+        let Some(hand) = self.hands.get(worker) else { return };
+        match (heard, hand.voice) {
+            (Heard::Gone(death), _) => self.gone(worker, death),
+            (Heard::Garbled(reason), _) => self.garbled(worker, reason),
+            // Whatever it says now is not to be believed.
+            (Heard::Report(_), Voice::Garbled) => {}
+            (Heard::Report(Report::Hello(hello)), Voice::Unheard) => self.greeted(worker, hello),
+            (Heard::Report(Report::Hello(_)), Voice::Met) => self.garbled(worker, "said hello twice".into()),
+            (Heard::Report(Report::Done { .. }), Voice::Unheard) => {
+                self.garbled(worker, "spoke of tasks before its hello".into());
+            }
+            (Heard::Report(Report::Done { consumed, ended }), Voice::Met) => {
+                let credited =
+                    hand.link.credit(consumed).and_then(|credit| match credit == 0 && ended.is_empty() {
+                        true => Err("said nothing, at length".into()),
+                        false => Ok(()),
+                    });
                 self.publisher.counters_changed();
                 match credited {
-                    Some(Err(reason)) => self.hear(Event::Garbled { worker, reason }),
-                    Some(Ok(())) | None => self.hear(Event::Ended { worker, ended }),
+                    Ok(()) => self.hear(Event::Ended { worker, ended }),
+                    Err(reason) => self.garbled(worker, reason),
                 }
             }
-            Heard::Garbled(reason) => self.hear(Event::Garbled { worker, reason }),
-            Heard::Gone(death) => self.gone(worker, death),
         }
+    }
+
+    /// It said what no worker of ours says. The first such thing is told, and ends it.
+    fn garbled(&mut self, worker: WorkerId, reason: String) {
+        // It may not be held yet: then there is nobody to kill.
+        self.embody(worker);
+        let Some(hand) = self.hands.get(worker) else { return };
+        if std::mem::replace(&mut hand.voice, Voice::Garbled) == Voice::Garbled {
+            return;
+        }
+        let (slot, pid, incarnation) = (worker.slot, self.chronicle.pid(worker), worker.incarnation);
+        self.chronicle.epitaph(pid, &format!("it garbles ({reason}): killing it"));
+        self.chronicle.tell(Told::WorkerGarbled { slot, pid, incarnation, reason: reason.clone() });
+        self.hear(Event::Garbled { worker, reason });
     }
 
     fn greeted(&mut self, worker: WorkerId, hello: Hello) {
         // Its words may overtake the template's answer.
         self.embody(worker);
-        if self.hands.get(worker).and_then(|hand| hand.body()).is_none() {
+        let Some(hand) = self.hands.get(worker).filter(|hand| hand.body().is_some()) else {
             // It could not be held, and was ended.
             return;
-        }
-        self.publisher.lives_changed();
+        };
         if hello.protocol != PROTOCOL {
             let reason = format!("speaks protocol {:016x}, not {PROTOCOL:016x}", hello.protocol);
-            return self.hear(Event::Garbled { worker, reason });
+            return self.garbled(worker, reason);
         }
-        match hello.worker == worker {
-            true => self.hear(Event::Hello(worker)),
-            false => {
-                let reason = format!("says it is worker {}", hello.worker);
-                self.hear(Event::Garbled { worker, reason });
-            }
+        if hello.worker != worker {
+            return self.garbled(worker, format!("says it is worker {}", hello.worker));
         }
+        hand.voice = Voice::Met;
+        self.publisher.lives_changed();
+        self.hear(Event::Hello(worker));
     }
 
     fn gone(&mut self, worker: WorkerId, Death { exit, running, at_ns }: Death) {

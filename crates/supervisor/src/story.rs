@@ -100,6 +100,17 @@ pub enum Told {
         /// How many were born in the slot.
         incarnation: u32,
     },
+    /// A worker said what no worker of this build says; it is being killed.
+    WorkerGarbled {
+        /// Where it works.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+        /// What was wrong with its words.
+        reason: String,
+    },
     /// No process could be made for a slot, or it never said hello.
     WorkerUnborn {
         /// Which slot.

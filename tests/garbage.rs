@@ -1,0 +1,39 @@
+//! Garbage from a worker: it ends, its task is tried again, and nobody else notices.
+
+use crate::stage::{Finished, Stage};
+
+fn survives(stunt: &str) -> Finished {
+    let stage = Stage::new().stunt(stunt).once().with("--procs 3 --range 0..100_000 --tasks 200 --pace 1ms");
+    let (finished, _run) = stage.start().finish();
+    finished.assert_exact(100_000);
+    finished
+}
+
+fn assert_ends_the_babbler(stunt: &str, words: &str) {
+    let finished = survives(stunt);
+    let told: Vec<_> = finished.story.iter().filter(|line| line["ev"] == "worker_garbled").collect();
+    assert_eq!(told.len(), 1, "{stunt}: told once: {told:?}");
+    let reason = told[0]["reason"].as_str().expect("words");
+    assert!(reason.contains(words), "{stunt}: {reason}");
+    assert_eq!(finished.done()["restarts"], 1, "{stunt}: its place is filled");
+    assert_eq!(finished.count("worker_exit"), 4, "{stunt}: three drained, one was killed");
+}
+
+#[test]
+fn a_worker_that_babbles_is_ended_and_its_task_is_tried_again() {
+    assert_ends_the_babbler("garbage:1@50000", "magic");
+    assert_ends_the_babbler("huge@50000", "bytes, the most is");
+    assert_ends_the_babbler("idle_talk:1@50000", "consumed");
+}
+
+#[test]
+fn a_flood_from_one_worker_ends_that_worker_and_no_other() {
+    assert_ends_the_babbler("garbage:100000@50000", "");
+    assert_ends_the_babbler("idle_talk:100000@50000", "consumed");
+}
+
+#[test]
+fn raw_bytes_and_then_death_cost_one_worker() {
+    let finished = survives("raw@50000");
+    assert_eq!(finished.done()["restarts"], 1);
+}

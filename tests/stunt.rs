@@ -104,6 +104,12 @@ fn perform(act: &str) -> Result<(), String> {
             let child = Command::new("sleep").arg("4321").stdin(Stdio::null()).spawn();
             println!("left pid {}", child.map_err(|error| error.to_string())?.id());
         }
+        // A daemon of its own: another session and another parent, as `nohup` and the like leave it.
+        ("escape", _) => {
+            let told = "echo left pid $$; exec sleep 4321";
+            let left = Command::new("setsid").args(["-f", "sh", "-c", told]).stdin(Stdio::null()).status();
+            left.map_err(|error| error.to_string())?;
+        }
         (unknown, _) => return Err(format!("there is no stunt {unknown}")),
     }
     Ok(())

@@ -10,6 +10,7 @@
 
 pub mod birth;
 pub mod body;
+pub mod cgroup;
 pub mod clock;
 pub mod death;
 pub mod heap;

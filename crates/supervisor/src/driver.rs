@@ -2,6 +2,7 @@
 
 use crate::backstop::Backstop;
 use crate::chronicle::Chronicle;
+use crate::descent;
 use crate::error::{RunError, WorkerFault};
 use crate::hands::Hands;
 use crate::inbox::{Inbox, Incoming};
@@ -13,6 +14,7 @@ use crate::story::{Done, SCHEMA, Tallied, Told};
 use crate::template::{MEET_WITHIN, Template};
 use brigade_core::{Core, Effect, Event, Life, Now, SlotView, Verdict};
 use brigade_link::Stranger;
+use brigade_os::cgroup::Cgroup;
 use brigade_os::death::Undertaker;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
@@ -61,6 +63,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) effects: Vec<Effect>,
     pub(crate) hands: Hands,
     pub(crate) template: Template,
+    pub(crate) cgroup: Option<Arc<Cgroup>>,
     pub(crate) pages: Arc<Pages>,
     pub(crate) undertaker: Undertaker,
     pub(crate) backstop: Backstop,
@@ -95,7 +98,8 @@ impl<'a> Driver<'a> {
         signals::ring(move |rung| drop(bell.send(Incoming::Bell(rung)))).map_err(os("listen for signals"))?;
         let pages = Arc::new(Pages::create(procs).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
-        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs);
+        let cgroup = descent::own_cgroup();
+        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, cgroup.clone());
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,
@@ -105,6 +109,7 @@ impl<'a> Driver<'a> {
             effects: Vec::new(),
             hands: Hands::new(procs),
             template,
+            cgroup,
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
             backstop: Backstop::start().map_err(os("start the backstop"))?,
@@ -287,6 +292,7 @@ impl<'a> Driver<'a> {
             work: self.work.describe(),
             daemon: self.plan.daemon,
             start_method: self.plan.start_method.name().into(),
+            descendants: self.descendants().into(),
             logs: self.logs_path.clone(),
             began_ns: self.began_ns,
             written_ns: clock::monotonic_ns(),
@@ -327,6 +333,7 @@ impl<'a> Driver<'a> {
     /// The run is over: the template is let go, the last state published, the story closed.
     fn end(mut self) -> Report {
         self.dismiss_template();
+        self.end_descendants();
         let verdict = self.core.verdict();
         let done = self.done(&verdict);
         self.chronicle.tell(Told::Done(done.clone()));

@@ -13,6 +13,7 @@
 mod backstop;
 mod births;
 mod chronicle;
+mod descent;
 mod driver;
 mod effects;
 pub mod error;

@@ -4,6 +4,7 @@ use crate::error::{RunError, WorkerFault};
 use crate::inbox::{Inbox, Incoming};
 use crate::run::{Plan, StartMethod};
 use brigade_link::{AnswerEar, Charter, Door, Order, TemplateLink};
+use brigade_os::cgroup::Cgroup;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
 use brigade_os::{Body, Pid, birth, clock, inherit, logfile};
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -34,6 +36,7 @@ pub(crate) struct Template {
     files: OpenFiles,
     pages: Arc<Pages>,
     logs: OwnedFd,
+    cgroup: Option<Arc<Cgroup>>,
     incarnation: u32,
     /// Of the last one that was started, dead or alive; for showing.
     last_pid: u32,
@@ -74,6 +77,7 @@ impl Template {
         files: OpenFiles,
         pages: Arc<Pages>,
         logs: OwnedFd,
+        cgroup: Option<Arc<Cgroup>>,
     ) -> Template {
         let charter = Charter {
             function: function.to_string(),
@@ -88,6 +92,7 @@ impl Template {
             files,
             pages,
             logs,
+            cgroup,
             incarnation: 0,
             last_pid: 0,
             fault: None,
@@ -113,7 +118,8 @@ impl Template {
         // Until it has said who it is; the guard itself must outlive us.
         birth::bind(&mut command);
         logfile::put_under(&mut command, self.logs.as_fd());
-        command.arg("template").arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
+        let cgroup = self.cgroup.as_ref().map_or(Path::new("-"), |cgroup| cgroup.path());
+        command.arg("template").arg(cgroup).arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
         let child = command.process_group(0).stdin(Stdio::null()).spawn().inspect_err(|_| door.knock())?;
         let pid = Pid::new(child.id().cast_signed()).expect("a child has a pid");
         let body = Arc::new(Body::of(pid).inspect_err(|_| {

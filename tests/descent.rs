@@ -1,0 +1,156 @@
+//! Those who descend from workers, and left their group: nobody outlives the run. Where this machine lacks what a
+//! test needs, the test says so aloud.
+
+use crate::faults::left_behind;
+use crate::stage::{Run, Stage, eventually, is_alive, kill};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The bar is 50 ms on an idle machine; tests run beside each other on two cores.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Past the harness, which keeps what passing tests print to itself.
+fn not_tried(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "NOT TRIED: {test}: {why}");
+}
+
+/// The cgroup that a process of a run was born into, if it is one of ours.
+fn cgroup_of(pid: u64) -> Option<PathBuf> {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?.to_string();
+    let mounts = fs::read_to_string("/proc/mounts").ok()?;
+    let point = mounts.lines().find(|mount| mount.contains(" cgroup2 "))?.split(' ').nth(1)?.to_string();
+    own.contains("brigade-").then(|| PathBuf::from(point).join(own))
+}
+
+fn status(stage: &Stage) -> String {
+    eventually("a status", || fs::read_to_string(stage.dir().join("s/latest/status.json")).ok())
+}
+
+/// A run with a cgroup, all settled and held, its workers, and a daemon that one of them has left behind.
+fn with_an_escaped(args: &str) -> Option<(Run, Vec<u64>, u64)> {
+    let stage = Stage::new().stunt("escape@500").with("--procs 2 --range 0..1_000 --tasks 10 --hold");
+    let mut run = stage.with(args).start();
+    run.wait_for("all is settled", |line| line["ev"] == "holding");
+    let workers = run.wait_ready(2);
+    let escaped = eventually("the escaped one is named", || {
+        workers.iter().find_map(|worker| left_behind(&run.log(*worker)))
+    });
+    Some((run, workers, escaped)).filter(|(run, ..)| status(&run.stage).contains(r#""descendants":"cgroup""#))
+}
+
+#[test]
+fn descendants_that_left_the_group_do_not_outlive_a_killed_supervisor() {
+    for method in ["fork", "spawn"] {
+        let Some((run, workers, escaped)) = with_an_escaped(&format!("--start-method {method}")) else {
+            return not_tried("death of those who left the group", "no cgroup v2 may be written here");
+        };
+        let cgroup = cgroup_of(workers[0]).expect("the status says so");
+        assert_eq!(cgroup_of(escaped).as_ref(), Some(&cgroup), "{method}");
+        assert_eq!(cgroup_of(run.template()), None, "{method}: the guard is outside of what it ends");
+        kill("KILL", run.pid());
+        let began = Instant::now();
+        let template = run.template();
+        let all = [workers[0], workers[1], escaped, template];
+        eventually("everybody is gone", || (!all.iter().any(|pid| is_alive(*pid))).then_some(()));
+        assert!(began.elapsed() < SOON, "{method}: {:?}", began.elapsed());
+        assert!(!cgroup.exists(), "{method}: {} is left", cgroup.display());
+    }
+}
+
+#[test]
+fn descendants_of_workers_that_are_no_daemons_go_when_the_task_in_hand_is_done() {
+    let stage = Stage::new().stunt("escape@5").with("--procs 1 --pace 300ms --range 0..1_000 --tasks 100");
+    let mut run = stage.with("--no-daemon").start();
+    let worker = run.wait_ready(1)[0];
+    let Some(cgroup) = cgroup_of(worker) else {
+        return not_tried(
+            "death of those who left the group, no daemons",
+            "no cgroup v2 may be written here",
+        );
+    };
+    let escaped = eventually("the escaped one is named", || left_behind(&run.log(worker)));
+    eventually("a task has begun", || run.log(worker).contains("start task").then_some(()));
+    kill("KILL", run.pid());
+    eventually("the worker has left", || (!is_alive(worker)).then_some(()));
+    let log = run.log(worker);
+    assert_eq!(log.matches("start task").count(), log.matches("end task").count(), "cut off:\n{log}");
+    eventually("the escaped one is gone", || (!is_alive(escaped)).then_some(()));
+    eventually("the cgroup is removed", || (!cgroup.exists()).then_some(()));
+}
+
+#[test]
+fn nobody_and_no_cgroup_is_left_when_a_run_ends_whether_or_not_its_guard_lives() {
+    for victim in ["nobody", "guard"] {
+        let Some((run, workers, escaped)) = with_an_escaped("") else {
+            return not_tried("the end of a cgroup", "no cgroup v2 may be written here");
+        };
+        let (cgroup, template) = (cgroup_of(workers[0]).expect("the status says so"), run.template());
+        if victim == "guard" {
+            kill("KILL", template);
+        }
+        kill("INT", run.pid());
+        run.finish().0.assert_exact(1_000);
+        assert!(!is_alive(escaped), "{victim} was killed");
+        assert!(!cgroup.exists(), "{victim} was killed: {} is left", cgroup.display());
+    }
+}
+
+#[test]
+fn what_a_killed_guard_leaves_behind_is_removed_by_the_next_run() {
+    let mut run = Stage::new().with("--procs 2 --range 0..1_000 --tasks 10 --hold").start();
+    let worker = run.wait_ready(2)[0];
+    let Some(cgroup) = cgroup_of(worker) else {
+        return not_tried("pruning of cgroups", "no cgroup v2 may be written here");
+    };
+    // Stopped first, so that it does not replace its guard.
+    kill("STOP", run.pid());
+    kill("KILL", run.template());
+    kill("KILL", run.pid());
+    eventually("its workers are gone", || run.stage.processes().is_empty().then_some(()));
+    // Runs of other tests look through the same directory, and one that is just looking keeps others from removing.
+    eventually("a later run removes it", || {
+        Stage::new().with("--procs 1 --range 0..10").start().finish().0.assert_exact(10);
+        (!cgroup.exists()).then_some(())
+    });
+}
+
+#[test]
+fn ps_says_whether_descendants_are_held_by_a_cgroup_or_by_their_group() {
+    let mut run = Stage::new().with("--procs 1 --range 0..10 --hold").start();
+    let worker = run.wait_ready(1)[0];
+    let word = if cgroup_of(worker).is_some() { "cgroup" } else { "group" };
+    run.stage.wait_holding();
+    let seen = run.stage.ask("ps");
+    assert!(seen.stdout.contains(&format!(" · holding · {word} · ")), "{}", seen.stdout);
+    let seen = run.stage.ask("ps --format json");
+    assert!(seen.stdout.contains(&format!(r#""descendants":"{word}""#)), "{}", seen.stdout);
+    kill("INT", run.pid());
+    run.finish().0.assert_exact(10);
+}
+
+/// In a mount namespace without cgroup v2.
+#[test]
+fn without_a_cgroup_a_run_goes_on_with_groups_and_says_so() {
+    let script = "grep ' cgroup2 ' /proc/mounts | cut -d' ' -f2 | while read at; do umount -l $at; done; \
+        ! grep -q ' cgroup2 ' /proc/mounts && exec \"$0\" \"$@\"; exit 77";
+    let stage = Stage::new();
+    let supervisor = stage.command("--procs 2 --range 0..1_000 --tasks 10 --hold");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(supervisor.get_program()).args(supervisor.get_args());
+    command.env_clear().envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("unshare");
+    let ended = eventually("it runs, or it may not", || {
+        let held = stage.dir().join("s/latest/status.json").exists() && status(&stage).contains("holding");
+        child.try_wait().expect("our child").map(Some).or(held.then_some(None))
+    });
+    if let Some(ended) = ended {
+        return not_tried("a run without cgroups", &format!("unshare --mount or umount: {ended}"));
+    }
+    assert!(status(&stage).contains(r#""descendants":"group""#), "{}", status(&stage));
+    kill("INT", child.id().into());
+    assert!(child.wait().expect("our child").success());
+}

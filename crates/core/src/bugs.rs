@@ -47,6 +47,10 @@ pub enum Bug {
     ForgetTheAttempt,
     /// What a worker says after it was shot does not count, and neither does its lease.
     IgnoreTheDying,
+    /// An end without a lease is dropped, and its worker goes on.
+    BearTheLiar,
+    /// What follows an end without a lease in the same frame still counts.
+    HearTheLiarOut,
 }
 
 impl Bug {
@@ -74,6 +78,8 @@ impl Bug {
         Bug::NoRespawnAfterDeath,
         Bug::ForgetTheAttempt,
         Bug::IgnoreTheDying,
+        Bug::BearTheLiar,
+        Bug::HearTheLiarOut,
     ];
 }
 

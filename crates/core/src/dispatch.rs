@@ -3,7 +3,7 @@
 use crate::bugs::Bug;
 use crate::core::Core;
 use crate::hand::Flow;
-use crate::roster::State;
+use crate::roster::{Cause, State};
 use crate::{Effect, Lease, Lookahead, Note, Now};
 use brigade_wire::{Ended, SlotId, TaskId, WorkerId};
 
@@ -106,15 +106,20 @@ impl Core {
     }
 
     /// Attempts ended while their worker lived, or before its death reached us: each counts if there is a
-    /// lease for it, and only once, because that ends the lease.
+    /// lease for it, and only once, because that ends the lease. An end without a lease cannot come from a
+    /// worker in its right mind, so neither it nor what follows it counts, and the worker is shot.
     pub(crate) fn ended(&mut self, worker: WorkerId, ended: Vec<Ended>, now: Now, effects: &mut Vec<Effect>) {
         let Some(holder) = self.holder(worker) else {
             self.ledger.echoes += ended.len() as u64;
             return;
         };
-        let before = self.ledger.settled();
-        for end in ended {
-            self.settle(holder, worker, end, effects);
+        let (before, all) = (self.ledger.settled(), ended.len());
+        let out = self.bug(Bug::HearTheLiarOut);
+        let settled = ended.into_iter().map(|end| self.settle(holder, worker, end, effects));
+        let sane = if out { settled.flatten().count() } else { settled.map_while(|it| it).count() };
+        if sane < all {
+            self.ledger.echoes += (all - sane) as u64;
+            self.distrust(worker, effects);
         }
         let progress = self.ledger.settled() > before;
         let timeout = self.policy.task_timeout;
@@ -135,21 +140,27 @@ impl Core {
         let slot = if any { Some(self.roster.slot(worker.slot)) } else { self.roster.current(worker) }?;
         match slot.state {
             State::Dying { .. } if deaf => None,
+            // It has said what no worker says: nothing that it says is believed any more.
+            State::Dying { cause: Cause::Garbled, .. } => None,
             State::Ready(_) | State::Draining { .. } | State::Dying { .. } => Some(worker.slot),
             // No lease was taken before its hello, and none outlives its body.
             State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
         }
     }
 
-    fn settle(&mut self, holder: SlotId, worker: WorkerId, end: Ended, effects: &mut Vec<Effect>) {
+    /// Settles a task, if there is a lease for it.
+    fn settle(
+        &mut self,
+        holder: SlotId,
+        worker: WorkerId,
+        end: Ended,
+        effects: &mut Vec<Effect>,
+    ) -> Option<()> {
         let Ended { task, attempt, elapsed_ns, ending } = end;
         let gate = (!self.bug(Bug::AcceptAnyAttempt)).then_some(attempt);
         let keep = self.bug(Bug::KeepTheLease);
         let hand = self.roster.slot(holder).state.hand_mut().expect("a holder has a hand");
-        let Some(lease) = hand.release(task, gate) else {
-            self.ledger.echoes += 1;
-            return;
-        };
+        let lease = hand.release(task, gate)?;
         if keep {
             hand.leases.push_front(lease);
         }
@@ -158,6 +169,16 @@ impl Core {
         let story = self.ledger.settle(task, &ending);
         self.forgive(&story);
         effects.push(Effect::Settle { task, attempt, worker, outcome: ending.into() });
+        Some(())
+    }
+
+    /// It spoke of a lease that it does not hold: no worker does so in its right mind.
+    fn distrust(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
+        let bears = self.bug(Bug::BearTheLiar);
+        let slot = self.roster.slot(worker.slot);
+        if slot.worker == worker && !bears {
+            effects.extend(slot.shoot(Cause::Garbled));
+        }
     }
 
     /// Leases that the worker never saw go back, in order and unblamed.

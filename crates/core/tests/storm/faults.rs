@@ -3,7 +3,8 @@
 use super::World;
 use super::process::{Body, Process};
 use brigade_core::{Event, Lease};
-use brigade_wire::{Attempt, Exit, TaskId, WorkerId};
+use brigade_wire::{Attempt, Ended, Exit, TaskId, WorkerId};
+use std::mem;
 
 impl World {
     /// One weighted fault befalls this process. False if it is not one for it.
@@ -13,12 +14,13 @@ impl World {
             Body::Wished if self.plan.only_hangs => false,
             Body::Wished => self.fault_at_birth(at),
             Body::Alive if self.plan.only_hangs => self.hang(at),
-            Body::Alive => match self.dice.below(12) {
+            Body::Alive => match self.dice.below(13) {
                 0..=3 => self.die(at),
                 4 => self.hang(at),
                 5 => self.stop(at),
                 6 => self.garble(at),
                 7 => self.stale(at),
+                8 => self.babble(at),
                 _ => self.echo(),
             },
             Body::Shot => match self.dice.below(3) {
@@ -109,8 +111,42 @@ impl World {
             2 => worker = self.somebody(),
             _ => return self.forge(),
         }
+        self.say(worker, end)
+    }
+
+    /// One word that nobody can have meant: from a worker that lives it is the last that is believed.
+    fn say(&mut self, worker: WorkerId, end: Ended) -> bool {
+        if self.oracle.has_lease(worker, end.task, end.attempt) {
+            // That would be no lie, and its own word would be one later.
+            return false;
+        }
+        let process = &mut self.processes[worker.slot.0 as usize];
+        let lies = process.worker == worker && process.hello;
+        process.garbled |= lies && !process.shot;
         self.oracle.delivered += 1;
         self.tell(Event::Ended { worker, ended: vec![end] });
+        assert!(!lies || self.process(worker).shot, "{worker} lied, and lives on");
+        true
+    }
+
+    /// What it has finished reaches the core with a lie in between: a duplicate, or something of nobody.
+    fn babble(&mut self, at: usize) -> bool {
+        let process = &mut self.processes[at];
+        if process.outbox.is_empty() || process.garbled || process.body != Body::Alive {
+            return false;
+        }
+        let (worker, mut ended) = (process.worker, mem::take(&mut process.outbox));
+        process.garbled |= !process.shot;
+        let before = self.dice.between(1, ended.len() as u64) as usize;
+        let lie = Ended { task: TaskId(ended[0].task.0 + 32 * self.dice.below(2)), ..ended[0].clone() };
+        ended.insert(before, lie);
+        let (counted, dropped): (Vec<_>, Vec<_>) =
+            ended.iter().map(|end| end.task).enumerate().partition(|(place, _)| *place < before);
+        self.oracle.delivered += ended.len() as u64;
+        self.tell(Event::Ended { worker, ended });
+        assert!(self.process(worker).shot, "{worker} lied, and lives on");
+        self.oracle.heard(&counted.into_iter().map(|(_, task)| task).collect::<Vec<_>>());
+        self.oracle.ignored(worker, dropped.into_iter().skip(1).map(|(_, task)| task));
         true
     }
 
@@ -126,10 +162,8 @@ impl World {
             _ => (before, lease.attempt),
         };
         let ending = super::plan::ending(TaskId(0));
-        let end = brigade_wire::Ended { task: lease.task, attempt, elapsed_ns: 1, ending };
-        self.oracle.delivered += 1;
-        self.tell(Event::Ended { worker, ended: vec![end] });
-        true
+        let end = Ended { task: lease.task, attempt, elapsed_ns: 1, ending };
+        self.say(worker, end)
     }
 
     fn some_lease(&mut self) -> Option<(WorkerId, Lease)> {

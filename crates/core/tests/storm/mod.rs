@@ -221,9 +221,14 @@ impl World {
         process.quiet_since = self.now;
         self.said.extend(ended.iter().map(|end| (worker, end.clone())));
         self.oracle.delivered += ended.len() as u64;
-        let tasks: Vec<TaskId> = ended.iter().map(|end| end.task).collect();
+        let (tasks, believed): (Vec<TaskId>, _) =
+            (ended.iter().map(|end| end.task).collect(), !process.garbled);
         self.tell(Event::Ended { worker, ended });
-        self.oracle.heard(&tasks);
+        if believed {
+            self.oracle.heard(&tasks);
+        } else {
+            self.oracle.ignored(worker, tasks);
+        }
     }
 
     fn answer(&mut self, at: usize) -> bool {

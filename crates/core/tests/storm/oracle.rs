@@ -80,6 +80,20 @@ impl Oracle {
         }
     }
 
+    /// Whoever has lied has said how these ended: that must not count.
+    pub(crate) fn ignored(&self, worker: WorkerId, tasks: impl IntoIterator<Item = TaskId>) {
+        for task in tasks {
+            let truth = &self.tasks[task.0 as usize];
+            assert!(truth.holder == Some(worker), "task {task}: {worker} lied before, and is believed");
+        }
+    }
+
+    /// Whether it may say how this attempt ended.
+    pub(crate) fn has_lease(&self, worker: WorkerId, task: TaskId, attempt: Attempt) -> bool {
+        let truth = self.tasks.get(task.0 as usize);
+        truth.is_some_and(|truth| truth.holder == Some(worker) && truth.attempt == attempt.0)
+    }
+
     /// The core believes that it has something in hand: what was refused is so until the core hears of it.
     fn holds(&self, worker: WorkerId) -> bool {
         self.tasks.iter().any(|truth| truth.holder == Some(worker))

@@ -51,6 +51,12 @@ pub enum Bug {
     BearTheLiar,
     /// What follows an end without a lease in the same frame still counts.
     HearTheLiarOut,
+    /// A failed task is tried again as the same attempt.
+    RetryTheSame,
+    /// A task may fail once more than the policy says.
+    RetryTooOften,
+    /// Failures count towards quarantine.
+    QuarantineTheFailed,
 }
 
 impl Bug {
@@ -80,6 +86,9 @@ impl Bug {
         Bug::IgnoreTheDying,
         Bug::BearTheLiar,
         Bug::HearTheLiarOut,
+        Bug::RetryTheSame,
+        Bug::RetryTooOften,
+        Bug::QuarantineTheFailed,
     ];
 }
 

@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::hand::Flow;
 use crate::roster::{Cause, State};
 use crate::{Effect, Lease, Lookahead, Note, Now};
-use brigade_wire::{Ended, SlotId, TaskId, WorkerId};
+use brigade_wire::{Ended, FailedAttempt, Mishap, SlotId, TaskId, WorkerId};
 
 /// How long a task takes, as far as we have seen.
 #[derive(Debug, Default)]
@@ -113,7 +113,7 @@ impl Core {
             self.ledger.echoes += ended.len() as u64;
             return;
         };
-        let (before, all) = (self.ledger.settled(), ended.len());
+        let (all, retried) = (ended.len(), self.ledger.retried);
         let out = self.bug(Bug::HearTheLiarOut);
         let settled = ended.into_iter().map(|end| self.settle(holder, worker, end, effects));
         let sane = if out { settled.flatten().count() } else { settled.map_while(|it| it).count() };
@@ -121,7 +121,7 @@ impl Core {
             self.ledger.echoes += (all - sane) as u64;
             self.distrust(worker, effects);
         }
-        let progress = self.ledger.settled() > before;
+        let progress = sane > 0;
         let timeout = self.policy.task_timeout;
         let slot = self.roster.slot(holder);
         if progress {
@@ -130,7 +130,11 @@ impl Core {
         if let Some(hand) = slot.state.hand_mut() {
             hand.heard(progress, now, timeout);
         }
-        self.lend_to(holder, now, effects);
+        if self.ledger.retried > retried {
+            self.lend_all(now, effects);
+        } else {
+            self.lend_to(holder, now, effects);
+        }
     }
 
     /// The slot whose hand this worker's words are about.
@@ -148,7 +152,7 @@ impl Core {
         }
     }
 
-    /// Settles a task, if there is a lease for it.
+    /// Settles a task or tries it again, if there is a lease for it.
     fn settle(
         &mut self,
         holder: SlotId,
@@ -164,12 +168,29 @@ impl Core {
         if keep {
             hand.leases.push_front(lease);
         }
-        hand.settled += 1;
+        hand.ended += 1;
         self.pace.observe(elapsed_ns);
+        let retries = self.policy.retries + u32::from(self.bug(Bug::RetryTooOften));
+        let again = self.ledger.may_fail(task, retries).then(|| ending.mishap()).flatten();
+        if let Some(end) = again {
+            self.retry(lease, worker, end, effects);
+            return Some(());
+        }
+        self.roster.slot(holder).state.hand_mut().expect("a holder has a hand").settled += 1;
         let story = self.ledger.settle(task, &ending);
         self.forgive(&story);
         effects.push(Effect::Settle { task, attempt, worker, outcome: ending.into() });
         Some(())
+    }
+
+    /// The task says that it cannot be done, and may say so once more.
+    fn retry(&mut self, lease: Lease, worker: WorkerId, end: Mishap, effects: &mut Vec<Effect>) {
+        let Lease { task, attempt } = lease;
+        let next =
+            Lease { task, attempt: if self.bug(Bug::RetryTheSame) { attempt } else { attempt.next() } };
+        self.ledger.fail(task, FailedAttempt { attempt, worker, end });
+        self.tell_requeued(worker, &[next], true, effects);
+        self.backlog.give_back(worker.slot, &[next]);
     }
 
     /// It spoke of a lease that it does not hold: no worker does so in its right mind.
@@ -204,7 +225,7 @@ impl Core {
         self.lend_all(now, effects);
     }
 
-    /// For people: these came back from a worker that is dead or as good as dead.
+    /// For people: these came back.
     pub(crate) fn tell_requeued(
         &mut self,
         worker: WorkerId,

@@ -65,13 +65,14 @@ pub enum Note {
         /// The task it was running, if any.
         held: Option<TaskId>,
     },
-    /// A task that was lent to a worker that died, or could not be handed over, is back in the backlog.
+    /// A task is back in the backlog: its worker died, it could not be handed over to one that is dying, or it
+    /// failed and is tried again.
     Requeued {
         /// Which.
         task: TaskId,
         /// The attempt that it will be lent as.
         attempt: Attempt,
-        /// The task was running when its worker died: one attempt is spent.
+        /// The task failed, or was running when its worker died: one attempt is spent.
         blamed: bool,
         /// Whom it comes back from.
         worker: WorkerId,

@@ -23,6 +23,8 @@ pub(crate) struct Hand {
     pub(crate) leases: VecDeque<Lease>,
     /// Tasks it settled.
     pub(crate) settled: u64,
+    /// Attempts that ended while it lived: those that are tried again as well.
+    pub(crate) ended: u64,
     pub(crate) flow: Flow,
     watch: Watch,
 }

@@ -13,6 +13,8 @@ pub struct Policy {
     pub task_timeout: Option<Duration>,
     /// Attempts that may die of a task before it is quarantined, the first included.
     pub attempts_max: u32,
+    /// Attempts that may fail or panic and are tried again; one more, and that is the final word.
+    pub retries: u32,
     /// How many deaths of a slot that count are too many.
     pub intensity: Intensity,
     /// How long a slot waits before it is filled again.
@@ -83,6 +85,7 @@ impl Default for Policy {
             schedule: Schedule::Dynamic,
             task_timeout: None,
             attempts_max: 3,
+            retries: 0,
             intensity: Intensity { restarts: 5, within: Duration::from_secs(10) },
             backoff: Backoff {
                 first: Duration::from_millis(100),

@@ -7,4 +7,5 @@ mod rules {
     mod kit;
     mod lending;
     mod restarts;
+    mod retries;
 }

@@ -2,7 +2,7 @@
 
 use super::kit::{Bench, ms, orders, requeued, w};
 use brigade_core::{Effect, Event, Note, Now, Policy};
-use brigade_wire::{Attempt, Exit, FailedAttempt, Fatality, Outcome, TaskId};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, Outcome, TaskId};
 
 fn second() -> Policy {
     Policy { task_timeout: Some(ms(1_000)), ..Policy::default() }
@@ -84,7 +84,7 @@ fn a_quarantined_task_remembers_that_it_timed_out() {
     bench.tick();
     bench.seen(w(0, 1), 0, 0);
     let effects = bench.gone(w(0, 1), Exit::Signal(9), Some(0));
-    let attempts = vec![FailedAttempt { attempt: Attempt(1), worker: w(0, 1), end: Fatality::TimedOut }];
+    let attempts = vec![FailedAttempt { attempt: Attempt(1), worker: w(0, 1), end: Mishap::TimedOut }];
     let outcome = Outcome::Quarantined { attempts };
     let word = Effect::Settle { task: TaskId(0), attempt: Attempt(1), worker: w(0, 1), outcome };
     assert!(effects.contains(&word), "{effects:?}");

@@ -2,7 +2,7 @@
 
 use super::kit::{Bench, CRASH, deeds, lease, lent, orders, requeued, run, w};
 use brigade_core::{Effect, Event, Life, Note, Policy, Verdict};
-use brigade_wire::{Attempt, Exit, FailedAttempt, Fatality, Outcome, TaskId};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, Outcome, TaskId};
 
 fn one() -> Policy {
     Policy::default()
@@ -79,7 +79,7 @@ fn a_task_that_three_workers_died_of_is_quarantined_with_its_story() {
     let story = |n: u32| FailedAttempt {
         attempt: Attempt(n),
         worker: w(0, n),
-        end: Fatality::Crashed(Exit::Signal(n as i32)),
+        end: Mishap::Crashed(Exit::Signal(n as i32)),
     };
     let outcome = Outcome::Quarantined { attempts: vec![story(1), story(2), story(3)] };
     let word = Effect::Settle { task: TaskId(0), attempt: Attempt(3), worker: w(0, 3), outcome };

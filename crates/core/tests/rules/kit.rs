@@ -118,6 +118,12 @@ impl Bench {
         self.on(Event::Ended { worker, ended: leases.into_iter().map(end).collect() })
     }
 
+    /// An attempt that ended with an error.
+    pub(crate) fn failed(&mut self, worker: WorkerId, Lease { task, attempt }: Lease) -> Vec<Effect> {
+        let ending = Ending::Failed("no".to_owned());
+        self.on(Event::Ended { worker, ended: vec![Ended { task, attempt, elapsed_ns: 2_500_000, ending }] })
+    }
+
     pub(crate) fn unsent(&mut self, worker: WorkerId, tasks: impl IntoIterator<Item = u64>) -> Vec<Effect> {
         self.on(Event::Unsent { worker, tasks: tasks.into_iter().map(TaskId).collect() })
     }

@@ -140,13 +140,14 @@ impl World {
         let before = self.dice.between(1, ended.len() as u64) as usize;
         let lie = Ended { task: TaskId(ended[0].task.0 + 32 * self.dice.below(2)), ..ended[0].clone() };
         ended.insert(before, lie);
-        let (counted, dropped): (Vec<_>, Vec<_>) =
-            ended.iter().map(|end| end.task).enumerate().partition(|(place, _)| *place < before);
-        self.oracle.delivered += ended.len() as u64;
+        let leases: Vec<Lease> =
+            ended.iter().map(|end| Lease { task: end.task, attempt: end.attempt }).collect();
+        self.oracle.foresees(&ended[..before]);
+        self.oracle.delivered += (ended.len() - before) as u64;
         self.tell(Event::Ended { worker, ended });
         assert!(self.process(worker).shot, "{worker} lied, and lives on");
-        self.oracle.heard(&counted.into_iter().map(|(_, task)| task).collect::<Vec<_>>());
-        self.oracle.ignored(worker, dropped.into_iter().skip(1).map(|(_, task)| task));
+        self.oracle.heard(&leases[..before]);
+        self.oracle.ignored(worker, leases[before + 1..].iter().copied());
         true
     }
 
@@ -161,7 +162,7 @@ impl World {
             _ if other != holder => (other, lease.attempt),
             _ => (before, lease.attempt),
         };
-        let ending = super::plan::ending(TaskId(0));
+        let ending = super::plan::ending(TaskId(0), Attempt::FIRST);
         let end = Ended { task: lease.task, attempt, elapsed_ns: 1, ending };
         self.say(worker, end)
     }

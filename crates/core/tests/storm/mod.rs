@@ -11,7 +11,7 @@ mod oracle;
 mod plan;
 mod process;
 
-use brigade_core::{Core, Effect, Event, Note, Now, Policy, Verdict};
+use brigade_core::{Core, Effect, Event, Lease, Note, Now, Policy, Verdict};
 use brigade_wire::{Ended, Exit, TaskId, WorkerId};
 use dice::Dice;
 use oracle::Oracle;
@@ -209,7 +209,7 @@ impl World {
             return self.bury(at, Exit::Signal(11));
         }
         let elapsed_ns = if self.plan.short { 1_000 } else { 5_000_000 };
-        let ending = plan::ending(lease.task);
+        let ending = plan::ending(lease.task, lease.attempt);
         process.outbox.push(Ended { task: lease.task, attempt: lease.attempt, elapsed_ns, ending });
     }
 
@@ -220,14 +220,17 @@ impl World {
         let ended = mem::take(&mut process.outbox);
         process.quiet_since = self.now;
         self.said.extend(ended.iter().map(|end| (worker, end.clone())));
-        self.oracle.delivered += ended.len() as u64;
-        let (tasks, believed): (Vec<TaskId>, _) =
-            (ended.iter().map(|end| end.task).collect(), !process.garbled);
-        self.tell(Event::Ended { worker, ended });
+        let believed = !process.garbled;
+        let leases: Vec<Lease> =
+            ended.iter().map(|end| Lease { task: end.task, attempt: end.attempt }).collect();
         if believed {
-            self.oracle.heard(&tasks);
+            self.oracle.foresees(&ended);
+            self.tell(Event::Ended { worker, ended });
+            self.oracle.heard(&leases);
         } else {
-            self.oracle.ignored(worker, tasks);
+            self.oracle.delivered += ended.len() as u64;
+            self.tell(Event::Ended { worker, ended });
+            self.oracle.ignored(worker, leases);
         }
     }
 

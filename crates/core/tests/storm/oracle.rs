@@ -3,13 +3,17 @@
 use super::plan::{Plan, ending};
 use super::process::{Body, Process};
 use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Tally, Verdict};
-use brigade_wire::{Attempt, Fatality, Outcome, TaskId, WorkerId};
+use brigade_wire::{Attempt, Ended, Ending, Mishap, Outcome, TaskId, WorkerId};
 use std::time::Duration;
 
 /// One task, as it must be.
 #[derive(Clone, Debug)]
 struct Truth {
     attempt: u32,
+    /// Workers that died of it.
+    deaths: u32,
+    /// Attempts that failed and were tried again.
+    failures: u32,
     holder: Option<WorkerId>,
     settled: bool,
 }
@@ -21,6 +25,8 @@ pub(crate) struct Oracle {
     sum: u64,
     /// Ends of attempts that the core has heard.
     pub(crate) delivered: u64,
+    /// Of these, failures that are tried again.
+    tried_again: u64,
     pub(crate) drained: bool,
     pub(crate) aborted: bool,
     gave_up: bool,
@@ -39,6 +45,7 @@ impl Oracle {
             tally: Tally::default(),
             sum: 0,
             delivered: 0,
+            tried_again: 0,
             drained: false,
             aborted: false,
             gave_up: false,
@@ -49,7 +56,7 @@ impl Oracle {
     }
 
     pub(crate) fn submitted(&mut self, count: u64) {
-        let fresh = Truth { attempt: 1, holder: None, settled: false };
+        let fresh = Truth { attempt: 1, deaths: 0, failures: 0, holder: None, settled: false };
         self.tasks.resize(self.tasks.len() + count as usize, fresh);
         self.tally.submitted += count;
     }
@@ -74,17 +81,31 @@ impl Oracle {
     }
 
     /// The holder of their leases has said how these ended: that has to count, even if it was shot before.
-    pub(crate) fn heard(&self, tasks: &[TaskId]) {
-        for task in tasks {
-            assert!(self.tasks[task.0 as usize].settled, "task {task} ended, and nobody took note");
+    pub(crate) fn heard(&self, leases: &[Lease]) {
+        for Lease { task, attempt } in leases {
+            let truth = &self.tasks[task.0 as usize];
+            assert!(truth.settled || truth.attempt > attempt.0, "task {task} ended, and nobody took note");
+        }
+    }
+
+    /// The core is about to hear from the holder how these ended: which of them are to be tried again?
+    pub(crate) fn foresees(&mut self, ended: &[Ended]) {
+        self.delivered += ended.len() as u64;
+        for Ended { task, ending, .. } in ended {
+            let retries = self.policy.retries;
+            let truth = self.truth(*task);
+            if !matches!(ending, Ending::Value(_)) && truth.failures < retries {
+                (truth.failures, truth.attempt, truth.holder) = (truth.failures + 1, truth.attempt + 1, None);
+                self.tried_again += 1;
+            }
         }
     }
 
     /// Whoever has lied has said how these ended: that must not count.
-    pub(crate) fn ignored(&self, worker: WorkerId, tasks: impl IntoIterator<Item = TaskId>) {
-        for task in tasks {
-            let truth = &self.tasks[task.0 as usize];
-            assert!(truth.holder == Some(worker), "task {task}: {worker} lied before, and is believed");
+    pub(crate) fn ignored(&self, worker: WorkerId, leases: impl IntoIterator<Item = Lease>) {
+        for Lease { task, attempt } in leases {
+            let believed = !self.has_lease(worker, task, attempt);
+            assert!(!believed, "task {task}: {worker} lied before, and is believed");
         }
     }
 
@@ -110,7 +131,8 @@ impl Oracle {
         for (at, truth) in self.tasks.iter_mut().enumerate() {
             if truth.holder == Some(process.worker) {
                 truth.holder = None;
-                truth.attempt += u32::from(culprit == Some(TaskId(at as u64)));
+                let blamed = u32::from(culprit == Some(TaskId(at as u64)));
+                (truth.attempt, truth.deaths) = (truth.attempt + blamed, truth.deaths + blamed);
             }
         }
     }
@@ -174,28 +196,34 @@ impl Oracle {
         self.tally.settled += 1;
         if let Outcome::Quarantined { attempts } = outcome {
             let numbers: Vec<u32> = attempts.iter().map(|failed| failed.attempt.0).collect();
-            assert_eq!(numbers, (1..=max).collect::<Vec<u32>>(), "task {task} has another story");
-            assert_eq!((truth.attempt, attempt), (max + 1, Attempt(max)), "task {task} has attempts left");
+            assert_eq!(numbers, (1..truth.attempt).collect::<Vec<u32>>(), "task {task} has another story");
+            let deaths = attempts.iter().filter(|failed| failed.end.is_death()).count() as u32;
+            assert_eq!((truth.deaths, deaths), (max, max), "task {task} has attempts left");
+            assert_eq!(truth.attempt, attempt.0 + 1, "task {task} ends with another attempt");
             assert_eq!(truth.holder, None, "its worker is dead");
             let last = attempts.last().expect("at least one attempt");
-            assert!(last.worker == worker && last.end != Fatality::Crashed(brigade_wire::Exit::Unknown));
+            assert!(last.worker == worker && last.end != Mishap::Crashed(brigade_wire::Exit::Unknown));
             self.tally.quarantined += 1;
             return;
         }
         assert_eq!((truth.holder, truth.attempt), (Some(worker), attempt.0), "task {task}: no lease for it");
         truth.holder = None;
-        self.judge_outcome(task, outcome);
+        self.judge_outcome(task, attempt, outcome);
     }
 
-    fn judge_outcome(&mut self, task: TaskId, outcome: &Outcome) {
-        assert_eq!(*outcome, Outcome::from(ending(task)), "task {task} ends as another");
+    fn judge_outcome(&mut self, task: TaskId, attempt: Attempt, outcome: &Outcome) {
+        assert_eq!(*outcome, Outcome::from(ending(task, attempt)), "task {task} ends as another");
         match outcome {
             Outcome::Value(bytes) => {
                 let bytes = bytes.as_slice().try_into().expect("a value has eight bytes");
                 self.sum += u64::from_le_bytes(bytes);
                 self.tally.values += 1;
             }
-            Outcome::Failed(_) | Outcome::Panicked { .. } => self.tally.failed += 1,
+            Outcome::Failed(_) | Outcome::Panicked { .. } => {
+                let failures = self.truth(task).failures;
+                assert_eq!(failures, self.policy.retries, "task {task} could be tried again");
+                self.tally.failed += 1;
+            }
             Outcome::Quarantined { .. } => unreachable!("quarantine is judged elsewhere"),
         }
     }
@@ -239,7 +267,7 @@ impl Oracle {
             (ours.submitted, ours.settled, ours.values, ours.failed, ours.quarantined)
         );
         assert_eq!((tally.requeued, tally.retried), (ours.requeued, ours.retried), "notes and counts differ");
-        let heard = tally.values + tally.failed + tally.echoes;
+        let heard = tally.values + tally.failed + tally.echoes + self.tried_again;
         assert_eq!(heard, self.delivered, "what is said either counts or is an echo");
         let held = self.tasks.iter().filter(|truth| truth.holder.is_some()).count() as u64;
         assert_eq!(tally.leased, held, "the core thinks that somebody else holds them");
@@ -260,10 +288,10 @@ impl Oracle {
     /// Every task has its word, and the values add up exactly.
     fn verify_sum(&self) {
         assert!(self.all_settled(), "complete, with tasks left");
-        let quarantined = |task: &usize| self.tasks[*task].attempt > self.policy.attempts_max;
-        let value = |task: usize| match ending(TaskId(task as u64)) {
-            brigade_wire::Ending::Value(_) => task as u64 + 1,
-            brigade_wire::Ending::Failed(_) | brigade_wire::Ending::Panicked { .. } => 0,
+        let quarantined = |task: &usize| self.tasks[*task].deaths >= self.policy.attempts_max;
+        let value = |task: usize| match ending(TaskId(task as u64), Attempt(self.tasks[task].attempt)) {
+            Ending::Value(_) => task as u64 + 1,
+            Ending::Failed(_) | Ending::Panicked { .. } => 0,
         };
         let sum: u64 = (0..self.tasks.len()).filter(|task| !quarantined(task)).map(value).sum();
         assert_eq!(self.sum, sum, "wrong sum");

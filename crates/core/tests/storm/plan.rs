@@ -2,7 +2,7 @@
 
 use super::dice::Dice;
 use brigade_core::{Backoff, Intensity, Lookahead, Policy, Schedule};
-use brigade_wire::{Ending, TaskId};
+use brigade_wire::{Attempt, Ending, TaskId};
 use std::time::Duration;
 
 pub(crate) struct Plan {
@@ -63,6 +63,7 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
         },
         task_timeout: dice.once_in(2).then(|| Duration::from_millis(60)),
         attempts_max: dice.between(1, 3) as u32,
+        retries: dice.below(3) as u32,
         intensity: Intensity { restarts: if strict { 2 } else { 1_000 }, within: Duration::from_secs(10) },
         backoff: Backoff {
             first: Duration::from_millis(5),
@@ -77,9 +78,14 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
     }
 }
 
-/// How a task ends when its worker lives. The value is its number plus one, so that a lost task 0 shows.
-pub(crate) fn ending(task: TaskId) -> Ending {
+/// How an attempt ends when its worker lives: two tasks never succeed, two not at once. The value is its
+/// number plus one, so that a lost task 0 shows.
+pub(crate) fn ending(task: TaskId, attempt: Attempt) -> Ending {
     match task.0 {
+        1 if attempt == Attempt::FIRST => Ending::Failed("one".to_owned()),
+        11 if attempt < Attempt(3) => {
+            Ending::Panicked { message: "eleven".to_owned(), location: String::new() }
+        }
         3 => Ending::Failed("three".to_owned()),
         7 => Ending::Panicked { message: "seven".to_owned(), location: String::new() },
         number => Ending::Value((number + 1).to_le_bytes().to_vec()),

@@ -57,6 +57,10 @@ pub enum Bug {
     RetryTooOften,
     /// Failures count towards quarantine.
     QuarantineTheFailed,
+    /// What is recalled counts even if there is no such task.
+    CountTheStrange,
+    /// A recalled task starts again at its first attempt.
+    ForgetTheRecalled,
 }
 
 impl Bug {
@@ -89,6 +93,8 @@ impl Bug {
         Bug::RetryTheSame,
         Bug::RetryTooOften,
         Bug::QuarantineTheFailed,
+        Bug::CountTheStrange,
+        Bug::ForgetTheRecalled,
     ];
 }
 

@@ -4,6 +4,7 @@ use crate::backlog::Backlog;
 use crate::bugs::{Bug, Bugs};
 use crate::dispatch::Pace;
 use crate::ledger::Ledger;
+use crate::recall::Recall;
 use crate::restart::Dice;
 use crate::roster::{Roster, State};
 use crate::{Effect, Event, GiveUp, Note, Now, Policy, SlotView, Tally, Verdict};
@@ -104,6 +105,9 @@ impl Core {
     pub fn on(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         match event {
             Event::Submitted { count, weights } => self.submitted(count, &weights, now, effects),
+            Event::Recalled { values, failed, quarantined, attempts } => {
+                self.recalled(Recall { values, failed, quarantined, attempts }, effects);
+            }
             // The hello says more, and Gone or Unborn comes without it.
             Event::Born(_) => {}
             Event::Unborn { worker, reason } => self.unborn(worker, reason, now, effects),

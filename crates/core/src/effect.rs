@@ -102,6 +102,11 @@ pub enum Note {
         /// When.
         until: Now,
     },
+    /// So many tasks were to be recalled that do not wait here: the journal is of another run.
+    Unrecalled {
+        /// How many.
+        tasks: u64,
+    },
     /// All tasks are settled; the workers are held (only with [`Policy::hold`](crate::Policy)).
     Holding,
     /// The run ends early.

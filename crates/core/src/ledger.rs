@@ -1,6 +1,7 @@
 //! What is settled, and what it took.
 
 use crate::Tally;
+use crate::recall::Recalled;
 use brigade_wire::{Ending, FailedAttempt, TaskId};
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ pub(crate) struct Ledger {
     pub(crate) restarts: u64,
     pub(crate) abandoned: u64,
     pub(crate) echoes: u64,
+    /// What of this was settled before.
+    pub(crate) recalled: Recalled,
     /// The attempts that came to nothing, of tasks that are not settled yet. A task that succeeds at once costs
     /// nothing.
     stories: BTreeMap<TaskId, Vec<FailedAttempt>>,
@@ -24,6 +27,24 @@ impl Ledger {
     /// Tasks with their final word.
     pub(crate) fn settled(&self) -> u64 {
         self.values + self.failed + self.quarantined
+    }
+
+    /// These were settled before.
+    pub(crate) fn recall(&mut self, more: Recalled) {
+        let Recalled { values, failed, quarantined } = &mut self.recalled;
+        for (now, before, more) in [
+            (&mut self.values, values, more.values),
+            (&mut self.failed, failed, more.failed),
+            (&mut self.quarantined, quarantined, more.quarantined),
+        ] {
+            *now += more;
+            *before += more;
+        }
+    }
+
+    /// These were tried before.
+    pub(crate) fn remember(&mut self, stories: impl Iterator<Item = (TaskId, Vec<FailedAttempt>)>) {
+        self.stories.extend(stories);
     }
 
     /// Whether the task may fail once more without that being its final word.
@@ -82,6 +103,7 @@ impl Ledger {
             restarts: self.restarts,
             abandoned: self.abandoned,
             echoes: self.echoes,
+            recalled: self.recalled.settled(),
         }
     }
 }

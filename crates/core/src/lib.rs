@@ -20,6 +20,7 @@
 //! | `ledger`    | what is settled, and what it took                         |
 //! | `dispatch`  | who gets how much, and which results count                |
 //! | `lives`     | births, deaths, blame, successors                         |
+//! | `recall`    | what an earlier supervisor of the run has settled         |
 //! | `restart`   | intensity and backoff                                     |
 //! | `deadlines` | what is due, and what a look at a page tells              |
 //! | `ending`    | conclude, drain, abort, give up                           |
@@ -37,6 +38,7 @@ mod hand;
 mod ledger;
 mod lives;
 mod policy;
+mod recall;
 mod restart;
 mod roster;
 mod time;

@@ -172,7 +172,10 @@ impl Core {
     /// poisonous tasks in a row must not look like a crash loop.
     pub(crate) fn forgive(&mut self, story: &[FailedAttempt]) {
         for failed in story {
-            self.roster.slot(failed.worker.slot).restarts.forgive();
+            // Who died under an earlier supervisor may have had a slot that is not there any more.
+            if let Some(slot) = self.roster.find(failed.worker.slot) {
+                slot.restarts.forgive();
+            }
         }
     }
 

@@ -200,6 +200,11 @@ impl Roster {
         self.0.get_mut(worker.slot.0 as usize).filter(|slot| slot.worker == worker)
     }
 
+    /// A slot by a number that may come from elsewhere.
+    pub(crate) fn find(&mut self, slot: SlotId) -> Option<&mut Slot> {
+        self.0.get_mut(slot.0 as usize)
+    }
+
     /// A slot by its number.
     pub(crate) fn slot(&mut self, slot: SlotId) -> &mut Slot {
         self.0.get_mut(slot.0 as usize).expect("a slot id comes from this roster")

@@ -33,6 +33,8 @@ pub struct Tally {
     pub failed: u64,
     /// Of these: quarantined.
     pub quarantined: u64,
+    /// Of the settled: by an earlier supervisor of the run.
+    pub recalled: u64,
     /// Attempts spent, by a death or by a failure that is tried again.
     pub retried: u64,
     /// Tasks that came back: from a worker that died, blamed or not, or from a failure that is tried again.

@@ -133,6 +133,9 @@ impl Driver<'_> {
             Note::BackingOff { slot, until } => {
                 Told::BackingOff { slot, seconds: until.since(self.now()).as_secs_f64() }
             }
+            Note::Unrecalled { tasks } => {
+                return self.chronicle.warn(format!("{tasks} tasks of the journal are not of this run"));
+            }
             Note::Holding => {
                 self.is_holding = true;
                 self.publisher.lives_changed();

@@ -36,10 +36,21 @@ pub(crate) struct Bench {
 impl Bench {
     /// Started, with so many tasks; nobody has spoken yet. Every method returns what the core wished for.
     pub(crate) fn new(tasks: u64, policy: Policy) -> Bench {
-        let mut bench = Bench { core: Core::new(policy), now: Now::millis(0) };
-        bench.on(Event::Submitted { count: tasks, weights: Vec::new() });
-        bench.core.start(bench.now, &mut Vec::new());
+        let mut bench = Bench::idle(policy);
+        bench.submit(tasks);
+        bench.start();
         bench
+    }
+
+    /// Not started, and without a task.
+    pub(crate) fn idle(policy: Policy) -> Bench {
+        Bench { core: Core::new(policy), now: Now::millis(0) }
+    }
+
+    pub(crate) fn start(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.core.start(self.now, &mut effects);
+        effects
     }
 
     /// The same, and everybody has said hello.

@@ -14,13 +14,13 @@ impl World {
             Body::Wished if self.plan.only_hangs => false,
             Body::Wished => self.fault_at_birth(at),
             Body::Alive if self.plan.only_hangs => self.hang(at),
-            Body::Alive => match self.dice.below(13) {
+            Body::Alive => match self.dice.below(14) {
                 0..=3 => self.die(at),
                 4 => self.hang(at),
                 5 => self.stop(at),
                 6 => self.garble(at),
                 7 => self.stale(at),
-                8 => self.babble(at),
+                8..=9 => self.babble(at),
                 _ => self.echo(),
             },
             Body::Shot => match self.dice.below(3) {
@@ -137,8 +137,9 @@ impl World {
         }
         let (worker, mut ended) = (process.worker, mem::take(&mut process.outbox));
         process.garbled |= !process.shot;
-        let before = self.dice.between(1, ended.len() as u64) as usize;
-        let lie = Ended { task: TaskId(ended[0].task.0 + 32 * self.dice.below(2)), ..ended[0].clone() };
+        let before = self.dice.below(ended.len() as u64 + 1) as usize;
+        let strange = before == 0 || self.dice.once_in(2);
+        let lie = Ended { task: TaskId(ended[0].task.0 + 32 * u64::from(strange)), ..ended[0].clone() };
         ended.insert(before, lie);
         let leases: Vec<Lease> =
             ended.iter().map(|end| Lease { task: end.task, attempt: end.attempt }).collect();

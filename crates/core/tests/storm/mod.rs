@@ -15,7 +15,7 @@ use brigade_core::{Core, Effect, Event, Lease, Note, Now, Policy, Verdict};
 use brigade_wire::{Ended, Exit, TaskId, WorkerId};
 use dice::Dice;
 use oracle::Oracle;
-use plan::Plan;
+use plan::{Before, Plan};
 use process::{Body, Process};
 use std::mem;
 use std::time::Duration;
@@ -78,6 +78,7 @@ impl World {
 
     fn run(&mut self) {
         self.submit(self.plan.tasks);
+        self.recall();
         self.core.start(self.now, &mut self.effects);
         self.fulfil();
         let mut steps = 0;
@@ -142,6 +143,24 @@ impl World {
         self.oracle.submitted(count);
         let weights = (0..count).map(|_| self.dice.below(4)).collect();
         self.tell(Event::Submitted { count, weights });
+    }
+
+    /// The run goes on where an earlier supervisor left it.
+    fn recall(&mut self) {
+        let (mut values, mut failed, mut quarantined, mut attempts) = (vec![], vec![], vec![], vec![]);
+        for (number, before) in (0..).zip(mem::take(&mut self.plan.before)) {
+            let task = TaskId(number);
+            match before {
+                Before::Nowhere => continue,
+                Before::Value => values.push(number..number + 1),
+                Before::Failed => failed.push(task),
+                Before::Quarantined => quarantined.push(task),
+                Before::Tried { deaths: 0, failures: 0 } => continue,
+                Before::Tried { deaths, failures } => attempts.push((task, oracle::story(deaths, failures))),
+            }
+            self.oracle.recalled(task, before);
+        }
+        self.tell(Event::Recalled { values, failed, quarantined, attempts });
     }
 
     fn somebody_acts(&mut self) -> bool {

@@ -1,9 +1,9 @@
 //! What the core may do: kept apart from the core, from what the world knows and the core does not.
 
-use super::plan::{Plan, ending};
+use super::plan::{Before, Plan, ending};
 use super::process::{Body, Process};
 use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Tally, Verdict};
-use brigade_wire::{Attempt, Ended, Ending, Mishap, Outcome, TaskId, WorkerId};
+use brigade_wire::{Attempt, Ended, Ending, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 use std::time::Duration;
 
 /// One task, as it must be.
@@ -16,6 +16,16 @@ struct Truth {
     failures: u32,
     holder: Option<WorkerId>,
     settled: bool,
+    /// What of it an earlier supervisor saw.
+    before: Before,
+}
+
+/// What an earlier supervisor, with more slots than this one, saw of a task.
+pub(crate) fn story(deaths: u32, failures: u32) -> Vec<FailedAttempt> {
+    let worker = WorkerId { slot: SlotId(9), incarnation: 7 };
+    let end = |at| if at < deaths { Mishap::TimedOut } else { Mishap::Failed("before".to_owned()) };
+    let tried = |at| FailedAttempt { attempt: Attempt(at + 1), worker, end: end(at) };
+    (0..deaths + failures).map(tried).collect()
 }
 
 pub(crate) struct Oracle {
@@ -27,6 +37,8 @@ pub(crate) struct Oracle {
     pub(crate) delivered: u64,
     /// Of these, failures that are tried again.
     tried_again: u64,
+    /// Tasks that were to be recalled and are not of this run.
+    strangers: u64,
     pub(crate) drained: bool,
     pub(crate) aborted: bool,
     gave_up: bool,
@@ -46,6 +58,7 @@ impl Oracle {
             sum: 0,
             delivered: 0,
             tried_again: 0,
+            strangers: 0,
             drained: false,
             aborted: false,
             gave_up: false,
@@ -56,9 +69,38 @@ impl Oracle {
     }
 
     pub(crate) fn submitted(&mut self, count: u64) {
-        let fresh = Truth { attempt: 1, deaths: 0, failures: 0, holder: None, settled: false };
+        let fresh = Truth {
+            attempt: 1,
+            deaths: 0,
+            failures: 0,
+            holder: None,
+            settled: false,
+            before: Before::Nowhere,
+        };
         self.tasks.resize(self.tasks.len() + count as usize, fresh);
         self.tally.submitted += count;
+    }
+
+    /// Not by this core: it must neither do nor tell this again.
+    pub(crate) fn recalled(&mut self, task: TaskId, before: Before) {
+        let Some(truth) = self.tasks.get_mut(task.0 as usize) else {
+            self.strangers += 1;
+            return;
+        };
+        truth.before = before;
+        truth.settled = match before {
+            Before::Nowhere => false,
+            Before::Tried { deaths, failures } => {
+                (truth.attempt, truth.deaths, truth.failures) = (1 + deaths + failures, deaths, failures);
+                false
+            }
+            Before::Value | Before::Failed | Before::Quarantined => true,
+        };
+        self.tally.values += u64::from(before == Before::Value);
+        self.tally.failed += u64::from(before == Before::Failed);
+        self.tally.quarantined += u64::from(before == Before::Quarantined);
+        self.tally.recalled += u64::from(truth.settled);
+        self.tally.settled += u64::from(truth.settled);
     }
 
     fn truth(&mut self, task: TaskId) -> &mut Truth {
@@ -198,7 +240,9 @@ impl Oracle {
             let numbers: Vec<u32> = attempts.iter().map(|failed| failed.attempt.0).collect();
             assert_eq!(numbers, (1..truth.attempt).collect::<Vec<u32>>(), "task {task} has another story");
             let deaths = attempts.iter().filter(|failed| failed.end.is_death()).count() as u32;
-            assert_eq!((truth.deaths, deaths), (max, max), "task {task} has attempts left");
+            let (carried, _) = truth.before.tried();
+            let enough = max.max(carried + 1);
+            assert_eq!((truth.deaths, deaths), (enough, enough), "task {task} has attempts left");
             assert_eq!(truth.attempt, attempt.0 + 1, "task {task} ends with another attempt");
             assert_eq!(truth.holder, None, "its worker is dead");
             let last = attempts.last().expect("at least one attempt");
@@ -220,8 +264,8 @@ impl Oracle {
                 self.tally.values += 1;
             }
             Outcome::Failed(_) | Outcome::Panicked { .. } => {
-                let failures = self.truth(task).failures;
-                assert_eq!(failures, self.policy.retries, "task {task} could be tried again");
+                let (failures, (_, carried)) = (self.truth(task).failures, self.truth(task).before.tried());
+                assert_eq!(failures, self.policy.retries.max(carried), "task {task} could be tried again");
                 self.tally.failed += 1;
             }
             Outcome::Quarantined { .. } => unreachable!("quarantine is judged elsewhere"),
@@ -246,6 +290,10 @@ impl Oracle {
                 assert!(late, "task {task} has time left");
                 self.timed_out = Some((*worker, *task));
             }
+            Note::Unrecalled { tasks } => {
+                assert_eq!(*tasks, self.strangers, "others were unknown");
+                self.strangers = 0;
+            }
             Note::Holding => {
                 assert!(self.all_settled() && self.policy.hold, "holding with work left");
                 self.holding = true;
@@ -267,7 +315,10 @@ impl Oracle {
             (ours.submitted, ours.settled, ours.values, ours.failed, ours.quarantined)
         );
         assert_eq!((tally.requeued, tally.retried), (ours.requeued, ours.retried), "notes and counts differ");
+        assert_eq!(tally.recalled, ours.recalled, "what was settled before is another matter");
+        let before = |which| self.tasks.iter().filter(|truth| truth.before == which).count() as u64;
         let heard = tally.values + tally.failed + tally.echoes + self.tried_again;
+        let heard = heard - before(Before::Value) - before(Before::Failed);
         assert_eq!(heard, self.delivered, "what is said either counts or is an echo");
         let held = self.tasks.iter().filter(|truth| truth.holder.is_some()).count() as u64;
         assert_eq!(tally.leased, held, "the core thinks that somebody else holds them");
@@ -275,6 +326,7 @@ impl Oracle {
 
     /// The run is over: was it what it had to be?
     pub(crate) fn verify(&self, core: &Core) {
+        assert_eq!(self.strangers, 0, "nobody was told of tasks that are not of this run");
         self.compare(&core.tally());
         assert_eq!(core.tally().leased, 0, "somebody took a task to the grave");
         match core.verdict() {
@@ -288,7 +340,12 @@ impl Oracle {
     /// Every task has its word, and the values add up exactly.
     fn verify_sum(&self) {
         assert!(self.all_settled(), "complete, with tasks left");
-        let quarantined = |task: &usize| self.tasks[*task].deaths >= self.policy.attempts_max;
+        let quarantined = |task: &usize| {
+            let truth = &self.tasks[*task];
+            let (carried, _) = truth.before.tried();
+            let before = !matches!(truth.before, Before::Nowhere | Before::Tried { .. });
+            before || truth.deaths >= self.policy.attempts_max.max(carried + 1)
+        };
         let value = |task: usize| match ending(TaskId(task as u64), Attempt(self.tasks[task].attempt)) {
             Ending::Value(_) => task as u64 + 1,
             Ending::Failed(_) | Ending::Panicked { .. } => 0,

@@ -11,6 +11,8 @@ pub(crate) struct Plan {
     pub(crate) tasks: u64,
     /// Tasks that come when the run holds.
     pub(crate) more: Vec<u64>,
+    /// An earlier supervisor got somewhere with these.
+    pub(crate) before: Vec<Before>,
     /// Bit k: whoever runs task k dies of it.
     poison: u64,
     /// The tasks are short, so they are lent ahead.
@@ -27,13 +29,52 @@ pub(crate) struct Plan {
     pub(crate) abort_at: u32,
 }
 
+/// How far an earlier supervisor got with a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Nowhere,
+    Value,
+    Failed,
+    Quarantined,
+    /// So many died of it, and so often it failed.
+    Tried {
+        deaths: u32,
+        failures: u32,
+    },
+}
+
+impl Before {
+    /// How many died of it, and how often it failed.
+    pub(crate) fn tried(self) -> (u32, u32) {
+        match self {
+            Before::Tried { deaths, failures } => (deaths, failures),
+            Before::Nowhere | Before::Value | Before::Failed | Before::Quarantined => (0, 0),
+        }
+    }
+
+    fn draw(dice: &mut Dice) -> Before {
+        match dice.below(8) {
+            0..=2 => Before::Nowhere,
+            3..=4 => Before::Value,
+            5 => Before::Failed,
+            6 => Before::Quarantined,
+            _ => Before::Tried { deaths: dice.below(4) as u32, failures: dice.below(3) as u32 },
+        }
+    }
+}
+
 impl Plan {
     pub(crate) fn draw(seed: u64, dice: &mut Dice) -> Plan {
         let policy = policy(seed, dice);
         let more =
             if policy.hold { (0..dice.below(3)).map(|_| dice.between(1, 4)).collect() } else { Vec::new() };
+        let tasks = dice.below(20);
+        // Two more than there are: nothing is believed of those.
+        let before =
+            if dice.once_in(4) { (0..tasks + 2).map(|_| Before::draw(dice)).collect() } else { vec![] };
         Plan {
-            tasks: dice.below(20),
+            tasks,
+            before,
             more,
             poison: if dice.once_in(2) { 1 << dice.below(16) | 1 << dice.below(16) } else { 0 },
             short: dice.once_in(2),

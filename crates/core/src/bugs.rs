@@ -61,6 +61,16 @@ pub enum Bug {
     CountTheStrange,
     /// A recalled task starts again at its first attempt.
     ForgetTheRecalled,
+    /// Whoever survives SIGABRT is waited for.
+    AbortForEver,
+    /// SIGABRT is sent to a stopped worker, which cannot hear it.
+    AbortTheStopped,
+    /// A task that ran while the loop slept is not excused.
+    OversleepTheTask,
+    /// A birth deadline does not shift when the loop slept.
+    OversleepTheBirth,
+    /// A shorter median does not shorten the deadlines that run.
+    IgnoreTheMedian,
 }
 
 impl Bug {
@@ -95,6 +105,11 @@ impl Bug {
         Bug::QuarantineTheFailed,
         Bug::CountTheStrange,
         Bug::ForgetTheRecalled,
+        Bug::AbortForEver,
+        Bug::AbortTheStopped,
+        Bug::OversleepTheTask,
+        Bug::OversleepTheBirth,
+        Bug::IgnoreTheMedian,
     ];
 }
 

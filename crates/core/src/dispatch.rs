@@ -4,7 +4,7 @@ use crate::bugs::Bug;
 use crate::core::Core;
 use crate::hand::Flow;
 use crate::roster::{Cause, State};
-use crate::{Effect, Lease, Lookahead, Note, Now};
+use crate::{Effect, Lease, Lookahead, Note, Now, Timeout};
 use brigade_wire::{Ended, FailedAttempt, Mishap, SlotId, TaskId, WorkerId};
 
 /// How long a task takes, as far as we have seen.
@@ -91,7 +91,7 @@ impl Core {
     }
 
     fn lend(&mut self, slot: SlotId, count: usize, now: Now, order: &mut Vec<Lease>) {
-        let timeout = self.policy.task_timeout;
+        let timeout = self.task_timeout();
         let Some(hand) = self.roster.slot(slot).state.hand_mut() else { return };
         for lease in (0..count).map_while(|_| self.backlog.take(slot)) {
             hand.lend(lease, now, timeout);
@@ -113,7 +113,7 @@ impl Core {
             self.ledger.echoes += ended.len() as u64;
             return;
         };
-        let (all, retried) = (ended.len(), self.ledger.retried);
+        let (all, retried, before) = (ended.len(), self.ledger.retried, self.task_timeout());
         let out = self.bug(Bug::HearTheLiarOut);
         let settled = ended.into_iter().map(|end| self.settle(holder, worker, end, effects));
         let sane = if out { settled.flatten().count() } else { settled.map_while(|it| it).count() };
@@ -122,7 +122,8 @@ impl Core {
             self.distrust(worker, effects);
         }
         let progress = sane > 0;
-        let timeout = self.policy.task_timeout;
+        self.refresh_deadlines(before, now);
+        let timeout = self.task_timeout();
         let slot = self.roster.slot(holder);
         if progress {
             slot.restarts.forgive();
@@ -170,6 +171,7 @@ impl Core {
         }
         hand.ended += 1;
         self.pace.observe(elapsed_ns);
+        self.measure(elapsed_ns);
         let retries = self.policy.retries + u32::from(self.bug(Bug::RetryTooOften));
         let again = self.ledger.may_fail(task, retries).then(|| ending.mishap()).flatten();
         if let Some(end) = again {
@@ -181,6 +183,14 @@ impl Core {
         self.forgive(&story);
         effects.push(Effect::Settle { task, attempt, worker, outcome: ending.into() });
         Some(())
+    }
+
+    /// Where the deadline follows the median, this is what it follows.
+    fn measure(&mut self, elapsed_ns: u64) {
+        match self.policy.task_timeout {
+            Some(Timeout::OfMedian(_)) => self.lengths.observe(elapsed_ns),
+            Some(Timeout::After(_)) | None => {}
+        }
     }
 
     /// The task says that it cannot be done, and may say so once more.
@@ -196,9 +206,13 @@ impl Core {
     /// It spoke of a lease that it does not hold: no worker does so in its right mind.
     fn distrust(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
         let bears = self.bug(Bug::BearTheLiar);
-        let slot = self.roster.slot(worker.slot);
-        if slot.worker == worker && !bears {
-            effects.extend(slot.shoot(Cause::Garbled));
+        let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
+        match slot.state {
+            State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            // Already shot.
+            State::Dying { .. } => {}
+            // It has no hand that it could be wrong about.
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
         }
     }
 

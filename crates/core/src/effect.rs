@@ -19,6 +19,9 @@ pub enum Effect {
     Stop(WorkerId),
     /// SIGTERM, and SIGCONT so that it can be heard.
     Terminate(WorkerId),
+    /// SIGABRT: its task has had its time, and it is to write where it hangs. [`Effect::Kill`] follows if it
+    /// does not die of that.
+    Abort(WorkerId),
     /// SIGKILL.
     Kill(WorkerId),
     /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
@@ -77,7 +80,7 @@ pub enum Note {
         /// Whom it comes back from.
         worker: WorkerId,
     },
-    /// A task ran past its deadline: its worker is being killed.
+    /// A task ran past its deadline: its worker is being ended.
     TimedOut {
         /// Which.
         task: TaskId,

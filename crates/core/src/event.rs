@@ -3,6 +3,7 @@
 use crate::Now;
 use brigade_wire::{Ended, Exit, FailedAttempt, TaskId, WorkerId};
 use std::ops::Range;
+use std::time::Duration;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,9 @@ pub enum Event {
     },
     /// Time has passed: the deadline that [`Core::next_deadline`](crate::Core::next_deadline) named, or more.
     Tick,
+    /// The loop itself did not run for so long, by its own clock: the machine was suspended, its group frozen,
+    /// its terminal said Ctrl-Z. Every deadline shifts by that: a frozen second kills no healthy worker.
+    Overslept(Duration),
     /// Start no task any more; let those in hand finish, then end the workers.
     Drain,
     /// End the workers now.

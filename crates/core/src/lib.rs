@@ -22,6 +22,8 @@
 //! | `lives`     | births, deaths, blame, successors                         |
 //! | `recall`    | what an earlier supervisor of the run has settled         |
 //! | `restart`   | intensity and backoff                                     |
+//! | `median`    | how long tasks usually take, for deadlines that follow it |
+//! | `sleeps`    | when the loop itself did not run                          |
 //! | `deadlines` | what is due, and what a look at a page tells              |
 //! | `ending`    | conclude, drain, abort, give up                           |
 #![forbid(unsafe_code)]
@@ -37,10 +39,12 @@ mod event;
 mod hand;
 mod ledger;
 mod lives;
+mod median;
 mod policy;
 mod recall;
 mod restart;
 mod roster;
+mod sleeps;
 mod time;
 mod view;
 
@@ -49,6 +53,6 @@ pub use bugs::Bug;
 pub use core::Core;
 pub use effect::{Effect, GiveUp, Lease, Note};
 pub use event::{Event, Running};
-pub use policy::{Backoff, Intensity, Lookahead, Policy, Schedule};
+pub use policy::{Backoff, Intensity, Lookahead, Policy, Schedule, Timeout};
 pub use time::Now;
 pub use view::{Life, SlotView, Tally, Verdict};

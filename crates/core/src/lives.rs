@@ -310,7 +310,7 @@ impl State {
         match self {
             State::Starting { .. } => true,
             State::Ready(hand) => fruitless(hand),
-            State::Dying { hand, cause } => match cause {
+            State::Dying { hand, cause, .. } => match cause {
                 Cause::Birth => true,
                 Cause::Garbled => hand.ended == 0,
                 Cause::TimedOut(_) | Cause::Stuck => fruitless(hand),

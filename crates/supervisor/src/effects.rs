@@ -42,6 +42,10 @@ impl Driver<'_> {
                 let hand = self.hands.get(worker);
                 hand.and_then(|hand| hand.body()).inspect(|body| body.terminate());
             }
+            Effect::Abort(worker) => {
+                let hand = self.hands.get(worker);
+                hand.and_then(|hand| hand.body()).inspect(|body| body.abort());
+            }
             Effect::Kill(worker) => self.kill(worker),
             Effect::Look(worker) => self.look(worker),
             Effect::Settle { task, attempt, outcome, worker: _ } => self.settle(task, attempt, &outcome),

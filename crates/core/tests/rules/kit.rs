@@ -168,7 +168,8 @@ pub(crate) fn orders(effects: Vec<Effect>) -> Vec<Effect> {
 pub(crate) fn lent(effects: &[Effect]) -> Vec<u64> {
     let leases = effects.iter().filter_map(|effect| match effect {
         Effect::Run { leases, .. } => Some(leases),
-        Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) | Effect::Kill(_) => None,
+        Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) => None,
+        Effect::Abort(_) | Effect::Kill(_) => None,
         Effect::Look(_) | Effect::Settle { .. } | Effect::Tell(_) => None,
     });
     leases.flatten().map(|lease| lease.task.0).collect()

@@ -71,7 +71,8 @@ impl World {
             return self.stop(at);
         }
         let process = &mut self.processes[at];
-        let saved = self.plan.policy.task_timeout.is_some() || !process.hello || process.stop;
+        let saved =
+            self.oracle.timeout().is_some() || !process.hello || process.stop || process.aborted_at.is_some();
         if saved && !process.hung {
             process.hung = true;
             self.weather.hangs += 1;
@@ -92,7 +93,7 @@ impl World {
         if !process.hello {
             return false;
         }
-        process.garbled = true;
+        process.garbled |= !process.is_condemned();
         let worker = process.worker;
         self.tell(Event::Garbled { worker, reason: "noise".to_owned() });
         true
@@ -122,10 +123,10 @@ impl World {
         }
         let process = &mut self.processes[worker.slot.0 as usize];
         let lies = process.worker == worker && process.hello;
-        process.garbled |= lies && !process.shot;
+        process.garbled |= lies && !process.is_condemned();
         self.oracle.delivered += 1;
         self.tell(Event::Ended { worker, ended: vec![end] });
-        assert!(!lies || self.process(worker).shot, "{worker} lied, and lives on");
+        assert!(!lies || self.process(worker).is_condemned(), "{worker} lied, and lives on");
         true
     }
 
@@ -136,7 +137,7 @@ impl World {
             return false;
         }
         let (worker, mut ended) = (process.worker, mem::take(&mut process.outbox));
-        process.garbled |= !process.shot;
+        process.garbled |= !process.is_condemned();
         let before = self.dice.below(ended.len() as u64 + 1) as usize;
         let strange = before == 0 || self.dice.once_in(2);
         let lie = Ended { task: TaskId(ended[0].task.0 + 32 * u64::from(strange)), ..ended[0].clone() };
@@ -146,7 +147,7 @@ impl World {
         self.oracle.foresees(&ended[..before]);
         self.oracle.delivered += (ended.len() - before) as u64;
         self.tell(Event::Ended { worker, ended });
-        assert!(self.process(worker).shot, "{worker} lied, and lives on");
+        assert!(self.process(worker).is_condemned(), "{worker} lied, and lives on");
         self.oracle.heard(&leases[..before]);
         self.oracle.ignored(worker, leases[before + 1..].iter().copied());
         true
@@ -222,7 +223,7 @@ impl World {
             0 => Event::Hello(worker),
             1 => {
                 // Unless SIGKILL is on its way, this is news: it has only been asked so far.
-                process.garbled |= !process.shot;
+                process.garbled |= !process.is_condemned();
                 Event::Garbled { worker, reason: "aargh".to_owned() }
             }
             _ => Event::Seen { worker, running },

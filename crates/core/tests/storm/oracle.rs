@@ -2,7 +2,7 @@
 
 use super::plan::{Before, Plan, ending};
 use super::process::{Body, Process};
-use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Tally, Verdict};
+use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Tally, Timeout, Verdict};
 use brigade_wire::{Attempt, Ended, Ending, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(crate) struct Oracle {
     sum: u64,
     /// Ends of attempts that the core has heard.
     pub(crate) delivered: u64,
+    /// How long those took that counted, in the order heard.
+    lengths: Vec<u64>,
     /// Of these, failures that are tried again.
     tried_again: u64,
     /// Tasks that were to be recalled and are not of this run.
@@ -57,6 +59,7 @@ impl Oracle {
             tally: Tally::default(),
             sum: 0,
             delivered: 0,
+            lengths: Vec::new(),
             tried_again: 0,
             strangers: 0,
             drained: false,
@@ -107,6 +110,19 @@ impl Oracle {
         &mut self.tasks[task.0 as usize]
     }
 
+    /// How long a task may run by now.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        match self.policy.task_timeout? {
+            Timeout::After(limit) => Some(limit),
+            Timeout::OfMedian(percent) => {
+                let mut last: Vec<u64> = self.lengths.iter().rev().take(101).copied().collect();
+                last.sort_unstable();
+                let median = *last.get(last.len() / 2).filter(|_| last.len() >= 5)?;
+                Some(Duration::from_nanos(median * u64::from(percent) / 100).max(Duration::from_millis(10)))
+            }
+        }
+    }
+
     fn is_ending(&self) -> bool {
         self.drained || self.aborted || self.gave_up
     }
@@ -133,7 +149,8 @@ impl Oracle {
     /// The core is about to hear from the holder how these ended: which of them are to be tried again?
     pub(crate) fn foresees(&mut self, ended: &[Ended]) {
         self.delivered += ended.len() as u64;
-        for Ended { task, ending, .. } in ended {
+        for Ended { task, ending, elapsed_ns, .. } in ended {
+            self.lengths.push(*elapsed_ns);
             let retries = self.policy.retries;
             let truth = self.truth(*task);
             if !matches!(ending, Ending::Value(_)) && truth.failures < retries {
@@ -168,7 +185,7 @@ impl Oracle {
         let shot_for = self.shot_for.iter().position(|(worker, _)| *worker == process.worker);
         let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
         let running = process.running.map(|(lease, _)| lease.task);
-        let ours = process.terminated || process.shot;
+        let ours = process.terminated || process.is_condemned();
         let culprit = if ours && !process.garbled { shot_for } else { running };
         for (at, truth) in self.tasks.iter_mut().enumerate() {
             if truth.holder == Some(process.worker) {
@@ -194,6 +211,12 @@ impl Oracle {
                 assert!(self.drained || done, "told to stop though work is left");
             }
             Effect::Terminate(worker) => assert!(of(worker).stop, "{worker} was never asked"),
+            Effect::Abort(worker) => {
+                let process = of(worker);
+                assert!(!process.stopped && !self.policy.abort_grace.is_zero(), "{worker} cannot hear it");
+                let shot_for = self.timed_out.take().filter(|(late, _)| late == worker);
+                self.shot_for.push(shot_for.expect("its task has had its time"));
+            }
             Effect::Kill(worker) => self.judge_kill(of(worker), now),
             Effect::Look(worker) => assert!(self.holds(*worker), "nothing to see at {worker}"),
             Effect::Settle { task, attempt, worker, outcome } => {
@@ -219,12 +242,15 @@ impl Oracle {
     fn judge_kill(&mut self, process: &Process, now: Now) {
         let late = |since: Now, timeout: Duration| since + timeout <= now;
         let unborn = !process.hello && late(process.wished_at, self.policy.birth_timeout);
-        let timed_out = self.timed_out.is_some_and(|(worker, _)| worker == process.worker);
+        let at_once = process.stopped || self.policy.abort_grace.is_zero();
+        let timed_out = at_once && self.timed_out.is_some_and(|(worker, _)| worker == process.worker);
+        let deaf = process.aborted_at.is_some_and(|at| late(at, self.policy.abort_grace));
         let stuck = self.holds(process.worker)
             && process.running.is_none()
-            && self.policy.task_timeout.is_some_and(|timeout| late(process.quiet_since, timeout));
+            && self.timeout().is_some_and(|timeout| late(process.quiet_since, timeout));
         let ends = self.is_ending() || self.all_settled();
-        assert!(unborn || timed_out || stuck || ends || process.garbled, "shot for nothing: {process:?}");
+        let reason = unborn || timed_out || deaf || stuck || ends || process.garbled;
+        assert!(reason, "shot for nothing: {process:?}");
         if let Some(shot_for) = self.timed_out.take() {
             self.shot_for.push(shot_for);
         }
@@ -284,9 +310,10 @@ impl Oracle {
                 self.tally.retried += u64::from(*blamed);
             }
             Note::TimedOut { task, worker } => {
-                let timeout = self.policy.task_timeout.expect("tasks have a deadline");
-                let running = processes[worker.slot.0 as usize].page().expect("it runs something");
-                let late = running.task == *task && running.since + timeout <= now;
+                let timeout = self.timeout().expect("tasks have a deadline");
+                let process = &processes[worker.slot.0 as usize];
+                let running = process.page().expect("it runs something");
+                let late = running.task == *task && running.since + process.slept + timeout <= now;
                 assert!(late, "task {task} has time left");
                 self.timed_out = Some((*worker, *task));
             }

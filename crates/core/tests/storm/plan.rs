@@ -1,7 +1,7 @@
 //! What a seed has in store.
 
 use super::dice::Dice;
-use brigade_core::{Backoff, Intensity, Lookahead, Policy, Schedule};
+use brigade_core::{Backoff, Intensity, Lookahead, Policy, Schedule, Timeout};
 use brigade_wire::{Attempt, Ending, TaskId};
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ impl Plan {
             short: dice.once_in(2),
             faults: dice.below(24) as u32,
             calm: dice.between(2, 8),
-            only_hangs: policy.task_timeout.is_some() && dice.once_in(3),
+            only_hangs: matches!(policy.task_timeout, Some(Timeout::After(_))) && dice.once_in(3),
             drain_at: if dice.once_in(6) { dice.between(1, 80) as u32 } else { 0 },
             abort_at: if dice.once_in(20) { dice.between(1, 100) as u32 } else { 0 },
             policy,
@@ -102,7 +102,12 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
             2 => Schedule::Weighted,
             _ => Schedule::Dynamic,
         },
-        task_timeout: dice.once_in(2).then(|| Duration::from_millis(60)),
+        task_timeout: match dice.below(6) {
+            0..=2 => None,
+            3 => Some(Timeout::OfMedian(dice.between(100, 400) as u32)),
+            _ => Some(Timeout::After(Duration::from_millis(60))),
+        },
+        abort_grace: Duration::from_millis(if dice.once_in(4) { 0 } else { dice.between(3, 30) }),
         attempts_max: dice.between(1, 3) as u32,
         retries: dice.below(3) as u32,
         intensity: Intensity { restarts: if strict { 2 } else { 1_000 }, within: Duration::from_secs(10) },

@@ -281,7 +281,7 @@ impl<W: Write> Human<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brigade_wire::{FailedAttempt, Fatality, WorkerId};
+    use brigade_wire::{FailedAttempt, Mishap, WorkerId};
 
     struct Stage(Human<Vec<u8>>);
 
@@ -475,8 +475,8 @@ mod tests {
     fn what_is_missing_and_where_to_look_is_said_even_quietly() {
         let worker = WorkerId { slot: SlotId(0), incarnation: 1 };
         let attempts = vec![
-            FailedAttempt { attempt: Attempt(1), worker, end: Fatality::Crashed(Exit::Signal(11)) },
-            FailedAttempt { attempt: Attempt(2), worker: worker.successor(), end: Fatality::TimedOut },
+            FailedAttempt { attempt: Attempt(1), worker, end: Mishap::Crashed(Exit::Signal(11)) },
+            FailedAttempt { attempt: Attempt(2), worker: worker.successor(), end: Mishap::TimedOut },
         ];
         let done = Done {
             tasks: 10,

@@ -2,7 +2,7 @@
 
 use crate::words::{counted, quoted, span};
 use brigade_supervisor::story::{Done, Tallied};
-use brigade_wire::{Attempt, Exit, FailedAttempt, Fatality, TaskId};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, TaskId};
 
 /// Attempts of a quarantined task that are told one by one: the last ones.
 const ATTEMPTS_TOLD: usize = 5;
@@ -55,8 +55,15 @@ impl Returned {
 pub(crate) fn story(attempts: &[FailedAttempt]) -> String {
     let skipped = attempts.len().saturating_sub(ATTEMPTS_TOLD);
     let told = attempts[skipped..].iter().map(|FailedAttempt { attempt, worker, end }| match end {
-        Fatality::Crashed(exit) => format!("attempt {attempt} lost worker {worker} to {exit}"),
-        Fatality::TimedOut => format!("attempt {attempt} timed out in worker {worker}"),
+        Mishap::Failed(message) => {
+            format!("attempt {attempt} failed in worker {worker}: {}", quoted(message))
+        }
+        Mishap::Panicked { message, .. } => {
+            format!("attempt {attempt} panicked in worker {worker}: {}", quoted(message))
+        }
+        Mishap::Crashed(exit) => format!("attempt {attempt} lost worker {worker} to {exit}"),
+        Mishap::TimedOut => format!("attempt {attempt} timed out in worker {worker}"),
+        Mishap::OutOfMemory => format!("attempt {attempt} ran out of memory in worker {worker}"),
     });
     let earlier = (skipped > 0).then(|| format!("{} before", counted(skipped as u64, "attempt")));
     earlier.into_iter().chain(told).collect::<Vec<_>>().join(" · ")

@@ -47,6 +47,30 @@ pub enum Bug {
     ForgetTheAttempt,
     /// What a worker says after it was shot does not count, and neither does its lease.
     IgnoreTheDying,
+    /// An end without a lease is dropped, and its worker goes on.
+    BearTheLiar,
+    /// What follows an end without a lease in the same frame still counts.
+    HearTheLiarOut,
+    /// A failed task is tried again as the same attempt.
+    RetryTheSame,
+    /// A task may fail once more than the policy says.
+    RetryTooOften,
+    /// Failures count towards quarantine.
+    QuarantineTheFailed,
+    /// What is recalled counts even if there is no such task.
+    CountTheStrange,
+    /// A recalled task starts again at its first attempt.
+    ForgetTheRecalled,
+    /// Whoever survives SIGABRT is waited for.
+    AbortForEver,
+    /// SIGABRT is sent to a stopped worker, which cannot hear it.
+    AbortTheStopped,
+    /// A task that ran while the loop slept is not excused.
+    OversleepTheTask,
+    /// A birth deadline does not shift when the loop slept.
+    OversleepTheBirth,
+    /// A shorter median does not shorten the deadlines that run.
+    IgnoreTheMedian,
 }
 
 impl Bug {
@@ -74,6 +98,18 @@ impl Bug {
         Bug::NoRespawnAfterDeath,
         Bug::ForgetTheAttempt,
         Bug::IgnoreTheDying,
+        Bug::BearTheLiar,
+        Bug::HearTheLiarOut,
+        Bug::RetryTheSame,
+        Bug::RetryTooOften,
+        Bug::QuarantineTheFailed,
+        Bug::CountTheStrange,
+        Bug::ForgetTheRecalled,
+        Bug::AbortForEver,
+        Bug::AbortTheStopped,
+        Bug::OversleepTheTask,
+        Bug::OversleepTheBirth,
+        Bug::IgnoreTheMedian,
     ];
 }
 

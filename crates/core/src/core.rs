@@ -4,8 +4,11 @@ use crate::backlog::Backlog;
 use crate::bugs::{Bug, Bugs};
 use crate::dispatch::Pace;
 use crate::ledger::Ledger;
+use crate::median::Median;
+use crate::recall::Recall;
 use crate::restart::Dice;
 use crate::roster::{Roster, State};
+use crate::sleeps::Sleeps;
 use crate::{Effect, Event, GiveUp, Note, Now, Policy, SlotView, Tally, Verdict};
 use brigade_wire::WorkerId;
 
@@ -47,6 +50,8 @@ pub struct Core {
     pub(crate) backlog: Backlog,
     pub(crate) ledger: Ledger,
     pub(crate) pace: Pace,
+    pub(crate) lengths: Median,
+    pub(crate) sleeps: Sleeps,
     pub(crate) dice: Dice,
     pub(crate) bugs: Bugs,
 }
@@ -77,6 +82,8 @@ impl Core {
             backlog: Backlog::new(policy.schedule, procs),
             ledger: Ledger::default(),
             pace: Pace::default(),
+            lengths: Median::default(),
+            sleeps: Sleeps::default(),
             dice: Dice(policy.seed),
             bugs: Bugs::default(),
             policy,
@@ -104,6 +111,9 @@ impl Core {
     pub fn on(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         match event {
             Event::Submitted { count, weights } => self.submitted(count, &weights, now, effects),
+            Event::Recalled { values, failed, quarantined, attempts } => {
+                self.recalled(Recall { values, failed, quarantined, attempts }, effects);
+            }
             // The hello says more, and Gone or Unborn comes without it.
             Event::Born(_) => {}
             Event::Unborn { worker, reason } => self.unborn(worker, reason, now, effects),
@@ -116,6 +126,7 @@ impl Core {
             Event::Continued(worker) => self.frozen(worker, false, effects),
             Event::Gone { worker, exit, running } => self.gone(worker, exit, running, now, effects),
             Event::Tick => self.tick(now, effects),
+            Event::Overslept(by) => self.overslept(by, now),
             Event::Drain => self.drain(now, effects),
             Event::Abort => self.abort(effects),
         }
@@ -173,7 +184,7 @@ impl Core {
     }
 
     fn check_lives(&self) {
-        let wanted = self.wants_workers();
+        let (wanted, timeout) = (self.wants_workers(), self.task_timeout());
         for slot in self.roster.iter() {
             let worker = slot.worker;
             match &slot.state {
@@ -181,11 +192,11 @@ impl Core {
                 State::Waiting { .. } | State::Starting { .. } => assert!(wanted, "{worker} is not wanted"),
                 State::Ready(hand) => {
                     assert!(wanted, "{worker} was not told to stop");
-                    hand.check(self.policy.task_timeout);
+                    hand.check(timeout);
                     let idle = hand.room(1) > 0 && self.backlog.len_for(worker.slot) > 0;
                     assert!(!idle, "{worker} is idle though tasks wait");
                 }
-                State::Draining { hand, .. } => hand.check(self.policy.task_timeout),
+                State::Draining { hand, .. } => hand.check(timeout),
                 // Whatever it holds, its body will bring it back.
                 State::Dying { .. } => {}
             }

@@ -3,9 +3,10 @@
 use crate::bugs::Bug;
 use crate::core::Core;
 use crate::hand::{Finding, Hand};
-use crate::roster::{Cause, Patience, State};
-use crate::{Effect, Note, Now, Running};
+use crate::roster::{Cause, Force, Patience, State};
+use crate::{Effect, Note, Now, Running, Timeout};
 use brigade_wire::{SlotId, WorkerId};
+use std::time::Duration;
 
 /// What a slot wants, now that it is this late.
 enum Due {
@@ -49,6 +50,7 @@ impl Core {
     /// The one thing that is due in this slot: patience before curiosity.
     fn due(&mut self, id: SlotId, now: Now) -> Due {
         let (no_grace, no_birth) = (self.bug(Bug::NoGrace), self.bug(Bug::NoBirthTimeout));
+        let no_force = self.bug(Bug::AbortForEver);
         match &mut self.roster.slot(id).state {
             State::Waiting { until, restart } if *until <= now => Due::Fill { restart: *restart },
             State::Starting { give_up_at } if *give_up_at <= now && !no_birth => Due::GiveUpBirth,
@@ -63,8 +65,48 @@ impl Core {
             },
             // Not yet.
             State::Waiting { .. } | State::Starting { .. } => Due::Nothing,
+            State::Dying { force: Force::Abort { kill_at }, .. } if *kill_at <= now && !no_force => Due::Kill,
             // Only a body is waited for, and no more than nothing.
             State::Dying { .. } | State::Ended => Due::Nothing,
+        }
+    }
+
+    /// How long an attempt may run; `None`: for ever, or until more is known.
+    #[must_use]
+    pub fn task_timeout(&self) -> Option<Duration> {
+        match self.policy.task_timeout? {
+            Timeout::After(limit) => Some(limit),
+            Timeout::OfMedian(percent) => self.lengths.percent(percent),
+        }
+    }
+
+    /// Attempts have ended, and what others may take has changed with them.
+    pub(crate) fn refresh_deadlines(&mut self, before: Option<Duration>, now: Now) {
+        let after = self.task_timeout();
+        if before == after || self.bug(Bug::IgnoreTheMedian) {
+            return;
+        }
+        for slot in self.roster.iter_mut() {
+            match &mut slot.state {
+                State::Ready(hand) | State::Draining { hand, .. } => match (before, after) {
+                    (None, Some(_)) => hand.watch_at_once(now),
+                    (Some(before), Some(after)) => hand.hasten(before.saturating_sub(after)),
+                    (_, None) => {}
+                },
+                // Nothing is in hand yet, or the body will tell.
+                State::Waiting { .. } | State::Starting { .. } | State::Dying { .. } | State::Ended => {}
+            }
+        }
+    }
+
+    /// The loop did not run for so long, so nobody could be heard: no deadline counts that time.
+    pub(crate) fn overslept(&mut self, by: Duration, now: Now) {
+        self.sleeps.add(now, by);
+        let births = self.bug(Bug::OversleepTheBirth);
+        for slot in self.roster.iter_mut() {
+            if !(births && matches!(slot.state, State::Starting { .. })) {
+                slot.shift(by);
+            }
         }
     }
 
@@ -76,7 +118,12 @@ impl Core {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(timeout) = self.policy.task_timeout else { return };
+        let Some(timeout) = self.task_timeout() else { return };
+        let (kill_at, asleep) = (now + self.policy.abort_grace, !self.bug(Bug::OversleepTheTask));
+        let soft = !self.policy.abort_grace.is_zero();
+        let deaf = !self.bug(Bug::AbortTheStopped);
+        let awake = |it: Running| Running { since: it.since + self.sleeps.since(it.since), ..it };
+        let running = if asleep { running.map(awake) } else { running };
         let Some(slot) = self.roster.current(worker) else { return };
         let finding = match &mut slot.state {
             State::Ready(hand) | State::Draining { hand, .. } => hand.judge(running, now, timeout),
@@ -87,7 +134,9 @@ impl Core {
             Finding::Fine => {}
             Finding::TimedOut(task) => {
                 effects.push(Effect::Tell(Note::TimedOut { task, worker }));
-                effects.extend(slot.shoot(Cause::TimedOut(task)));
+                let soft = soft && !(slot.stopped && deaf);
+                let cause = Cause::TimedOut(task);
+                effects.extend(if soft { slot.abort(cause, kill_at) } else { slot.shoot(cause) });
             }
             Finding::Stuck => effects.extend(slot.shoot(Cause::Stuck)),
         }

@@ -3,9 +3,9 @@
 use crate::bugs::Bug;
 use crate::core::Core;
 use crate::hand::Flow;
-use crate::roster::State;
-use crate::{Effect, Lease, Lookahead, Note, Now};
-use brigade_wire::{Ended, SlotId, TaskId, WorkerId};
+use crate::roster::{Cause, State};
+use crate::{Effect, Lease, Lookahead, Note, Now, Timeout};
+use brigade_wire::{Ended, FailedAttempt, Mishap, SlotId, TaskId, WorkerId};
 
 /// How long a task takes, as far as we have seen.
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ impl Core {
     }
 
     fn lend(&mut self, slot: SlotId, count: usize, now: Now, order: &mut Vec<Lease>) {
-        let timeout = self.policy.task_timeout;
+        let timeout = self.task_timeout();
         let Some(hand) = self.roster.slot(slot).state.hand_mut() else { return };
         for lease in (0..count).map_while(|_| self.backlog.take(slot)) {
             hand.lend(lease, now, timeout);
@@ -106,18 +106,24 @@ impl Core {
     }
 
     /// Attempts ended while their worker lived, or before its death reached us: each counts if there is a
-    /// lease for it, and only once, because that ends the lease.
+    /// lease for it, and only once, because that ends the lease. An end without a lease cannot come from a
+    /// worker in its right mind, so neither it nor what follows it counts, and the worker is shot.
     pub(crate) fn ended(&mut self, worker: WorkerId, ended: Vec<Ended>, now: Now, effects: &mut Vec<Effect>) {
         let Some(holder) = self.holder(worker) else {
             self.ledger.echoes += ended.len() as u64;
             return;
         };
-        let before = self.ledger.settled();
-        for end in ended {
-            self.settle(holder, worker, end, effects);
+        let (all, retried, before) = (ended.len(), self.ledger.retried, self.task_timeout());
+        let out = self.bug(Bug::HearTheLiarOut);
+        let settled = ended.into_iter().map(|end| self.settle(holder, worker, end, effects));
+        let sane = if out { settled.flatten().count() } else { settled.map_while(|it| it).count() };
+        if sane < all {
+            self.ledger.echoes += (all - sane) as u64;
+            self.distrust(worker, effects);
         }
-        let progress = self.ledger.settled() > before;
-        let timeout = self.policy.task_timeout;
+        let progress = sane > 0;
+        self.refresh_deadlines(before, now);
+        let timeout = self.task_timeout();
         let slot = self.roster.slot(holder);
         if progress {
             slot.restarts.forgive();
@@ -125,7 +131,11 @@ impl Core {
         if let Some(hand) = slot.state.hand_mut() {
             hand.heard(progress, now, timeout);
         }
-        self.lend_to(holder, now, effects);
+        if self.ledger.retried > retried {
+            self.lend_all(now, effects);
+        } else {
+            self.lend_to(holder, now, effects);
+        }
     }
 
     /// The slot whose hand this worker's words are about.
@@ -135,29 +145,75 @@ impl Core {
         let slot = if any { Some(self.roster.slot(worker.slot)) } else { self.roster.current(worker) }?;
         match slot.state {
             State::Dying { .. } if deaf => None,
+            // It has said what no worker says: nothing that it says is believed any more.
+            State::Dying { cause: Cause::Garbled, .. } => None,
             State::Ready(_) | State::Draining { .. } | State::Dying { .. } => Some(worker.slot),
             // No lease was taken before its hello, and none outlives its body.
             State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
         }
     }
 
-    fn settle(&mut self, holder: SlotId, worker: WorkerId, end: Ended, effects: &mut Vec<Effect>) {
+    /// Settles a task or tries it again, if there is a lease for it.
+    fn settle(
+        &mut self,
+        holder: SlotId,
+        worker: WorkerId,
+        end: Ended,
+        effects: &mut Vec<Effect>,
+    ) -> Option<()> {
         let Ended { task, attempt, elapsed_ns, ending } = end;
         let gate = (!self.bug(Bug::AcceptAnyAttempt)).then_some(attempt);
         let keep = self.bug(Bug::KeepTheLease);
         let hand = self.roster.slot(holder).state.hand_mut().expect("a holder has a hand");
-        let Some(lease) = hand.release(task, gate) else {
-            self.ledger.echoes += 1;
-            return;
-        };
+        let lease = hand.release(task, gate)?;
         if keep {
             hand.leases.push_front(lease);
         }
-        hand.settled += 1;
+        hand.ended += 1;
         self.pace.observe(elapsed_ns);
+        self.measure(elapsed_ns);
+        let retries = self.policy.retries + u32::from(self.bug(Bug::RetryTooOften));
+        let again = self.ledger.may_fail(task, retries).then(|| ending.mishap()).flatten();
+        if let Some(end) = again {
+            self.retry(lease, worker, end, effects);
+            return Some(());
+        }
+        self.roster.slot(holder).state.hand_mut().expect("a holder has a hand").settled += 1;
         let story = self.ledger.settle(task, &ending);
         self.forgive(&story);
         effects.push(Effect::Settle { task, attempt, worker, outcome: ending.into() });
+        Some(())
+    }
+
+    /// Where the deadline follows the median, this is what it follows.
+    fn measure(&mut self, elapsed_ns: u64) {
+        match self.policy.task_timeout {
+            Some(Timeout::OfMedian(_)) => self.lengths.observe(elapsed_ns),
+            Some(Timeout::After(_)) | None => {}
+        }
+    }
+
+    /// The task says that it cannot be done, and may say so once more.
+    fn retry(&mut self, lease: Lease, worker: WorkerId, end: Mishap, effects: &mut Vec<Effect>) {
+        let Lease { task, attempt } = lease;
+        let next =
+            Lease { task, attempt: if self.bug(Bug::RetryTheSame) { attempt } else { attempt.next() } };
+        self.ledger.fail(task, FailedAttempt { attempt, worker, end });
+        self.tell_requeued(worker, &[next], true, effects);
+        self.backlog.give_back(worker.slot, &[next]);
+    }
+
+    /// It spoke of a lease that it does not hold: no worker does so in its right mind.
+    fn distrust(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
+        let bears = self.bug(Bug::BearTheLiar);
+        let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
+        match slot.state {
+            State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            // Already shot.
+            State::Dying { .. } => {}
+            // It has no hand that it could be wrong about.
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
+        }
     }
 
     /// Leases that the worker never saw go back, in order and unblamed.
@@ -183,7 +239,7 @@ impl Core {
         self.lend_all(now, effects);
     }
 
-    /// For people: these came back from a worker that is dead or as good as dead.
+    /// For people: these came back.
     pub(crate) fn tell_requeued(
         &mut self,
         worker: WorkerId,

@@ -19,6 +19,9 @@ pub enum Effect {
     Stop(WorkerId),
     /// SIGTERM, and SIGCONT so that it can be heard.
     Terminate(WorkerId),
+    /// SIGABRT: its task has had its time, and it is to write where it hangs. [`Effect::Kill`] follows if it
+    /// does not die of that.
+    Abort(WorkerId),
     /// SIGKILL.
     Kill(WorkerId),
     /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
@@ -65,18 +68,19 @@ pub enum Note {
         /// The task it was running, if any.
         held: Option<TaskId>,
     },
-    /// A task that was lent to a worker that died, or could not be handed over, is back in the backlog.
+    /// A task is back in the backlog: its worker died, it could not be handed over to one that is dying, or it
+    /// failed and is tried again.
     Requeued {
         /// Which.
         task: TaskId,
         /// The attempt that it will be lent as.
         attempt: Attempt,
-        /// The task was running when its worker died: one attempt is spent.
+        /// The task failed, or was running when its worker died: one attempt is spent.
         blamed: bool,
         /// Whom it comes back from.
         worker: WorkerId,
     },
-    /// A task ran past its deadline: its worker is being killed.
+    /// A task ran past its deadline: its worker is being ended.
     TimedOut {
         /// Which.
         task: TaskId,
@@ -100,6 +104,11 @@ pub enum Note {
         slot: SlotId,
         /// When.
         until: Now,
+    },
+    /// So many tasks were to be recalled that do not wait here: the journal is of another run.
+    Unrecalled {
+        /// How many.
+        tasks: u64,
     },
     /// All tasks are settled; the workers are held (only with [`Policy::hold`](crate::Policy)).
     Holding,

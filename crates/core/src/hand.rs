@@ -23,6 +23,8 @@ pub(crate) struct Hand {
     pub(crate) leases: VecDeque<Lease>,
     /// Tasks it settled.
     pub(crate) settled: u64,
+    /// Attempts that ended while it lived: those that are tried again as well.
+    pub(crate) ended: u64,
     pub(crate) flow: Flow,
     watch: Watch,
 }
@@ -94,6 +96,32 @@ impl Hand {
             }
             Some(_) | None => Watch::Off,
         };
+    }
+
+    /// A deadline runs from now on, and its task may have begun long ago: its page is to be read at once.
+    pub(crate) fn watch_at_once(&mut self, now: Now) {
+        if !self.leases.is_empty() {
+            self.watch = Watch::On { quiet_since: now, look_at: now, idle_looks: 0 };
+        }
+    }
+
+    /// The deadline that runs is so much shorter now.
+    pub(crate) fn hasten(&mut self, by: Duration) {
+        match &mut self.watch {
+            Watch::On { look_at, .. } => *look_at = Now(look_at.0.saturating_sub(by)),
+            Watch::Off => {}
+        }
+    }
+
+    /// The loop slept for so long: nobody could be heard.
+    pub(crate) fn shift(&mut self, by: Duration) {
+        self.ready_at = self.ready_at + by;
+        if let Flow::RetryAt(at) = &mut self.flow {
+            *at = *at + by;
+        }
+        if let Watch::On { quiet_since, look_at, .. } = &mut self.watch {
+            (*quiet_since, *look_at) = (*quiet_since + by, *look_at + by);
+        }
     }
 
     /// It spoke, so it can be handed something again; with `progress`, it got on with its work.

@@ -6,7 +6,7 @@ use crate::hand::Hand;
 use crate::restart::Sentence;
 use crate::roster::{Cause, Patience, Slot, State};
 use crate::{Effect, GiveUp, Lease, Note, Now};
-use brigade_wire::{Exit, FailedAttempt, Fatality, Outcome, SlotId, TaskId, WorkerId};
+use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 
 /// A dead worker, and what its state says about its death.
 struct Body {
@@ -14,7 +14,7 @@ struct Body {
     exit: Exit,
     hand: Hand,
     /// The one task to blame, and for what.
-    culprit: Option<(TaskId, Fatality)>,
+    culprit: Option<(TaskId, Mishap)>,
     /// It was meant to die.
     planned: bool,
     /// The death counts for the restart intensity, unless it brought a task its final word.
@@ -119,13 +119,13 @@ impl Core {
     /// whether the blamed one has got its final word by that.
     fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
         let worker = body.worker;
-        let culprit = body.culprit.map(|(task, _)| task);
+        let culprit = body.culprit.as_ref().map(|(task, _)| *task);
         let everyone = self.bug(Bug::BlameEveryone);
         let (blamed, mut others): (Vec<Lease>, Vec<Lease>) =
             body.hand.leases.iter().partition(|lease| Some(lease.task) == culprit || everyone);
-        let end = body.culprit.map_or(Fatality::Crashed(body.exit), |(_, end)| end);
+        let end = body.culprit.as_ref().map_or(Mishap::Crashed(body.exit), |(_, end)| end.clone());
         let count = blamed.len();
-        let next = |lease| self.blame(lease, worker, end, effects);
+        let next = |lease| self.blame(lease, worker, end.clone(), effects);
         let mut back: Vec<Lease> = blamed.into_iter().filter_map(next).collect();
         let quarantined = back.len() < count;
         if self.bug(Bug::LoseTheBlamed) {
@@ -146,7 +146,7 @@ impl Core {
         &mut self,
         lease: Lease,
         worker: WorkerId,
-        end: Fatality,
+        end: Mishap,
         effects: &mut Vec<Effect>,
     ) -> Option<Lease> {
         let Lease { task, attempt } = lease;
@@ -155,6 +155,10 @@ impl Core {
             max if self.bug(Bug::QuarantineEarly) => max - 1,
             max if self.bug(Bug::QuarantineLate) => max + 1,
             max => max,
+        };
+        let max = match self.bug(Bug::QuarantineTheFailed) {
+            true => max.saturating_sub(self.ledger.failures(task)),
+            false => max,
         };
         let Some(attempts) = self.ledger.blame(task, FailedAttempt { attempt, worker, end }, max) else {
             return Some(Lease { task, attempt: next });
@@ -168,7 +172,10 @@ impl Core {
     /// poisonous tasks in a row must not look like a crash loop.
     pub(crate) fn forgive(&mut self, story: &[FailedAttempt]) {
         for failed in story {
-            self.roster.slot(failed.worker.slot).restarts.forgive();
+            // Who died under an earlier supervisor may have had a slot that is not there any more.
+            if let Some(slot) = self.roster.find(failed.worker.slot) {
+                slot.restarts.forgive();
+            }
         }
     }
 
@@ -244,8 +251,8 @@ impl Body {
         let mut body = Body {
             worker: slot.worker,
             exit,
-            culprit,
             planned: state.was_to_die() || recycles(&state, exit, culprit.is_some()),
+            culprit,
             counts: state.death_counts(),
             abandoned: state.was_abandoned(),
             was_ready: state.was_ready(),
@@ -268,9 +275,9 @@ fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
 
 impl State {
     /// Whom this death is to be held against: the task that was running, unless we had our own reasons.
-    fn culprit(&self, exit: Exit, running: Option<TaskId>) -> Option<(TaskId, Fatality)> {
+    fn culprit(&self, exit: Exit, running: Option<TaskId>) -> Option<(TaskId, Mishap)> {
         let hand = self.hand()?;
-        let runner = running.map(|task| (task, Fatality::Crashed(exit)));
+        let runner = running.map(|task| (task, Mishap::Crashed(exit)));
         let culprit = match self {
             State::Ready(_) | State::Draining { patience: Patience::TermAt(_), .. } => runner,
             State::Draining { patience: Patience::KillAt(_), .. } => None,
@@ -278,7 +285,7 @@ impl State {
                 // A task that garbles its worker's words would do so for ever if nobody held it against it.
                 Cause::Garbled => runner,
                 // Whatever the worker ran after the task that we shot it for, we killed it, not that.
-                Cause::TimedOut(task) => Some((*task, Fatality::TimedOut)),
+                Cause::TimedOut(task) => Some((*task, Mishap::TimedOut)),
                 Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
             },
             State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
@@ -296,16 +303,16 @@ impl State {
         }
     }
 
-    /// Before ready, or with work in hand and nothing settled since birth. What befalls the idle, or after
+    /// Before ready, or with work in hand and no attempt ended since birth. What befalls the idle, or after
     /// progress, or at the end of the run, is neutral.
     fn death_counts(&self) -> bool {
-        let fruitless = |hand: &Hand| hand.settled == 0 && !hand.leases.is_empty();
+        let fruitless = |hand: &Hand| hand.ended == 0 && !hand.leases.is_empty();
         match self {
             State::Starting { .. } => true,
             State::Ready(hand) => fruitless(hand),
-            State::Dying { hand, cause } => match cause {
+            State::Dying { hand, cause, .. } => match cause {
                 Cause::Birth => true,
-                Cause::Garbled => hand.settled == 0,
+                Cause::Garbled => hand.ended == 0,
                 Cause::TimedOut(_) | Cause::Stuck => fruitless(hand),
                 Cause::Grace | Cause::RunEnds => false,
             },

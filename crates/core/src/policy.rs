@@ -10,9 +10,14 @@ pub struct Policy {
     /// Which worker a task is lent to.
     pub schedule: Schedule,
     /// How long one attempt may run, from its start.
-    pub task_timeout: Option<Duration>,
+    pub task_timeout: Option<Timeout>,
+    /// How long a worker whose task has had its time may take to die of SIGABRT, after it has written where it
+    /// hangs; none, and it is killed at once.
+    pub abort_grace: Duration,
     /// Attempts that may die of a task before it is quarantined, the first included.
     pub attempts_max: u32,
+    /// Attempts that may fail or panic and are tried again; one more, and that is the final word.
+    pub retries: u32,
     /// How many deaths of a slot that count are too many.
     pub intensity: Intensity,
     /// How long a slot waits before it is filled again.
@@ -27,6 +32,16 @@ pub struct Policy {
     pub hold: bool,
     /// Where the jitter of the backoff starts.
     pub seed: u64,
+}
+
+/// How long one attempt may run, from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// So long.
+    After(Duration),
+    /// So many percent of the median length of the last 101 attempts, and never less than 10 ms. Before five
+    /// lengths are known a task may run for ever.
+    OfMedian(u32),
 }
 
 /// Which worker a task is lent to.
@@ -82,7 +97,9 @@ impl Default for Policy {
             procs: 1,
             schedule: Schedule::Dynamic,
             task_timeout: None,
+            abort_grace: Duration::from_millis(30),
             attempts_max: 3,
+            retries: 0,
             intensity: Intensity { restarts: 5, within: Duration::from_secs(10) },
             backoff: Backoff {
                 first: Duration::from_millis(100),

@@ -5,6 +5,7 @@ use crate::restart::Restarts;
 use crate::{Effect, Life, Now, SlotView};
 use brigade_wire::{SlotId, TaskId, WorkerId};
 use std::mem;
+use std::time::Duration;
 
 /// A place for one worker at a time.
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub(crate) enum State {
     Ready(Hand),
     /// It was told to stop.
     Draining { hand: Hand, patience: Patience },
-    /// We shot it. No deadline: the driver guarantees that a body follows.
-    Dying { hand: Hand, cause: Cause },
+    /// We shot it.
+    Dying { hand: Hand, cause: Cause, force: Force },
     /// Nobody is there, and nobody is to come.
     Ended,
 }
@@ -39,6 +40,15 @@ pub(crate) enum Patience {
     TermAt(Now),
     /// Told; SIGKILL comes then.
     KillAt(Now),
+}
+
+/// How hard we shot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// SIGABRT, so that it writes where it hangs; SIGKILL comes then.
+    Abort { kill_at: Now },
+    /// SIGKILL. No deadline: the driver guarantees that a body follows.
+    Kill,
 }
 
 /// Why we shot a worker: decides whom its death is held against.
@@ -100,16 +110,55 @@ impl Slot {
     /// SIGKILL. Its leases stay with the body until that is found: what it has said until then counts.
     pub(crate) fn shoot(&mut self, cause: Cause) -> Option<Effect> {
         self.state = match self.take() {
-            State::Starting { .. } => State::Dying { hand: Hand::default(), cause },
-            State::Ready(hand) | State::Draining { hand, .. } => State::Dying { hand, cause },
-            // Shot before: the first cause is the true one.
-            State::Dying { hand, cause } => {
-                self.state = State::Dying { hand, cause };
+            State::Starting { .. } => State::Dying { hand: Hand::default(), cause, force: Force::Kill },
+            State::Ready(hand) | State::Draining { hand, .. } => {
+                State::Dying { hand, cause, force: Force::Kill }
+            }
+            // Shot before, only softer: the first cause is the true one.
+            State::Dying { hand, cause, force: Force::Abort { .. } } => {
+                State::Dying { hand, cause, force: Force::Kill }
+            }
+            dying @ State::Dying { force: Force::Kill, .. } => {
+                self.state = dying;
                 return None;
             }
             State::Waiting { .. } | State::Ended => return None,
         };
         Some(Effect::Kill(self.worker))
+    }
+
+    /// SIGABRT, and time to write where it hangs. Whoever is stopped could not hear it: SIGKILL at once.
+    pub(crate) fn abort(&mut self, cause: Cause, kill_at: Now) -> Option<Effect> {
+        self.state = match self.take() {
+            State::Ready(hand) | State::Draining { hand, .. } => {
+                State::Dying { hand, cause, force: Force::Abort { kill_at } }
+            }
+            // Not to be asked, shot before, or nobody there.
+            other @ (State::Waiting { .. } | State::Starting { .. } | State::Dying { .. } | State::Ended) => {
+                self.state = other;
+                return None;
+            }
+        };
+        Some(Effect::Abort(self.worker))
+    }
+
+    /// The loop slept for so long: no deadline counts that time.
+    pub(crate) fn shift(&mut self, by: Duration) {
+        match &mut self.state {
+            State::Waiting { until: at, .. } | State::Starting { give_up_at: at } => *at = *at + by,
+            State::Ready(hand) => hand.shift(by),
+            State::Draining { hand, patience } => {
+                hand.shift(by);
+                let (Patience::TermAt(at) | Patience::KillAt(at)) = patience;
+                *at = *at + by;
+            }
+            State::Dying { hand, force: Force::Abort { kill_at }, .. } => {
+                hand.shift(by);
+                *kill_at = *kill_at + by;
+            }
+            State::Dying { hand, force: Force::Kill, .. } => hand.shift(by),
+            State::Ended => {}
+        }
     }
 
     /// Takes the state out and leaves `Ended`.
@@ -139,7 +188,8 @@ impl Slot {
                 let (Patience::TermAt(at) | Patience::KillAt(at)) = *patience;
                 Some(hand.deadline().map_or(at, |look_at| look_at.min(at)))
             }
-            State::Dying { .. } | State::Ended => None,
+            State::Dying { force: Force::Abort { kill_at }, .. } => Some(*kill_at),
+            State::Dying { force: Force::Kill, .. } | State::Ended => None,
         }
     }
 
@@ -198,6 +248,11 @@ impl Roster {
     /// belongs to nobody.
     pub(crate) fn current(&mut self, worker: WorkerId) -> Option<&mut Slot> {
         self.0.get_mut(worker.slot.0 as usize).filter(|slot| slot.worker == worker)
+    }
+
+    /// A slot by a number that may come from elsewhere.
+    pub(crate) fn find(&mut self, slot: SlotId) -> Option<&mut Slot> {
+        self.0.get_mut(slot.0 as usize)
     }
 
     /// A slot by its number.

@@ -6,5 +6,7 @@ mod rules {
     mod ending;
     mod kit;
     mod lending;
+    mod recall;
     mod restarts;
+    mod retries;
 }

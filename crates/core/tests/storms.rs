@@ -29,6 +29,9 @@ fn and(one: Weather, other: Weather) -> Weather {
         echoes: one.echoes + other.echoes,
         unsent: one.unsent + other.unsent,
         unborn: one.unborn + other.unborn,
+        sleeps: one.sleeps + other.sleeps,
+        retried: one.retried + other.retried,
+        recalled: one.recalled + other.recalled,
         timed_out: one.timed_out + other.timed_out,
         quarantined: one.quarantined + other.quarantined,
         complete: one.complete + other.complete,
@@ -64,6 +67,7 @@ fn assert_a_storm(weather: &Weather, schedules: u64) {
     let tenth = schedules / 10;
     assert!(weather.deaths > schedules && weather.complete > schedules / 2, "{weather:?}");
     assert!(weather.hangs > tenth && weather.echoes > tenth && weather.unsent > tenth, "{weather:?}");
+    assert!(weather.sleeps > tenth && weather.retried > tenth && weather.recalled > tenth, "{weather:?}");
     assert!(
         weather.unborn > tenth && weather.quarantined > tenth && weather.timed_out > tenth,
         "{weather:?}"

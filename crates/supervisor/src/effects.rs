@@ -42,6 +42,10 @@ impl Driver<'_> {
                 let hand = self.hands.get(worker);
                 hand.and_then(|hand| hand.body()).inspect(|body| body.terminate());
             }
+            Effect::Abort(worker) => {
+                let hand = self.hands.get(worker);
+                hand.and_then(|hand| hand.body()).inspect(|body| body.abort());
+            }
             Effect::Kill(worker) => self.kill(worker),
             Effect::Look(worker) => self.look(worker),
             Effect::Settle { task, attempt, outcome, worker } => self.settle(task, attempt, worker, &outcome),
@@ -139,6 +143,9 @@ impl Driver<'_> {
             }
             Note::BackingOff { slot, until } => {
                 Told::BackingOff { slot, seconds: until.since(self.now()).as_secs_f64() }
+            }
+            Note::Unrecalled { tasks } => {
+                return self.chronicle.warn(format!("{tasks} tasks of the journal are not of this run"));
             }
             Note::Holding => {
                 self.is_holding = true;

@@ -17,4 +17,4 @@ mod outcome;
 pub use codec::{Batch, DecodeError, EncodeError, FRAME_BYTES_MAX, Item, decode, encode};
 pub use frame::{Call, Command, Ended, Hello, PROTOCOL, Report};
 pub use ids::{Attempt, SlotId, TaskId, WorkerId};
-pub use outcome::{Ending, Exit, FailedAttempt, Fatality, Outcome};
+pub use outcome::{Ending, Exit, FailedAttempt, Mishap, Outcome};

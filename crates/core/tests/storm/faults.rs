@@ -3,7 +3,8 @@
 use super::World;
 use super::process::{Body, Process};
 use brigade_core::{Event, Lease};
-use brigade_wire::{Attempt, Exit, TaskId, WorkerId};
+use brigade_wire::{Attempt, Ended, Exit, TaskId, WorkerId};
+use std::mem;
 
 impl World {
     /// One weighted fault befalls this process. False if it is not one for it.
@@ -13,12 +14,13 @@ impl World {
             Body::Wished if self.plan.only_hangs => false,
             Body::Wished => self.fault_at_birth(at),
             Body::Alive if self.plan.only_hangs => self.hang(at),
-            Body::Alive => match self.dice.below(12) {
+            Body::Alive => match self.dice.below(14) {
                 0..=3 => self.die(at),
                 4 => self.hang(at),
                 5 => self.stop(at),
                 6 => self.garble(at),
                 7 => self.stale(at),
+                8..=9 => self.babble(at),
                 _ => self.echo(),
             },
             Body::Shot => match self.dice.below(3) {
@@ -69,7 +71,8 @@ impl World {
             return self.stop(at);
         }
         let process = &mut self.processes[at];
-        let saved = self.plan.policy.task_timeout.is_some() || !process.hello || process.stop;
+        let saved =
+            self.oracle.timeout().is_some() || !process.hello || process.stop || process.aborted_at.is_some();
         if saved && !process.hung {
             process.hung = true;
             self.weather.hangs += 1;
@@ -90,7 +93,7 @@ impl World {
         if !process.hello {
             return false;
         }
-        process.garbled = true;
+        process.garbled |= !process.is_condemned();
         let worker = process.worker;
         self.tell(Event::Garbled { worker, reason: "noise".to_owned() });
         true
@@ -109,8 +112,44 @@ impl World {
             2 => worker = self.somebody(),
             _ => return self.forge(),
         }
+        self.say(worker, end)
+    }
+
+    /// One word that nobody can have meant: from a worker that lives it is the last that is believed.
+    fn say(&mut self, worker: WorkerId, end: Ended) -> bool {
+        if self.oracle.has_lease(worker, end.task, end.attempt) {
+            // That would be no lie, and its own word would be one later.
+            return false;
+        }
+        let process = &mut self.processes[worker.slot.0 as usize];
+        let lies = process.worker == worker && process.hello;
+        process.garbled |= lies && !process.is_condemned();
         self.oracle.delivered += 1;
         self.tell(Event::Ended { worker, ended: vec![end] });
+        assert!(!lies || self.process(worker).is_condemned(), "{worker} lied, and lives on");
+        true
+    }
+
+    /// What it has finished reaches the core with a lie in between: a duplicate, or something of nobody.
+    fn babble(&mut self, at: usize) -> bool {
+        let process = &mut self.processes[at];
+        if process.outbox.is_empty() || process.garbled || process.body != Body::Alive {
+            return false;
+        }
+        let (worker, mut ended) = (process.worker, mem::take(&mut process.outbox));
+        process.garbled |= !process.is_condemned();
+        let before = self.dice.below(ended.len() as u64 + 1) as usize;
+        let strange = before == 0 || self.dice.once_in(2);
+        let lie = Ended { task: TaskId(ended[0].task.0 + 32 * u64::from(strange)), ..ended[0].clone() };
+        ended.insert(before, lie);
+        let leases: Vec<Lease> =
+            ended.iter().map(|end| Lease { task: end.task, attempt: end.attempt }).collect();
+        self.oracle.foresees(&ended[..before]);
+        self.oracle.delivered += (ended.len() - before) as u64;
+        self.tell(Event::Ended { worker, ended });
+        assert!(self.process(worker).is_condemned(), "{worker} lied, and lives on");
+        self.oracle.heard(&leases[..before]);
+        self.oracle.ignored(worker, leases[before + 1..].iter().copied());
         true
     }
 
@@ -125,11 +164,9 @@ impl World {
             _ if other != holder => (other, lease.attempt),
             _ => (before, lease.attempt),
         };
-        let ending = super::plan::ending(TaskId(0));
-        let end = brigade_wire::Ended { task: lease.task, attempt, elapsed_ns: 1, ending };
-        self.oracle.delivered += 1;
-        self.tell(Event::Ended { worker, ended: vec![end] });
-        true
+        let ending = super::plan::ending(TaskId(0), Attempt::FIRST);
+        let end = Ended { task: lease.task, attempt, elapsed_ns: 1, ending };
+        self.say(worker, end)
     }
 
     fn some_lease(&mut self) -> Option<(WorkerId, Lease)> {
@@ -186,7 +223,7 @@ impl World {
             0 => Event::Hello(worker),
             1 => {
                 // Unless SIGKILL is on its way, this is news: it has only been asked so far.
-                process.garbled |= !process.shot;
+                process.garbled |= !process.is_condemned();
                 Event::Garbled { worker, reason: "aargh".to_owned() }
             }
             _ => Event::Seen { worker, running },

@@ -7,7 +7,7 @@ use crate::human::{Human, Terms};
 use crate::json::Events;
 use crate::screen::Screen;
 use crate::work::RangeSum;
-use brigade_core::{Policy, Timeout};
+use brigade_core::Policy;
 use brigade_supervisor::error::{RunError, WorkerFault};
 use brigade_supervisor::run::{Plan, Report, Witness};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
@@ -36,7 +36,8 @@ fn plan(args: &RunArgs) -> Result<Plan, Stop> {
     let policy = Policy {
         procs: args.procs,
         schedule: args.schedule(),
-        task_timeout: args.task_timeout.map(Timeout::After),
+        task_timeout: args.task_timeout,
+        retries: args.retries,
         attempts_max: args.max_attempts,
         intensity: args.max_restarts,
         grace: args.grace,

@@ -122,7 +122,9 @@ impl Driver<'_> {
                 let (slot, pid, _) = self.who(worker);
                 let how = if blamed { "an attempt is spent" } else { "not blamed" };
                 self.chronicle.epitaph(pid, &format!("task {task} goes back as attempt {attempt}, {how}"));
-                Told::TaskRequeued { task, attempt, blamed, slot, pid }
+                // The hand of the dead was taken before the core heard of the death.
+                let failed = self.hands.get(worker).is_some();
+                Told::TaskRequeued { task, attempt, blamed, failed, slot, pid }
             }
             Note::TimedOut { task, worker } => {
                 let (slot, pid, _) = self.who(worker);

@@ -71,6 +71,14 @@ pub enum Bug {
     OversleepTheBirth,
     /// A shorter median does not shorten the deadlines that run.
     IgnoreTheMedian,
+    /// A worker is lent more tasks than it may ever have.
+    LendPastTheLimit,
+    /// Who is to be recycled is not given the time to finish what it has.
+    HurryTheRecycled,
+    /// Nobody is recycled for its age.
+    NeverTooOld,
+    /// Whoever outgrows its memory goes on.
+    BearTheBloated,
 }
 
 impl Bug {
@@ -110,6 +118,10 @@ impl Bug {
         Bug::OversleepTheTask,
         Bug::OversleepTheBirth,
         Bug::IgnoreTheMedian,
+        Bug::LendPastTheLimit,
+        Bug::HurryTheRecycled,
+        Bug::NeverTooOld,
+        Bug::BearTheBloated,
     ];
 }
 

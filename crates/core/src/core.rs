@@ -124,6 +124,7 @@ impl Core {
             Event::Seen { worker, running } => self.seen(worker, running, now, effects),
             Event::Stopped(worker) => self.frozen(worker, true, effects),
             Event::Continued(worker) => self.frozen(worker, false, effects),
+            Event::Bloated { worker, running } => self.bloated(worker, running, now, effects),
             Event::Gone { worker, exit, running } => self.gone(worker, exit, running, now, effects),
             Event::Tick => self.tick(now, effects),
             Event::Overslept(by) => self.overslept(by, now),

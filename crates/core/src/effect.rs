@@ -87,6 +87,15 @@ pub enum Note {
         /// Whose.
         worker: WorkerId,
     },
+    /// A worker has served its time: it finishes what it has in hand, and is replaced.
+    Recycling {
+        /// Who.
+        worker: WorkerId,
+        /// Why.
+        why: Recycle,
+    },
+    /// A worker has outgrown its memory while it runs something: it is being killed.
+    Bloated(WorkerId),
     /// A worker was found stopped.
     Stopped(WorkerId),
     /// A stopped worker goes on.
@@ -114,6 +123,17 @@ pub enum Note {
     Holding,
     /// The run ends early.
     GaveUp(GiveUp),
+}
+
+/// Why a worker is recycled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recycle {
+    /// It was lent as many tasks as it may have.
+    Tasks,
+    /// It is too old.
+    Age,
+    /// It has outgrown its memory, and runs nothing.
+    Memory,
 }
 
 /// Why a run ends before its work.

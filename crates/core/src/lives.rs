@@ -2,11 +2,12 @@
 
 use crate::bugs::Bug;
 use crate::core::Core;
-use crate::hand::Hand;
+use crate::hand::{Hand, Tenure};
 use crate::restart::Sentence;
 use crate::roster::{Cause, Patience, Slot, State};
-use crate::{Effect, GiveUp, Lease, Note, Now};
+use crate::{Effect, GiveUp, Lease, Note, Now, Recycle};
 use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
+use std::time::Duration;
 
 /// A dead worker, and what its state says about its death.
 struct Body {
@@ -42,7 +43,8 @@ impl Core {
         let Some(slot) = self.roster.current(worker) else { return };
         match slot.state {
             State::Starting { .. } => {
-                slot.state = State::Ready(Hand::new(now));
+                let tenure = self.tenure(now);
+                self.roster.slot(worker.slot).state = State::Ready(Hand::new(now, tenure));
                 effects.push(Effect::Tell(Note::Ready(worker)));
                 self.lend_to(worker.slot, now, effects);
             }
@@ -52,6 +54,43 @@ impl Core {
             State::Ready(_) | State::Draining { .. } => {}
             // Its body was found before: Gone is the last event of a worker.
             State::Waiting { .. } | State::Ended => {}
+        }
+    }
+
+    /// How long a worker that is ready now is kept: a tenth more or less, so that those who were born together
+    /// do not leave together.
+    fn tenure(&mut self, now: Now) -> Tenure {
+        let dice = &mut self.dice;
+        let tasks_max = self.policy.tasks_per_worker_max.map(|max| dice.about(max).max(1));
+        let age_max = self.policy.age_max.map(|max| u64::try_from(max.as_nanos()).unwrap_or(u64::MAX));
+        let until = age_max.map(|max| now + Duration::from_nanos(dice.about(max)));
+        Tenure { tasks_max, until }
+    }
+
+    /// It has served its time.
+    pub(crate) fn recycle(&mut self, slot: SlotId, why: Recycle, now: Now, effects: &mut Vec<Effect>) {
+        let (term_at, hurry) = (now + self.policy.grace, self.bug(Bug::HurryTheRecycled));
+        let slot = self.roster.slot(slot);
+        effects.extend(slot.recycle(why, term_at).into_iter().flatten());
+        if hurry {
+            slot.stop(now);
+        }
+    }
+
+    /// It uses more memory than it may: harmless between two tasks, and else the fault of the one it runs.
+    pub(crate) fn bloated(&mut self, worker: WorkerId, running: bool, now: Now, effects: &mut Vec<Effect>) {
+        let bears = self.bug(Bug::BearTheBloated);
+        let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
+        match slot.state {
+            State::Ready(_) | State::Draining { .. } if running => {
+                effects.push(Effect::Tell(Note::Bloated(worker)));
+                effects.extend(slot.shoot(Cause::Memory));
+            }
+            State::Ready(_) => self.recycle(worker.slot, Recycle::Memory, now, effects),
+            // It leaves as it is.
+            State::Draining { .. } | State::Dying { .. } => {}
+            // It has had nothing to grow by, or it is dead.
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
         }
     }
 
@@ -279,13 +318,15 @@ impl State {
         let hand = self.hand()?;
         let runner = running.map(|task| (task, Mishap::Crashed(exit)));
         let culprit = match self {
-            State::Ready(_) | State::Draining { patience: Patience::TermAt(_), .. } => runner,
+            State::Ready(_) => runner,
+            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => runner,
             State::Draining { patience: Patience::KillAt(_), .. } => None,
             State::Dying { cause, .. } => match cause {
                 // A task that garbles its worker's words would do so for ever if nobody held it against it.
                 Cause::Garbled => runner,
                 // Whatever the worker ran after the task that we shot it for, we killed it, not that.
                 Cause::TimedOut(task) => Some((*task, Mishap::TimedOut)),
+                Cause::Memory => running.map(|task| (task, Mishap::OutOfMemory)),
                 Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
             },
             State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
@@ -296,7 +337,9 @@ impl State {
     /// It drained, or was ended at the end of the run.
     fn was_to_die(&self) -> bool {
         match self {
-            State::Draining { patience: Patience::TermAt(_), hand } => hand.leases.is_empty(),
+            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, hand } => {
+                hand.leases.is_empty()
+            }
             State::Draining { patience: Patience::KillAt(_), .. } => true,
             State::Dying { cause, .. } => matches!(cause, Cause::Grace | Cause::RunEnds),
             State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
@@ -309,11 +352,12 @@ impl State {
         let fruitless = |hand: &Hand| hand.ended == 0 && !hand.leases.is_empty();
         match self {
             State::Starting { .. } => true,
-            State::Ready(hand) => fruitless(hand),
+            // The end of the run is no time to count, but a worker that is only recycled must have done something.
+            State::Ready(hand) | State::Draining { hand, patience: Patience::Unhurried } => fruitless(hand),
             State::Dying { hand, cause, .. } => match cause {
                 Cause::Birth => true,
                 Cause::Garbled => hand.ended == 0,
-                Cause::TimedOut(_) | Cause::Stuck => fruitless(hand),
+                Cause::TimedOut(_) | Cause::Stuck | Cause::Memory => fruitless(hand),
                 Cause::Grace | Cause::RunEnds => false,
             },
             State::Waiting { .. } | State::Draining { .. } | State::Ended => false,

@@ -26,11 +26,16 @@ pub struct Policy {
     pub grace: Duration,
     /// How long a worker may take from the wish to its hello.
     pub birth_timeout: Duration,
+    /// Tasks after which a worker is recycled, a tenth more or less.
+    pub tasks_per_worker_max: Option<u64>,
+    /// The age at which a worker is recycled, a tenth more or less: so that those who were born together do not
+    /// leave together.
+    pub age_max: Option<Duration>,
     /// How much is lent ahead of the work.
     pub lookahead: Lookahead,
     /// Keep the workers when all is settled, until told to drain.
     pub hold: bool,
-    /// Where the jitter of the backoff starts.
+    /// Where the jitter starts.
     pub seed: u64,
 }
 
@@ -108,6 +113,8 @@ impl Default for Policy {
             },
             grace: Duration::from_secs(5),
             birth_timeout: Duration::from_secs(10),
+            tasks_per_worker_max: None,
+            age_max: None,
             lookahead: Lookahead { time: Duration::from_millis(2), tasks: 1_024 },
             hold: false,
             seed: 1,

@@ -7,6 +7,7 @@ mod rules {
     mod kit;
     mod lending;
     mod recall;
+    mod recycling;
     mod restarts;
     mod retries;
 }

@@ -30,6 +30,8 @@ fn and(one: Weather, other: Weather) -> Weather {
         unsent: one.unsent + other.unsent,
         unborn: one.unborn + other.unborn,
         sleeps: one.sleeps + other.sleeps,
+        recycled: one.recycled + other.recycled,
+        bloated: one.bloated + other.bloated,
         retried: one.retried + other.retried,
         recalled: one.recalled + other.recalled,
         timed_out: one.timed_out + other.timed_out,
@@ -68,6 +70,7 @@ fn assert_a_storm(weather: &Weather, schedules: u64) {
     assert!(weather.deaths > schedules && weather.complete > schedules / 2, "{weather:?}");
     assert!(weather.hangs > tenth && weather.echoes > tenth && weather.unsent > tenth, "{weather:?}");
     assert!(weather.sleeps > tenth && weather.retried > tenth && weather.recalled > tenth, "{weather:?}");
+    assert!(weather.recycled > tenth && weather.bloated > tenth, "{weather:?}");
     assert!(
         weather.unborn > tenth && weather.quarantined > tenth && weather.timed_out > tenth,
         "{weather:?}"

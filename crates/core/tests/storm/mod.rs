@@ -33,6 +33,8 @@ pub(crate) struct Weather {
     pub(crate) unsent: u64,
     pub(crate) unborn: u64,
     pub(crate) sleeps: u64,
+    pub(crate) recycled: u64,
+    pub(crate) bloated: u64,
     pub(crate) retried: u64,
     pub(crate) recalled: u64,
     pub(crate) timed_out: u64,
@@ -99,7 +101,7 @@ impl World {
         self.now = self.now + Duration::from_millis(self.dice.below(3));
         let late = self.core.next_deadline().is_some_and(|deadline| deadline <= self.now);
         if late && !self.dice.once_in(4) {
-            return self.tell(Event::Tick);
+            return self.tick();
         }
         if !self.refusals.is_empty() && self.dice.once_in(2) {
             return self.refuse(0);
@@ -130,7 +132,17 @@ impl World {
         let deadline = self.core.next_deadline();
         let deadline = deadline.unwrap_or_else(|| panic!("nothing to wait for: {:?}", self.core));
         self.now = self.now.max(deadline);
+        self.tick();
+    }
+
+    /// Time has passed, and what was due by now is done: one thing a slot, and then the other.
+    fn tick(&mut self) {
         self.tell(Event::Tick);
+        if self.core.next_deadline().is_some_and(|at| at <= self.now) {
+            self.tell(Event::Tick);
+        }
+        let next = self.core.next_deadline();
+        assert!(next.is_none_or(|at| at > self.now), "what was due at {next:?} is still to come");
     }
 
     fn go_on_or_drain(&mut self) {
@@ -220,7 +232,7 @@ impl World {
         let process = &mut self.processes[at];
         let worker = process.worker;
         if !process.hello {
-            process.hello = true;
+            (process.hello, process.hello_at) = (true, self.now);
             self.tell(Event::Hello(worker));
         } else if !process.outbox.is_empty() && self.dice.once_in(2) {
             self.report(at);
@@ -293,6 +305,7 @@ impl World {
     fn refuse(&mut self, at: usize) {
         let (worker, tasks) = self.refusals.remove(at);
         self.weather.unsent += 1;
+        self.process(worker).lent -= tasks.len() as u64;
         self.oracle.unsent(&tasks);
         self.tell(Event::Unsent { worker, tasks });
     }
@@ -341,6 +354,10 @@ impl World {
             }
             Effect::Run { worker, leases } => self.hand_over(worker, &leases),
             Effect::Stop(worker) => self.process(worker).stop = true,
+            Effect::Tell(Note::Recycling { worker, .. }) => {
+                self.weather.recycled += 1;
+                self.process(worker).recycled = true;
+            }
             Effect::Terminate(worker) => {
                 let obeys = self.dice.once_in(2);
                 let process = self.process(worker);

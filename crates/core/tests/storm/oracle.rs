@@ -2,7 +2,7 @@
 
 use super::plan::{Before, Plan, ending};
 use super::process::{Body, Process};
-use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Tally, Timeout, Verdict};
+use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Recycle, Tally, Timeout, Verdict};
 use brigade_wire::{Attempt, Ended, Ending, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(crate) struct Oracle {
     /// Who is being shot for which task.
     timed_out: Option<(WorkerId, TaskId)>,
     shot_for: Vec<(WorkerId, TaskId)>,
+    /// Who is being told to stop because it has served its time.
+    recycling: Option<WorkerId>,
 }
 
 impl Oracle {
@@ -68,6 +70,7 @@ impl Oracle {
             holding: false,
             timed_out: None,
             shot_for: Vec::new(),
+            recycling: None,
         }
     }
 
@@ -179,6 +182,11 @@ impl Oracle {
         self.tasks.iter().any(|truth| truth.holder == Some(worker))
     }
 
+    /// It has nothing in hand any more, or the run ends: whoever is only recycled has all the time before that.
+    pub(crate) fn lets_go(&self, worker: WorkerId) -> bool {
+        self.is_ending() || !self.holds(worker)
+    }
+
     /// One task at most is to blame: the one that ran, or the one that its worker was shot for. Not yet if
     /// the core has already heard how it ended.
     pub(crate) fn died(&mut self, process: &Process) {
@@ -186,7 +194,8 @@ impl Oracle {
         let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
         let running = process.running.map(|(lease, _)| lease.task);
         let ours = process.terminated || process.is_condemned();
-        let culprit = if ours && !process.garbled { shot_for } else { running };
+        let by_itself = !ours || process.garbled || process.bloated == Some(true);
+        let culprit = if by_itself { running } else { shot_for };
         for (at, truth) in self.tasks.iter_mut().enumerate() {
             if truth.holder == Some(process.worker) {
                 truth.holder = None;
@@ -206,11 +215,15 @@ impl Oracle {
                 assert!(!needless, "{worker} is born for nothing");
             }
             Effect::Run { worker, leases } => self.judge_run(*worker, of(worker), leases),
-            Effect::Stop(_) => {
+            Effect::Stop(worker) => {
                 let done = self.all_settled() && !self.policy.hold;
-                assert!(self.drained || done, "told to stop though work is left");
+                let recycled = self.recycling.take() == Some(*worker);
+                assert!(self.drained || done || recycled, "told to stop though work is left");
             }
-            Effect::Terminate(worker) => assert!(of(worker).stop, "{worker} was never asked"),
+            Effect::Terminate(worker) => {
+                assert!(of(worker).stop, "{worker} was never asked");
+                assert!(!of(worker).recycled || self.lets_go(*worker), "{worker} has time, and work in hand");
+            }
             Effect::Abort(worker) => {
                 let process = of(worker);
                 assert!(!process.stopped && !self.policy.abort_grace.is_zero(), "{worker} cannot hear it");
@@ -229,6 +242,8 @@ impl Oracle {
     fn judge_run(&mut self, worker: WorkerId, process: &Process, leases: &[Lease]) {
         assert!(!self.is_ending(), "a task starts though the run ends");
         assert!(process.hello && !process.stop && !process.shot, "{worker} takes no tasks");
+        let most = self.policy.tasks_per_worker_max.map_or(u64::MAX, |max| max + max / 10);
+        assert!(process.lent + leases.len() as u64 <= most, "{worker} has had enough");
         for Lease { task, attempt } in leases {
             let truth = self.truth(*task);
             assert!(!truth.settled, "task {task} is settled, and lent");
@@ -249,7 +264,8 @@ impl Oracle {
             && process.running.is_none()
             && self.timeout().is_some_and(|timeout| late(process.quiet_since, timeout));
         let ends = self.is_ending() || self.all_settled();
-        let reason = unborn || timed_out || deaf || stuck || ends || process.garbled;
+        let outgrown = process.bloated == Some(true) || process.recycled && process.terminated;
+        let reason = unborn || timed_out || deaf || stuck || ends || outgrown || process.garbled;
         assert!(reason, "shot for nothing: {process:?}");
         if let Some(shot_for) = self.timed_out.take() {
             self.shot_for.push(shot_for);
@@ -316,6 +332,27 @@ impl Oracle {
                 let late = running.task == *task && running.since + process.slept + timeout <= now;
                 assert!(late, "task {task} has time left");
                 self.timed_out = Some((*worker, *task));
+            }
+            Note::Recycling { worker, why } => {
+                let process = &processes[worker.slot.0 as usize];
+                let due = match why {
+                    Recycle::Tasks => {
+                        self.policy.tasks_per_worker_max.is_some_and(|max| process.lent >= max - max / 10)
+                    }
+                    Recycle::Age => {
+                        self.policy.age_max.is_some_and(|max| process.hello_at + max / 10 * 9 <= now)
+                    }
+                    Recycle::Memory => process.bloated == Some(false),
+                };
+                assert!(due && !process.stop, "{worker} is recycled for nothing: {why:?}");
+                self.recycling = Some(*worker);
+            }
+            Note::Bloated(worker) => {
+                assert_eq!(
+                    processes[worker.slot.0 as usize].bloated,
+                    Some(true),
+                    "{worker} is no fatter than it was"
+                );
             }
             Note::Unrecalled { tasks } => {
                 assert_eq!(*tasks, self.strangers, "others were unknown");

@@ -118,6 +118,8 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
         },
         grace: Duration::from_millis(50),
         birth_timeout: Duration::from_millis(100),
+        tasks_per_worker_max: dice.once_in(4).then(|| dice.between(1, 16)),
+        age_max: dice.once_in(6).then(|| Duration::from_millis(dice.between(20, 100))),
         lookahead: Lookahead { time: Duration::from_millis(2), tasks: dice.below(4) as usize },
         hold: dice.once_in(5),
         seed,

@@ -79,6 +79,14 @@ pub enum Bug {
     NeverTooOld,
     /// Whoever outgrows its memory goes on.
     BearTheBloated,
+    /// A run halts one task later than the policy says.
+    HaltLate,
+    /// What was settled before counts towards the halt.
+    HaltTheRecalled,
+    /// A run that gives up ends its workers in the order of their birth.
+    OldestFirst,
+    /// Who dies idle right after its hello is replaced at once, for ever.
+    ForkHot,
 }
 
 impl Bug {
@@ -122,6 +130,10 @@ impl Bug {
         Bug::HurryTheRecycled,
         Bug::NeverTooOld,
         Bug::BearTheBloated,
+        Bug::HaltLate,
+        Bug::HaltTheRecalled,
+        Bug::OldestFirst,
+        Bug::ForkHot,
     ];
 }
 

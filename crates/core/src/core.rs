@@ -65,6 +65,8 @@ pub(crate) enum Phase {
     Running { holding: bool },
     /// No task starts any more.
     Draining,
+    /// Enough has happened: no task starts any more, and those in hand finish, or everybody was shot.
+    Halted,
     /// Everybody was shot.
     Aborted,
     /// Everybody was shot, for this.
@@ -150,10 +152,13 @@ impl Core {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match &self.phase {
-            Phase::New | Phase::Running { .. } | Phase::Draining if self.all_settled() => Verdict::Complete,
-            Phase::New | Phase::Running { .. } | Phase::Draining => Verdict::Drained,
             Phase::Aborted => Verdict::Aborted,
             Phase::GaveUp(cause) => Verdict::GaveUp(cause.clone()),
+            Phase::New | Phase::Running { .. } | Phase::Draining | Phase::Halted if self.all_settled() => {
+                Verdict::Complete
+            }
+            Phase::New | Phase::Running { .. } | Phase::Draining => Verdict::Drained,
+            Phase::Halted => Verdict::Halted,
         }
     }
 
@@ -227,6 +232,7 @@ impl Core {
         self.backlog.submit(count, weights);
         if self.is_running() && count > 0 {
             self.phase = Phase::Running { holding: false };
+            self.halt(now, effects);
             self.fill(now, effects);
             self.lend_all(now, effects);
         }

@@ -140,6 +140,7 @@ impl Core {
             hand.heard(progress, now, timeout);
         }
         slot.hurry_idle(term_at);
+        self.halt(now, effects);
         if self.ledger.retried > retried {
             self.lend_all(now, effects);
         } else {

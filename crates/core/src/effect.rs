@@ -1,6 +1,6 @@
 //! All that the core can wish for, on one screen.
 
-use crate::Now;
+use crate::{Halt, Now};
 use brigade_wire::{Attempt, Exit, Outcome, SlotId, TaskId, WorkerId};
 
 /// One wish. The driver fulfils wishes in order; what came of them returns as events.
@@ -121,6 +121,8 @@ pub enum Note {
     },
     /// All tasks are settled; the workers are held (only with [`Policy::hold`](crate::Policy)).
     Holding,
+    /// Enough has happened: the run ends as this says.
+    Halting(Halt),
     /// The run ends early.
     GaveUp(GiveUp),
 }

@@ -24,6 +24,8 @@ struct Body {
     abandoned: bool,
     /// It had said hello.
     was_ready: bool,
+    /// It died of its own, with nothing in hand and nothing done.
+    was_idle: bool,
 }
 
 impl Core {
@@ -33,8 +35,9 @@ impl Core {
             return;
         }
         let give_up_at = now + self.policy.birth_timeout;
-        for slot in self.roster.iter_mut().filter(|slot| slot.is_ended()) {
-            effects.push(slot.spawn(give_up_at));
+        let births = self.roster.next_birth()..;
+        for (slot, birth) in self.roster.iter_mut().filter(|slot| slot.is_ended()).zip(births) {
+            effects.push(slot.spawn(birth, give_up_at));
         }
     }
 
@@ -150,6 +153,7 @@ impl Core {
         self.ledger.abandoned += u64::from(body.abandoned && held.is_some());
         effects.push(Effect::Tell(Note::Exited { worker, exit, planned, settled, held }));
         let quarantined = self.take_back(&body, effects);
+        self.halt(now, effects);
         self.succeed(&body, quarantined, now, effects);
         self.lend_all(now, effects);
     }
@@ -234,9 +238,19 @@ impl Core {
         if exit == Exit::TRY_AGAIN && !planned {
             restarts.hurry_not();
         } else if !body.counts || quarantined {
-            return self.replace(worker.slot, now, !planned, now, effects);
+            let until = self.may_fill_at(body, now);
+            return self.replace(worker.slot, until, !planned, now, effects);
         }
         self.replace_counted(worker.slot, Some(exit), true, now, effects);
+    }
+
+    /// At once; but a worker that cannot live, in a run that has nothing to lend it, must not be born again and
+    /// again as fast as the machine can. Nothing of that counts: it costs nobody anything.
+    fn may_fill_at(&self, body: &Body, now: Now) -> Now {
+        let (first, slot) = (self.policy.backoff.first, body.worker.slot);
+        let newborn = body.was_idle && now.since(body.hand.ready_at) < first;
+        let hot = newborn && self.backlog.len_for(slot) == 0 && !self.bug(Bug::ForkHot);
+        if hot { now + first } else { now }
     }
 
     /// Fills the slot after a death that counts, unless it was one too many.
@@ -274,7 +288,8 @@ impl Core {
     /// The wait of a slot is over.
     pub(crate) fn fill_slot(&mut self, slot: SlotId, restart: bool, now: Now, effects: &mut Vec<Effect>) {
         self.ledger.restarts += u64::from(restart);
-        effects.push(self.roster.slot(slot).spawn(now + self.policy.birth_timeout));
+        let birth = self.roster.next_birth();
+        effects.push(self.roster.slot(slot).spawn(birth, now + self.policy.birth_timeout));
     }
 }
 
@@ -295,6 +310,7 @@ impl Body {
             counts: state.death_counts(),
             abandoned: state.was_abandoned(),
             was_ready: state.was_ready(),
+            was_idle: state.was_idle(),
             hand: Hand::default(),
         };
         body.hand = state.into_hand();
@@ -370,6 +386,15 @@ impl State {
             State::Draining { patience, .. } => matches!(patience, Patience::KillAt(_)),
             State::Dying { cause, .. } => *cause == Cause::Grace,
             State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+        }
+    }
+
+    /// It had done nothing yet, and there was nothing for it to do.
+    fn was_idle(&self) -> bool {
+        match self {
+            State::Ready(hand) => hand.leases.is_empty() && hand.ended == 0,
+            State::Draining { .. } | State::Dying { .. } => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
         }
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct Slot {
     pub(crate) state: State,
     pub(crate) stopped: bool,
     pub(crate) restarts: Restarts,
+    /// The how-manieth wish for a worker its worker was.
+    pub(crate) birth: u64,
 }
 
 /// A life, and in each state only what that state needs.
@@ -79,11 +81,13 @@ impl Slot {
             state: State::Ended,
             stopped: false,
             restarts: Restarts::default(),
+            birth: 0,
         }
     }
 
     /// Wishes for the next incarnation.
-    pub(crate) fn spawn(&mut self, give_up_at: Now) -> Effect {
+    pub(crate) fn spawn(&mut self, birth: u64, give_up_at: Now) -> Effect {
+        self.birth = birth;
         self.worker = self.worker.successor();
         self.stopped = false;
         self.state = State::Starting { give_up_at };
@@ -309,6 +313,11 @@ impl Roster {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.0.iter_mut()
+    }
+
+    /// The number of the next wish for a worker.
+    pub(crate) fn next_birth(&self) -> u64 {
+        self.iter().map(|slot| slot.birth).max().unwrap_or(0) + 1
     }
 
     /// Tasks in the hands of workers.

@@ -4,6 +4,7 @@ mod rules {
     mod deadlines;
     mod deaths;
     mod ending;
+    mod halt;
     mod kit;
     mod lending;
     mod recall;

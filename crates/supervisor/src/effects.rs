@@ -160,6 +160,7 @@ impl Driver<'_> {
                 self.publisher.lives_changed();
                 Told::Holding { total: self.work.total().filter(|_| self.has_all_values()) }
             }
+            Note::Halting(_) => return self.chronicle.warn("enough has happened: the run halts".into()),
             Note::GaveUp(cause) => self.gave_up(&cause),
         };
         self.chronicle.tell(told);

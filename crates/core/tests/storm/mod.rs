@@ -27,6 +27,7 @@ const STEPS_MAX: u32 = 1_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
     pub(crate) events: u64,
+    pub(crate) births: u64,
     pub(crate) deaths: u64,
     pub(crate) hangs: u64,
     pub(crate) echoes: u64,
@@ -40,6 +41,7 @@ pub(crate) struct Weather {
     pub(crate) timed_out: u64,
     pub(crate) quarantined: u64,
     pub(crate) complete: u64,
+    pub(crate) halted: u64,
     pub(crate) steps_max: u64,
 }
 
@@ -171,6 +173,7 @@ impl World {
         self.weather.sleeps += 1;
         self.now = self.now + by;
         self.processes.iter_mut().for_each(|process| process.sleep(by));
+        self.oracle.sleep(by);
         self.tell(Event::Overslept(by));
         assert_eq!(self.core.next_deadline(), due.map(|at| at + by), "all deadlines shift alike");
     }
@@ -323,6 +326,7 @@ impl World {
         let running = process.running.map(|(lease, _)| lease.task);
         self.weather.deaths += 1;
         self.oracle.died(&process);
+        self.oracle.may_be_hot(&process, exit, self.now);
         self.tell(Event::Gone { worker, exit, running });
     }
 
@@ -350,7 +354,10 @@ impl World {
     fn fulfil_one(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn(worker) => {
-                self.processes[worker.slot.0 as usize] = Process::wished(worker, self.now)
+                self.weather.births += 1;
+                let birth = self.weather.births;
+                self.processes[worker.slot.0 as usize] =
+                    Process { birth, ..Process::wished(worker, self.now) };
             }
             Effect::Run { worker, leases } => self.hand_over(worker, &leases),
             Effect::Stop(worker) => self.process(worker).stop = true,
@@ -398,6 +405,7 @@ impl World {
         self.weather.recalled += tally.recalled;
         self.weather.quarantined += tally.quarantined;
         self.weather.echoes += tally.echoes;
+        self.weather.halted += u64::from(self.core.verdict() == Verdict::Halted);
         self.weather.complete += u64::from(self.core.verdict() == Verdict::Complete);
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Process {
     pub(crate) slept: Duration,
     pub(crate) outbox: Vec<Ended>,
     pub(crate) wished_at: Now,
+    /// The how-manieth of all it is.
+    pub(crate) birth: u64,
     /// When it was last lent something with an empty hand, or heard.
     pub(crate) quiet_since: Now,
 }
@@ -79,6 +81,7 @@ impl Process {
             slept: Duration::ZERO,
             outbox: Vec::new(),
             wished_at: now,
+            birth: 0,
             quiet_since: now,
         }
     }

@@ -2,9 +2,9 @@
 
 use crate::bugs::Bug;
 use crate::core::Core;
-use crate::hand::Flow;
+use crate::hand::{Flow, Hand};
 use crate::roster::{Cause, State};
-use crate::{Effect, Lease, Lookahead, Note, Now, Timeout};
+use crate::{Effect, Lease, Lookahead, Note, Now, Recycle, Timeout};
 use brigade_wire::{Ended, FailedAttempt, Mishap, SlotId, TaskId, WorkerId};
 
 /// How long a task takes, as far as we have seen.
@@ -45,7 +45,7 @@ impl Core {
         }
         for (slot, mut order) in orders {
             self.lend_ahead(slot, now, &mut order);
-            self.wish_run(slot, order, effects);
+            self.wish_run(slot, order, now, effects);
         }
     }
 
@@ -57,7 +57,7 @@ impl Core {
         let mut order = Vec::new();
         self.lend_first(slot, now, &mut order);
         self.lend_ahead(slot, now, &mut order);
-        self.wish_run(slot, order, effects);
+        self.wish_run(slot, order, now, effects);
     }
 
     fn may_lend(&self) -> bool {
@@ -82,7 +82,8 @@ impl Core {
 
     fn room(&mut self, slot: SlotId, window: usize) -> usize {
         match &self.roster.slot(slot).state {
-            State::Ready(hand) => hand.room(window),
+            State::Ready(hand) if self.bugs.has(Bug::LendPastTheLimit) => hand.room(window),
+            State::Ready(hand) => hand.room(window).min(usize::try_from(hand.left()).unwrap_or(usize::MAX)),
             // Not yet, no more, or never again.
             State::Draining { hand, .. } if self.bugs.has(Bug::LendAfterDrain) => hand.room(window),
             State::Waiting { .. } | State::Starting { .. } | State::Draining { .. } => 0,
@@ -99,9 +100,15 @@ impl Core {
         }
     }
 
-    fn wish_run(&mut self, slot: SlotId, leases: Vec<Lease>, effects: &mut Vec<Effect>) {
-        if !leases.is_empty() {
-            effects.push(Effect::Run { worker: self.roster.slot(slot).worker, leases });
+    /// Who has got the last task of its life is told so at once: the STOP arrives when the task is done.
+    fn wish_run(&mut self, slot: SlotId, leases: Vec<Lease>, now: Now, effects: &mut Vec<Effect>) {
+        if leases.is_empty() {
+            return;
+        }
+        effects.push(Effect::Run { worker: self.roster.slot(slot).worker, leases });
+        let is_spent = |hand: &Hand| hand.left() == 0;
+        if self.roster.slot(slot).state.hand().is_some_and(is_spent) {
+            self.recycle(slot, Recycle::Tasks, now, effects);
         }
     }
 
@@ -124,6 +131,7 @@ impl Core {
         let progress = sane > 0;
         self.refresh_deadlines(before, now);
         let timeout = self.task_timeout();
+        let term_at = now + self.policy.grace;
         let slot = self.roster.slot(holder);
         if progress {
             slot.restarts.forgive();
@@ -131,6 +139,8 @@ impl Core {
         if let Some(hand) = slot.state.hand_mut() {
             hand.heard(progress, now, timeout);
         }
+        slot.hurry_idle(term_at);
+        self.halt(now, effects);
         if self.ledger.retried > retried {
             self.lend_all(now, effects);
         } else {
@@ -232,6 +242,7 @@ impl Core {
         } else {
             hand.refuse(now)
         };
+        slot.hurry_idle(now + self.policy.grace);
         self.backlog.give_back(worker.slot, &back);
         if dying {
             self.tell_requeued(worker, &back, false, effects);

@@ -77,6 +77,14 @@ pub enum Event {
     Stopped(WorkerId),
     /// It goes on.
     Continued(WorkerId),
+    /// The worker was found to use more memory than it may. Between two tasks it is recycled; with one that runs
+    /// it is killed, and that task is blamed.
+    Bloated {
+        /// Who.
+        worker: WorkerId,
+        /// It runs something right now.
+        running: bool,
+    },
     /// The process is dead and reaped, and nothing that it said is still under way: the last event of a
     /// worker.
     Gone {

@@ -51,8 +51,10 @@ mod view;
 #[cfg(feature = "seeded-bugs")]
 pub use bugs::Bug;
 pub use core::Core;
-pub use effect::{Effect, GiveUp, Lease, Note};
+pub use effect::{Effect, GiveUp, Lease, Note, Recycle};
 pub use event::{Event, Running};
-pub use policy::{Backoff, Intensity, Lookahead, Policy, Schedule, Timeout};
+pub use policy::{
+    Backoff, Halt, HaltLimit, HaltOn, HaltWhen, Intensity, Lookahead, Policy, Schedule, Timeout,
+};
 pub use time::Now;
 pub use view::{Life, SlotView, Tally, Verdict};

@@ -2,7 +2,7 @@
 
 use crate::driver::Driver;
 use crate::story::Told;
-use brigade_core::{Effect, Event, GiveUp, Lease, Note, Now, Running};
+use brigade_core::{Effect, Event, GiveUp, Lease, Note, Now, Recycle, Running};
 use brigade_link::Sent;
 use brigade_os::clock;
 use brigade_wire::{Attempt, Batch, Call, Ended, Ending, Outcome, TaskId, WorkerId};
@@ -131,6 +131,21 @@ impl Driver<'_> {
                 self.chronicle.epitaph(pid, &format!("task {task} is past its deadline: killing the worker"));
                 Told::TaskTimedOut { task, slot, pid }
             }
+            Note::Recycling { worker, why } => {
+                let pid = self.chronicle.pid(worker);
+                let why = match why {
+                    Recycle::Tasks => "it has had its number of tasks",
+                    Recycle::Age => "it has reached its age",
+                    Recycle::Memory => "it has outgrown its memory",
+                };
+                return self.chronicle.epitaph(pid, &format!("to be replaced: {why}"));
+            }
+            Note::Bloated(worker) => {
+                let pid = self.chronicle.pid(worker);
+                return self
+                    .chronicle
+                    .epitaph(pid, "outgrew its memory while it ran a task: killing the worker");
+            }
             Note::Stopped(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
                 let task = self.pages.running(slot).map(|page| page.task);
@@ -154,6 +169,7 @@ impl Driver<'_> {
                 self.publisher.lives_changed();
                 Told::Holding { total: self.work.total().filter(|_| self.has_all_values()) }
             }
+            Note::Halting(_) => return self.chronicle.warn("enough has happened: the run halts".into()),
             Note::GaveUp(cause) => self.gave_up(&cause),
         };
         self.chronicle.tell(told);

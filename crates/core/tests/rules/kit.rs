@@ -31,6 +31,7 @@ pub(crate) fn ms(millis: u64) -> Duration {
 pub(crate) struct Bench {
     pub(crate) core: Core,
     now: Now,
+    lent: Vec<(WorkerId, Lease)>,
 }
 
 impl Bench {
@@ -44,7 +45,7 @@ impl Bench {
 
     /// Not started, and without a task.
     pub(crate) fn idle(policy: Policy) -> Bench {
-        Bench { core: Core::new(policy), now: Now::millis(0) }
+        Bench { core: Core::new(policy), now: Now::millis(0), lent: Vec::new() }
     }
 
     pub(crate) fn start(&mut self) -> Vec<Effect> {
@@ -65,7 +66,21 @@ impl Bench {
         let mut effects = Vec::new();
         self.core.on(event, self.now, &mut effects);
         self.core.check();
+        self.note_leases(&effects);
         effects
+    }
+
+    fn note_leases(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Run { worker, leases } = effect {
+                self.lent.extend(leases.iter().map(|&lease| (*worker, lease)));
+            }
+        }
+    }
+
+    /// What this worker was lent and has not been asked for here.
+    pub(crate) fn held(&mut self, worker: WorkerId) -> Vec<Lease> {
+        self.lent.extract_if(.., |(holder, _)| *holder == worker).map(|(_, lease)| lease).collect()
     }
 
     /// The clock stands at this millisecond; nothing happens by that.

@@ -2,7 +2,7 @@
 
 use crate::exit::{self, Stop};
 use crate::parse;
-use brigade_core::{Intensity, Schedule};
+use brigade_core::{Intensity, Schedule, Timeout};
 use brigade_supervisor::run::StartMethod;
 use brigade_supervisor::rundir::Runs;
 use clap::builder::FalseyValueParser;
@@ -119,12 +119,16 @@ pub(crate) struct RunArgs {
     /// The worker binary [default: worker beside this program, or on PATH]
     #[arg(long, value_name = "PATH", env = "SUPERVISOR_WORKER", hide_env_values = true)]
     pub(crate) worker: Option<PathBuf>,
-    /// How long one attempt at a task may run before its worker is killed [default: for ever]
-    #[arg(long, value_name = "DUR", value_parser = parse::some_duration, env = "SUPERVISOR_TASK_TIMEOUT", hide_env_values = true)]
-    pub(crate) task_timeout: Option<Duration>,
+    /// How long one attempt at a task may run before its worker is ended: a time, or a part of the median length of
+    /// the tasks so far [default: for ever]
+    #[arg(long, value_name = "DUR|N%", value_parser = parse::timeout, env = "SUPERVISOR_TASK_TIMEOUT", hide_env_values = true)]
+    pub(crate) task_timeout: Option<Timeout>,
     /// Workers that may die of a task before it is quarantined
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse::at_least_one, env = "SUPERVISOR_MAX_ATTEMPTS", hide_env_values = true)]
     pub(crate) max_attempts: u32,
+    /// Times that a task which returns an error or panics is tried again
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse::count, env = "SUPERVISOR_RETRIES", hide_env_values = true)]
+    pub(crate) retries: u32,
     /// Deaths of one worker's slot that are borne in that time; those that follow progress do not count
     #[arg(long, value_name = "N/DUR", default_value = "5/10s", value_parser = parse::intensity, env = "SUPERVISOR_MAX_RESTARTS", hide_env_values = true)]
     pub(crate) max_restarts: Intensity,

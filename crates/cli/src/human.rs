@@ -6,13 +6,13 @@
 use crate::args::Voice;
 use crate::phrase::{self, Returned};
 use crate::screen::{Hue, Screen};
-use crate::words::{counted, lasting, span};
+use crate::words::{counted, span};
+use brigade_core::Timeout;
 use brigade_supervisor::story::{Done, Line, Tallied, Told};
 use brigade_wire::{Attempt, Exit, SlotId, TaskId};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What the story needs to know of the plan.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Terms {
     /// Attempts before quarantine.
     pub(crate) attempts_max: u32,
     /// How long an attempt may run.
-    pub(crate) task_timeout: Option<Duration>,
+    pub(crate) task_timeout: Option<Timeout>,
     /// Where the whole story is.
     pub(crate) events: PathBuf,
 }
@@ -75,12 +75,8 @@ impl<W: Write> Human<W> {
                 self.worker_ready(Who { slot, pid }, incarnation, after);
             }
             &Told::WorkerExit { slot, pid, exit, planned, settled, task, .. } => {
-                self.worker_exit(
-                    &Who { slot, pid },
-                    exit,
-                    planned,
-                    &phrase::last_moments(exit, settled, task),
-                );
+                let moments = phrase::last_moments(exit, settled, task);
+                self.worker_exit(&Who { slot, pid }, exit, planned, &moments);
             }
             &Told::WorkerStopped { slot, pid, task, .. } => self.worker_stopped(&Who { slot, pid }, task),
             &Told::WorkerContinued { slot, pid, .. } => {
@@ -93,6 +89,9 @@ impl<W: Write> Human<W> {
                 self.warn("UNBORN", &format!("worker {slot} · {}", phrase::reason(reason)));
             }
             &Told::BackingOff { slot, seconds } => self.backing_off(slot, seconds),
+            &Told::TaskRequeued { task, attempt, slot, pid, failed: true, .. } => {
+                self.warn("Retry", &phrase::retry(task, attempt, (slot, pid)));
+            }
             &Told::TaskRequeued { task, attempt, blamed, slot, .. } => {
                 self.task_requeued(slot, (task, attempt), blamed);
             }
@@ -194,7 +193,7 @@ impl<W: Write> Human<W> {
 
     fn worker_stopped(&mut self, who: &Who, task: Option<TaskId>) {
         let fate = match (task, self.terms.task_timeout) {
-            (Some(task), Some(after)) => format!("task {task} times out after {}", lasting(after)),
+            (Some(task), Some(limit)) => format!("task {task} times out after {}", phrase::limit(limit)),
             (Some(task), None) => format!("it keeps task {task} until it is continued or killed"),
             (None, _) => "between two tasks".to_owned(),
         };
@@ -231,7 +230,8 @@ impl<W: Write> Human<W> {
     }
 
     fn task_timed_out(&mut self, task: TaskId, who: &Who) {
-        let limit = self.terms.task_timeout.map(|limit| format!(" {}", lasting(limit))).unwrap_or_default();
+        let limit =
+            self.terms.task_timeout.map(|limit| format!(" {}", phrase::limit(limit))).unwrap_or_default();
         let text = format!(
             "task {task} ran past{limit} in worker {} pid {}, which is killed for it",
             who.slot, who.pid
@@ -281,7 +281,7 @@ impl<W: Write> Human<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brigade_wire::{FailedAttempt, Fatality, WorkerId};
+    use brigade_wire::{FailedAttempt, Mishap, WorkerId};
 
     struct Stage(Human<Vec<u8>>);
 
@@ -332,7 +332,14 @@ mod tests {
 
         fn requeued(self, task: u64, blamed: bool) -> Stage {
             let (task, attempt) = (TaskId(task), Attempt(if blamed { 2 } else { 1 }));
-            self.tell(Told::TaskRequeued { task, attempt, blamed, slot: SlotId(2), pid: 21_843 })
+            self.tell(Told::TaskRequeued {
+                task,
+                attempt,
+                blamed,
+                failed: false,
+                slot: SlotId(2),
+                pid: 21_843,
+            })
         }
 
         fn respawned(self) -> Stage {
@@ -475,8 +482,8 @@ mod tests {
     fn what_is_missing_and_where_to_look_is_said_even_quietly() {
         let worker = WorkerId { slot: SlotId(0), incarnation: 1 };
         let attempts = vec![
-            FailedAttempt { attempt: Attempt(1), worker, end: Fatality::Crashed(Exit::Signal(11)) },
-            FailedAttempt { attempt: Attempt(2), worker: worker.successor(), end: Fatality::TimedOut },
+            FailedAttempt { attempt: Attempt(1), worker, end: Mishap::Crashed(Exit::Signal(11)) },
+            FailedAttempt { attempt: Attempt(2), worker: worker.successor(), end: Mishap::TimedOut },
         ];
         let done = Done {
             tasks: 10,

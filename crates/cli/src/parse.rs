@@ -1,6 +1,6 @@
 //! From words to numbers: durations, ranges, counts. Each error says what was expected.
 
-use brigade_core::Intensity;
+use brigade_core::{Intensity, Timeout};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -52,6 +52,20 @@ pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("nothing can be done in no time".into()),
         duration => Ok(duration),
     }
+}
+
+/// A duration that is not nothing, or percents of the median length of a task.
+pub(crate) fn timeout(text: &str) -> Result<Timeout, String> {
+    let Some(percent) = text.strip_suffix('%') else { return some_duration(text).map(Timeout::After) };
+    match count(percent)? {
+        less @ 0..=100 => Err(format!("{less}% of the median would end every other task: take 300%, say")),
+        percent => Ok(Timeout::OfMedian(percent)),
+    }
+}
+
+/// A number that 32 bits hold.
+pub(crate) fn count(text: &str) -> Result<u32, String> {
+    number(text)?.try_into().map_err(|_| format!("{text} is more than {}", u32::MAX))
 }
 
 /// A number with `_` between its digits, if you like.

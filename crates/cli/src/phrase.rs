@@ -1,8 +1,9 @@
 //! What happened, in a phrase. None of them claims to know who sent a signal.
 
-use crate::words::{counted, quoted, span};
+use crate::words::{counted, lasting, quoted, span};
+use brigade_core::Timeout;
 use brigade_supervisor::story::{Done, Tallied};
-use brigade_wire::{Attempt, Exit, FailedAttempt, Fatality, TaskId};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, SlotId, TaskId};
 
 /// Attempts of a quarantined task that are told one by one: the last ones.
 const ATTEMPTS_TOLD: usize = 5;
@@ -55,8 +56,15 @@ impl Returned {
 pub(crate) fn story(attempts: &[FailedAttempt]) -> String {
     let skipped = attempts.len().saturating_sub(ATTEMPTS_TOLD);
     let told = attempts[skipped..].iter().map(|FailedAttempt { attempt, worker, end }| match end {
-        Fatality::Crashed(exit) => format!("attempt {attempt} lost worker {worker} to {exit}"),
-        Fatality::TimedOut => format!("attempt {attempt} timed out in worker {worker}"),
+        Mishap::Failed(message) => {
+            format!("attempt {attempt} failed in worker {worker}: {}", quoted(message))
+        }
+        Mishap::Panicked { message, .. } => {
+            format!("attempt {attempt} panicked in worker {worker}: {}", quoted(message))
+        }
+        Mishap::Crashed(exit) => format!("attempt {attempt} lost worker {worker} to {exit}"),
+        Mishap::TimedOut => format!("attempt {attempt} timed out in worker {worker}"),
+        Mishap::OutOfMemory => format!("attempt {attempt} ran out of memory in worker {worker}"),
     });
     let earlier = (skipped > 0).then(|| format!("{} before", counted(skipped as u64, "attempt")));
     earlier.into_iter().chain(told).collect::<Vec<_>>().join(" · ")
@@ -117,4 +125,17 @@ pub(crate) fn unfinished(done: &Done) -> String {
 pub(crate) fn reason(words: &str) -> String {
     let words = quoted(words);
     if words.is_empty() { "no reason given".to_owned() } else { words }
+}
+
+/// How long an attempt may run.
+pub(crate) fn limit(timeout: Timeout) -> String {
+    match timeout {
+        Timeout::After(limit) => lasting(limit),
+        Timeout::OfMedian(percent) => format!("{percent} % of the median"),
+    }
+}
+
+/// A task that failed in a worker that lives on.
+pub(crate) fn retry(task: TaskId, attempt: Attempt, (slot, pid): (SlotId, u32)) -> String {
+    format!("task {task} failed in worker {slot} pid {pid} · tried again as attempt {attempt}")
 }

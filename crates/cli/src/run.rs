@@ -37,6 +37,7 @@ fn plan(args: &RunArgs) -> Result<Plan, Stop> {
         procs: args.procs,
         schedule: args.schedule(),
         task_timeout: args.task_timeout,
+        retries: args.retries,
         attempts_max: args.max_attempts,
         intensity: args.max_restarts,
         grace: args.grace,

@@ -4,10 +4,12 @@ use crate::{Lease, Schedule};
 use brigade_wire::{Attempt, SlotId, TaskId};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::mem;
+use std::ops::Range;
 
 /// Fresh tasks `next, next + step, …` below `end`: a million of them cost no more than one.
 #[derive(Clone, Copy, Debug)]
-struct Stride {
+pub(crate) struct Stride {
     next: u64,
     end: u64,
     step: u64,
@@ -21,6 +23,17 @@ impl Stride {
     /// The task that would come next if the stride went on.
     fn following(self) -> u64 {
         self.next + self.len() * self.step
+    }
+
+    /// Those below this task, and the others.
+    fn split(self, task: u64) -> (Stride, Stride) {
+        let below = task.saturating_sub(self.next).div_ceil(self.step).min(self.len());
+        let next = self.next + below * self.step;
+        (Stride { end: next.min(self.end), ..self }, Stride { next, ..self })
+    }
+
+    fn tasks(self) -> impl Iterator<Item = TaskId> {
+        (0..self.len()).map(move |at| TaskId(self.next + at * self.step))
     }
 }
 
@@ -60,6 +73,25 @@ impl Lane {
             self.fresh.pop_front();
         }
         Some(lease)
+    }
+
+    /// Takes these out of what is fresh, and shows what it took: one pass over both.
+    fn cut(&mut self, tasks: &[Range<u64>], mut taken: impl FnMut(Stride)) {
+        self.len = self.returned.len() as u64;
+        for mut rest in mem::take(&mut self.fresh) {
+            let (first, end) = (tasks.partition_point(|range| range.end <= rest.next), rest.end);
+            for range in tasks[first..].iter().take_while(|range| range.start < end) {
+                let (before, others) = rest.split(range.start);
+                if others.next >= range.end {
+                    continue;
+                }
+                let (within, after) = others.split(range.end);
+                self.add(before);
+                taken(within);
+                rest = after;
+            }
+            self.add(rest);
+        }
     }
 
     fn give_back(&mut self, lease: Lease) {
@@ -175,6 +207,35 @@ impl Backlog {
         self.len += leases.len() as u64;
     }
 
+    /// Takes these fresh tasks out, and shows what it took from which lane; the ranges ascend. Returns how many
+    /// that were. They stay with the weight of their slots: who owned much that is done owns less now.
+    pub(crate) fn cut(&mut self, tasks: &[Range<u64>], mut taken: impl FnMut(usize, Stride)) -> u64 {
+        if tasks.is_empty() {
+            return 0;
+        }
+        let before = self.len;
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            lane.cut(tasks, |stride| taken(at, stride));
+        }
+        self.len = self.lanes.iter().map(|lane| lane.len).sum();
+        before - self.len
+    }
+
+    /// These fresh tasks, in ascending order, go on with later attempts, before all others. Returns those that
+    /// were fresh.
+    pub(crate) fn advance(&mut self, leases: &[Lease]) -> Vec<TaskId> {
+        let mut found = Vec::new();
+        let tasks: Vec<_> = leases.iter().map(|lease| lease.task.0..lease.task.0.saturating_add(1)).collect();
+        self.cut(&tasks, |lane, stride| found.extend(stride.tasks().map(|task| (task, lane))));
+        found.sort_unstable();
+        for (task, lane) in found.iter().rev() {
+            let at = leases.binary_search_by_key(task, |lease| lease.task).expect("only these were cut");
+            self.lanes[*lane].give_back(leases[at]);
+        }
+        self.len += found.len() as u64;
+        found.into_iter().map(|(task, _)| task).collect()
+    }
+
     /// The lanes hold as many as the total says.
     pub(crate) fn check(&self) {
         let lanes: u64 = self.lanes.iter().map(|lane| lane.len).sum();
@@ -234,6 +295,31 @@ mod tests {
         backlog.submit(5, &[1, 9, 3, 3, 2]);
         assert_eq!(drained(&mut backlog, 0), [1]);
         assert_eq!(drained(&mut backlog, 1), [2, 3, 4, 0]);
+    }
+
+    #[test]
+    fn what_is_cut_out_of_any_schedule_is_gone_and_the_rest_stays_in_order() {
+        let schedules = [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted];
+        for schedule in schedules {
+            let mut backlog = Backlog::new(schedule, 3);
+            backlog.submit(100, &[]);
+            let mut cut = Vec::new();
+            let count = backlog.cut(&[0..7, 20..21, 33..70, 98..200], |_, stride| cut.extend(stride.tasks()));
+            backlog.check();
+            let left: Vec<u64> = (0..3).flat_map(|slot| drained(&mut backlog, slot)).collect();
+            assert_eq!((count, cut.len(), left.len()), (47, 47, 53), "{schedule:?}");
+            let gone = |task: u64| task < 7 || task == 20 || (33..70).contains(&task) || task >= 98;
+            assert!(left.iter().all(|&task| !gone(task)), "{schedule:?}: {left:?}");
+            assert!(cut.iter().all(|task| gone(task.0)), "{schedule:?}: {cut:?}");
+        }
+    }
+
+    #[test]
+    fn few_ranges_cost_few_strides_however_many_tasks_they_hold() {
+        let mut backlog = Backlog::new(Schedule::Dynamic, 4);
+        backlog.submit(1_000_000_000, &[]);
+        assert_eq!(backlog.cut(&[10..500_000_000, 600_000_000..700_000_000], |_, _| {}), 599_999_990);
+        assert_eq!(backlog.lanes[0].fresh.len(), 3);
     }
 
     #[test]

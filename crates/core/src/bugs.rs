@@ -47,6 +47,46 @@ pub enum Bug {
     ForgetTheAttempt,
     /// What a worker says after it was shot does not count, and neither does its lease.
     IgnoreTheDying,
+    /// An end without a lease is dropped, and its worker goes on.
+    BearTheLiar,
+    /// What follows an end without a lease in the same frame still counts.
+    HearTheLiarOut,
+    /// A failed task is tried again as the same attempt.
+    RetryTheSame,
+    /// A task may fail once more than the policy says.
+    RetryTooOften,
+    /// Failures count towards quarantine.
+    QuarantineTheFailed,
+    /// What is recalled counts even if there is no such task.
+    CountTheStrange,
+    /// A recalled task starts again at its first attempt.
+    ForgetTheRecalled,
+    /// Whoever survives SIGABRT is waited for.
+    AbortForEver,
+    /// SIGABRT is sent to a stopped worker, which cannot hear it.
+    AbortTheStopped,
+    /// A task that ran while the loop slept is not excused.
+    OversleepTheTask,
+    /// A birth deadline does not shift when the loop slept.
+    OversleepTheBirth,
+    /// A shorter median does not shorten the deadlines that run.
+    IgnoreTheMedian,
+    /// A worker is lent more tasks than it may ever have.
+    LendPastTheLimit,
+    /// Who is to be recycled is not given the time to finish what it has.
+    HurryTheRecycled,
+    /// Nobody is recycled for its age.
+    NeverTooOld,
+    /// Whoever outgrows its memory goes on.
+    BearTheBloated,
+    /// A run halts one task later than the policy says.
+    HaltLate,
+    /// What was settled before counts towards the halt.
+    HaltTheRecalled,
+    /// A run that gives up ends its workers in the order of their birth.
+    OldestFirst,
+    /// Who dies idle right after its hello is replaced at once, for ever.
+    ForkHot,
 }
 
 impl Bug {
@@ -74,6 +114,26 @@ impl Bug {
         Bug::NoRespawnAfterDeath,
         Bug::ForgetTheAttempt,
         Bug::IgnoreTheDying,
+        Bug::BearTheLiar,
+        Bug::HearTheLiarOut,
+        Bug::RetryTheSame,
+        Bug::RetryTooOften,
+        Bug::QuarantineTheFailed,
+        Bug::CountTheStrange,
+        Bug::ForgetTheRecalled,
+        Bug::AbortForEver,
+        Bug::AbortTheStopped,
+        Bug::OversleepTheTask,
+        Bug::OversleepTheBirth,
+        Bug::IgnoreTheMedian,
+        Bug::LendPastTheLimit,
+        Bug::HurryTheRecycled,
+        Bug::NeverTooOld,
+        Bug::BearTheBloated,
+        Bug::HaltLate,
+        Bug::HaltTheRecalled,
+        Bug::OldestFirst,
+        Bug::ForkHot,
     ];
 }
 

@@ -4,8 +4,11 @@ use crate::backlog::Backlog;
 use crate::bugs::{Bug, Bugs};
 use crate::dispatch::Pace;
 use crate::ledger::Ledger;
+use crate::median::Median;
+use crate::recall::Recall;
 use crate::restart::Dice;
 use crate::roster::{Roster, State};
+use crate::sleeps::Sleeps;
 use crate::{Effect, Event, GiveUp, Note, Now, Policy, SlotView, Tally, Verdict};
 use brigade_wire::WorkerId;
 
@@ -47,6 +50,8 @@ pub struct Core {
     pub(crate) backlog: Backlog,
     pub(crate) ledger: Ledger,
     pub(crate) pace: Pace,
+    pub(crate) lengths: Median,
+    pub(crate) sleeps: Sleeps,
     pub(crate) dice: Dice,
     pub(crate) bugs: Bugs,
 }
@@ -60,6 +65,8 @@ pub(crate) enum Phase {
     Running { holding: bool },
     /// No task starts any more.
     Draining,
+    /// Enough has happened: no task starts any more, and those in hand finish, or everybody was shot.
+    Halted,
     /// Everybody was shot.
     Aborted,
     /// Everybody was shot, for this.
@@ -77,6 +84,8 @@ impl Core {
             backlog: Backlog::new(policy.schedule, procs),
             ledger: Ledger::default(),
             pace: Pace::default(),
+            lengths: Median::default(),
+            sleeps: Sleeps::default(),
             dice: Dice(policy.seed),
             bugs: Bugs::default(),
             policy,
@@ -104,6 +113,9 @@ impl Core {
     pub fn on(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         match event {
             Event::Submitted { count, weights } => self.submitted(count, &weights, now, effects),
+            Event::Recalled { values, failed, quarantined, attempts } => {
+                self.recalled(Recall { values, failed, quarantined, attempts }, effects);
+            }
             // The hello says more, and Gone or Unborn comes without it.
             Event::Born(_) => {}
             Event::Unborn { worker, reason } => self.unborn(worker, reason, now, effects),
@@ -114,8 +126,10 @@ impl Core {
             Event::Seen { worker, running } => self.seen(worker, running, now, effects),
             Event::Stopped(worker) => self.frozen(worker, true, effects),
             Event::Continued(worker) => self.frozen(worker, false, effects),
+            Event::Bloated { worker, running } => self.bloated(worker, running, now, effects),
             Event::Gone { worker, exit, running } => self.gone(worker, exit, running, now, effects),
             Event::Tick => self.tick(now, effects),
+            Event::Overslept(by) => self.overslept(by, now),
             Event::Drain => self.drain(now, effects),
             Event::Abort => self.abort(effects),
         }
@@ -138,10 +152,13 @@ impl Core {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match &self.phase {
-            Phase::New | Phase::Running { .. } | Phase::Draining if self.all_settled() => Verdict::Complete,
-            Phase::New | Phase::Running { .. } | Phase::Draining => Verdict::Drained,
             Phase::Aborted => Verdict::Aborted,
             Phase::GaveUp(cause) => Verdict::GaveUp(cause.clone()),
+            Phase::New | Phase::Running { .. } | Phase::Draining | Phase::Halted if self.all_settled() => {
+                Verdict::Complete
+            }
+            Phase::New | Phase::Running { .. } | Phase::Draining => Verdict::Drained,
+            Phase::Halted => Verdict::Halted,
         }
     }
 
@@ -173,7 +190,7 @@ impl Core {
     }
 
     fn check_lives(&self) {
-        let wanted = self.wants_workers();
+        let (wanted, timeout) = (self.wants_workers(), self.task_timeout());
         for slot in self.roster.iter() {
             let worker = slot.worker;
             match &slot.state {
@@ -181,11 +198,11 @@ impl Core {
                 State::Waiting { .. } | State::Starting { .. } => assert!(wanted, "{worker} is not wanted"),
                 State::Ready(hand) => {
                     assert!(wanted, "{worker} was not told to stop");
-                    hand.check(self.policy.task_timeout);
+                    hand.check(timeout);
                     let idle = hand.room(1) > 0 && self.backlog.len_for(worker.slot) > 0;
                     assert!(!idle, "{worker} is idle though tasks wait");
                 }
-                State::Draining { hand, .. } => hand.check(self.policy.task_timeout),
+                State::Draining { hand, .. } => hand.check(timeout),
                 // Whatever it holds, its body will bring it back.
                 State::Dying { .. } => {}
             }
@@ -215,6 +232,7 @@ impl Core {
         self.backlog.submit(count, weights);
         if self.is_running() && count > 0 {
             self.phase = Phase::Running { holding: false };
+            self.halt(now, effects);
             self.fill(now, effects);
             self.lend_all(now, effects);
         }

@@ -3,15 +3,17 @@
 use crate::bugs::Bug;
 use crate::core::Core;
 use crate::hand::{Finding, Hand};
-use crate::roster::{Cause, Patience, State};
-use crate::{Effect, Note, Now, Running};
+use crate::roster::{Cause, Force, Patience, State};
+use crate::{Effect, Note, Now, Recycle, Running, Timeout};
 use brigade_wire::{SlotId, WorkerId};
+use std::time::Duration;
 
 /// What a slot wants, now that it is this late.
 enum Due {
     Nothing,
     Fill { restart: bool },
     GiveUpBirth,
+    Recycle,
     Look,
     Terminate,
     Kill,
@@ -41,6 +43,7 @@ impl Core {
             Due::Look if self.bugs.has(Bug::KillWithoutLook) => effects.extend(slot.shoot(Cause::Stuck)),
             Due::Look if self.bugs.has(Bug::NeverLook) => {}
             Due::Look => effects.push(Effect::Look(worker)),
+            Due::Recycle => self.recycle(id, Recycle::Age, now, effects),
             Due::Terminate => effects.push(Effect::Terminate(worker)),
             Due::Kill => effects.extend(slot.shoot(Cause::Grace)),
         }
@@ -49,9 +52,11 @@ impl Core {
     /// The one thing that is due in this slot: patience before curiosity.
     fn due(&mut self, id: SlotId, now: Now) -> Due {
         let (no_grace, no_birth) = (self.bug(Bug::NoGrace), self.bug(Bug::NoBirthTimeout));
+        let (no_force, ageless) = (self.bug(Bug::AbortForEver), self.bug(Bug::NeverTooOld));
         match &mut self.roster.slot(id).state {
             State::Waiting { until, restart } if *until <= now => Due::Fill { restart: *restart },
             State::Starting { give_up_at } if *give_up_at <= now && !no_birth => Due::GiveUpBirth,
+            State::Ready(hand) if hand.is_old(now) && !ageless => Due::Recycle,
             State::Ready(hand) => Due::of_hand(hand, now),
             State::Draining { hand, patience } => match *patience {
                 Patience::TermAt(at) if at <= now && !no_grace => {
@@ -59,12 +64,52 @@ impl Core {
                     Due::Terminate
                 }
                 Patience::KillAt(at) if at <= now => Due::Kill,
-                Patience::TermAt(_) | Patience::KillAt(_) => Due::of_hand(hand, now),
+                Patience::TermAt(_) | Patience::KillAt(_) | Patience::Unhurried => Due::of_hand(hand, now),
             },
             // Not yet.
             State::Waiting { .. } | State::Starting { .. } => Due::Nothing,
+            State::Dying { force: Force::Abort { kill_at }, .. } if *kill_at <= now && !no_force => Due::Kill,
             // Only a body is waited for, and no more than nothing.
             State::Dying { .. } | State::Ended => Due::Nothing,
+        }
+    }
+
+    /// How long an attempt may run; `None`: for ever, or until more is known.
+    #[must_use]
+    pub fn task_timeout(&self) -> Option<Duration> {
+        match self.policy.task_timeout? {
+            Timeout::After(limit) => Some(limit),
+            Timeout::OfMedian(percent) => self.lengths.percent(percent),
+        }
+    }
+
+    /// Attempts have ended, and what others may take has changed with them.
+    pub(crate) fn refresh_deadlines(&mut self, before: Option<Duration>, now: Now) {
+        let after = self.task_timeout();
+        if before == after || self.bug(Bug::IgnoreTheMedian) {
+            return;
+        }
+        for slot in self.roster.iter_mut() {
+            match &mut slot.state {
+                State::Ready(hand) | State::Draining { hand, .. } => match (before, after) {
+                    (None, Some(_)) => hand.watch_at_once(now),
+                    (Some(before), Some(after)) => hand.hasten(before.saturating_sub(after)),
+                    (_, None) => {}
+                },
+                // Nothing is in hand yet, or the body will tell.
+                State::Waiting { .. } | State::Starting { .. } | State::Dying { .. } | State::Ended => {}
+            }
+        }
+    }
+
+    /// The loop did not run for so long, so nobody could be heard: no deadline counts that time.
+    pub(crate) fn overslept(&mut self, by: Duration, now: Now) {
+        self.sleeps.add(now, by);
+        let births = self.bug(Bug::OversleepTheBirth);
+        for slot in self.roster.iter_mut() {
+            if !(births && matches!(slot.state, State::Starting { .. })) {
+                slot.shift(by);
+            }
         }
     }
 
@@ -76,7 +121,12 @@ impl Core {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(timeout) = self.policy.task_timeout else { return };
+        let Some(timeout) = self.task_timeout() else { return };
+        let (kill_at, asleep) = (now + self.policy.abort_grace, !self.bug(Bug::OversleepTheTask));
+        let soft = !self.policy.abort_grace.is_zero();
+        let deaf = !self.bug(Bug::AbortTheStopped);
+        let awake = |it: Running| Running { since: it.since + self.sleeps.since(it.since), ..it };
+        let running = if asleep { running.map(awake) } else { running };
         let Some(slot) = self.roster.current(worker) else { return };
         let finding = match &mut slot.state {
             State::Ready(hand) | State::Draining { hand, .. } => hand.judge(running, now, timeout),
@@ -87,7 +137,9 @@ impl Core {
             Finding::Fine => {}
             Finding::TimedOut(task) => {
                 effects.push(Effect::Tell(Note::TimedOut { task, worker }));
-                effects.extend(slot.shoot(Cause::TimedOut(task)));
+                let soft = soft && !(slot.stopped && deaf);
+                let cause = Cause::TimedOut(task);
+                effects.extend(if soft { slot.abort(cause, kill_at) } else { slot.shoot(cause) });
             }
             Finding::Stuck => effects.extend(slot.shoot(Cause::Stuck)),
         }

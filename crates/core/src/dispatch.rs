@@ -2,10 +2,10 @@
 
 use crate::bugs::Bug;
 use crate::core::Core;
-use crate::hand::Flow;
-use crate::roster::State;
-use crate::{Effect, Lease, Lookahead, Note, Now};
-use brigade_wire::{Ended, SlotId, TaskId, WorkerId};
+use crate::hand::{Flow, Hand};
+use crate::roster::{Cause, State};
+use crate::{Effect, Lease, Lookahead, Note, Now, Recycle, Timeout};
+use brigade_wire::{Ended, FailedAttempt, Mishap, SlotId, TaskId, WorkerId};
 
 /// How long a task takes, as far as we have seen.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Core {
         }
         for (slot, mut order) in orders {
             self.lend_ahead(slot, now, &mut order);
-            self.wish_run(slot, order, effects);
+            self.wish_run(slot, order, now, effects);
         }
     }
 
@@ -57,7 +57,7 @@ impl Core {
         let mut order = Vec::new();
         self.lend_first(slot, now, &mut order);
         self.lend_ahead(slot, now, &mut order);
-        self.wish_run(slot, order, effects);
+        self.wish_run(slot, order, now, effects);
     }
 
     fn may_lend(&self) -> bool {
@@ -82,7 +82,8 @@ impl Core {
 
     fn room(&mut self, slot: SlotId, window: usize) -> usize {
         match &self.roster.slot(slot).state {
-            State::Ready(hand) => hand.room(window),
+            State::Ready(hand) if self.bugs.has(Bug::LendPastTheLimit) => hand.room(window),
+            State::Ready(hand) => hand.room(window).min(usize::try_from(hand.left()).unwrap_or(usize::MAX)),
             // Not yet, no more, or never again.
             State::Draining { hand, .. } if self.bugs.has(Bug::LendAfterDrain) => hand.room(window),
             State::Waiting { .. } | State::Starting { .. } | State::Draining { .. } => 0,
@@ -91,7 +92,7 @@ impl Core {
     }
 
     fn lend(&mut self, slot: SlotId, count: usize, now: Now, order: &mut Vec<Lease>) {
-        let timeout = self.policy.task_timeout;
+        let timeout = self.task_timeout();
         let Some(hand) = self.roster.slot(slot).state.hand_mut() else { return };
         for lease in (0..count).map_while(|_| self.backlog.take(slot)) {
             hand.lend(lease, now, timeout);
@@ -99,25 +100,38 @@ impl Core {
         }
     }
 
-    fn wish_run(&mut self, slot: SlotId, leases: Vec<Lease>, effects: &mut Vec<Effect>) {
-        if !leases.is_empty() {
-            effects.push(Effect::Run { worker: self.roster.slot(slot).worker, leases });
+    /// Who has got the last task of its life is told so at once: the STOP arrives when the task is done.
+    fn wish_run(&mut self, slot: SlotId, leases: Vec<Lease>, now: Now, effects: &mut Vec<Effect>) {
+        if leases.is_empty() {
+            return;
+        }
+        effects.push(Effect::Run { worker: self.roster.slot(slot).worker, leases });
+        let is_spent = |hand: &Hand| hand.left() == 0;
+        if self.roster.slot(slot).state.hand().is_some_and(is_spent) {
+            self.recycle(slot, Recycle::Tasks, now, effects);
         }
     }
 
     /// Attempts ended while their worker lived, or before its death reached us: each counts if there is a
-    /// lease for it, and only once, because that ends the lease.
+    /// lease for it, and only once, because that ends the lease. An end without a lease cannot come from a
+    /// worker in its right mind, so neither it nor what follows it counts, and the worker is shot.
     pub(crate) fn ended(&mut self, worker: WorkerId, ended: Vec<Ended>, now: Now, effects: &mut Vec<Effect>) {
         let Some(holder) = self.holder(worker) else {
             self.ledger.echoes += ended.len() as u64;
             return;
         };
-        let before = self.ledger.settled();
-        for end in ended {
-            self.settle(holder, worker, end, effects);
+        let (all, retried, before) = (ended.len(), self.ledger.retried, self.task_timeout());
+        let out = self.bug(Bug::HearTheLiarOut);
+        let settled = ended.into_iter().map(|end| self.settle(holder, worker, end, effects));
+        let sane = if out { settled.flatten().count() } else { settled.map_while(|it| it).count() };
+        if sane < all {
+            self.ledger.echoes += (all - sane) as u64;
+            self.distrust(worker, effects);
         }
-        let progress = self.ledger.settled() > before;
-        let timeout = self.policy.task_timeout;
+        let progress = sane > 0;
+        self.refresh_deadlines(before, now);
+        let timeout = self.task_timeout();
+        let term_at = now + self.policy.grace;
         let slot = self.roster.slot(holder);
         if progress {
             slot.restarts.forgive();
@@ -125,7 +139,13 @@ impl Core {
         if let Some(hand) = slot.state.hand_mut() {
             hand.heard(progress, now, timeout);
         }
-        self.lend_to(holder, now, effects);
+        slot.hurry_idle(term_at);
+        self.halt(now, effects);
+        if self.ledger.retried > retried {
+            self.lend_all(now, effects);
+        } else {
+            self.lend_to(holder, now, effects);
+        }
     }
 
     /// The slot whose hand this worker's words are about.
@@ -135,29 +155,75 @@ impl Core {
         let slot = if any { Some(self.roster.slot(worker.slot)) } else { self.roster.current(worker) }?;
         match slot.state {
             State::Dying { .. } if deaf => None,
+            // It has said what no worker says: nothing that it says is believed any more.
+            State::Dying { cause: Cause::Garbled, .. } => None,
             State::Ready(_) | State::Draining { .. } | State::Dying { .. } => Some(worker.slot),
             // No lease was taken before its hello, and none outlives its body.
             State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
         }
     }
 
-    fn settle(&mut self, holder: SlotId, worker: WorkerId, end: Ended, effects: &mut Vec<Effect>) {
+    /// Settles a task or tries it again, if there is a lease for it.
+    fn settle(
+        &mut self,
+        holder: SlotId,
+        worker: WorkerId,
+        end: Ended,
+        effects: &mut Vec<Effect>,
+    ) -> Option<()> {
         let Ended { task, attempt, elapsed_ns, ending } = end;
         let gate = (!self.bug(Bug::AcceptAnyAttempt)).then_some(attempt);
         let keep = self.bug(Bug::KeepTheLease);
         let hand = self.roster.slot(holder).state.hand_mut().expect("a holder has a hand");
-        let Some(lease) = hand.release(task, gate) else {
-            self.ledger.echoes += 1;
-            return;
-        };
+        let lease = hand.release(task, gate)?;
         if keep {
             hand.leases.push_front(lease);
         }
-        hand.settled += 1;
+        hand.ended += 1;
         self.pace.observe(elapsed_ns);
+        self.measure(elapsed_ns);
+        let retries = self.policy.retries + u32::from(self.bug(Bug::RetryTooOften));
+        let again = self.ledger.may_fail(task, retries).then(|| ending.mishap()).flatten();
+        if let Some(end) = again {
+            self.retry(lease, worker, end, effects);
+            return Some(());
+        }
+        self.roster.slot(holder).state.hand_mut().expect("a holder has a hand").settled += 1;
         let story = self.ledger.settle(task, &ending);
         self.forgive(&story);
         effects.push(Effect::Settle { task, attempt, worker, outcome: ending.into() });
+        Some(())
+    }
+
+    /// Where the deadline follows the median, this is what it follows.
+    fn measure(&mut self, elapsed_ns: u64) {
+        match self.policy.task_timeout {
+            Some(Timeout::OfMedian(_)) => self.lengths.observe(elapsed_ns),
+            Some(Timeout::After(_)) | None => {}
+        }
+    }
+
+    /// The task says that it cannot be done, and may say so once more.
+    fn retry(&mut self, lease: Lease, worker: WorkerId, end: Mishap, effects: &mut Vec<Effect>) {
+        let Lease { task, attempt } = lease;
+        let next =
+            Lease { task, attempt: if self.bug(Bug::RetryTheSame) { attempt } else { attempt.next() } };
+        self.ledger.fail(task, FailedAttempt { attempt, worker, end });
+        self.tell_requeued(worker, &[next], true, effects);
+        self.backlog.give_back(worker.slot, &[next]);
+    }
+
+    /// It spoke of a lease that it does not hold: no worker does so in its right mind.
+    fn distrust(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
+        let bears = self.bug(Bug::BearTheLiar);
+        let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
+        match slot.state {
+            State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            // Already shot.
+            State::Dying { .. } => {}
+            // It has no hand that it could be wrong about.
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
+        }
     }
 
     /// Leases that the worker never saw go back, in order and unblamed.
@@ -176,6 +242,7 @@ impl Core {
         } else {
             hand.refuse(now)
         };
+        slot.hurry_idle(now + self.policy.grace);
         self.backlog.give_back(worker.slot, &back);
         if dying {
             self.tell_requeued(worker, &back, false, effects);
@@ -183,7 +250,7 @@ impl Core {
         self.lend_all(now, effects);
     }
 
-    /// For people: these came back from a worker that is dead or as good as dead.
+    /// For people: these came back.
     pub(crate) fn tell_requeued(
         &mut self,
         worker: WorkerId,

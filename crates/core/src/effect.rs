@@ -1,6 +1,6 @@
 //! All that the core can wish for, on one screen.
 
-use crate::Now;
+use crate::{Halt, Now};
 use brigade_wire::{Attempt, Exit, Outcome, SlotId, TaskId, WorkerId};
 
 /// One wish. The driver fulfils wishes in order; what came of them returns as events.
@@ -19,6 +19,9 @@ pub enum Effect {
     Stop(WorkerId),
     /// SIGTERM, and SIGCONT so that it can be heard.
     Terminate(WorkerId),
+    /// SIGABRT: its task has had its time, and it is to write where it hangs. [`Effect::Kill`] follows if it
+    /// does not die of that.
+    Abort(WorkerId),
     /// SIGKILL.
     Kill(WorkerId),
     /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
@@ -65,24 +68,34 @@ pub enum Note {
         /// The task it was running, if any.
         held: Option<TaskId>,
     },
-    /// A task that was lent to a worker that died, or could not be handed over, is back in the backlog.
+    /// A task is back in the backlog: its worker died, it could not be handed over to one that is dying, or it
+    /// failed and is tried again.
     Requeued {
         /// Which.
         task: TaskId,
         /// The attempt that it will be lent as.
         attempt: Attempt,
-        /// The task was running when its worker died: one attempt is spent.
+        /// The task failed, or was running when its worker died: one attempt is spent.
         blamed: bool,
         /// Whom it comes back from.
         worker: WorkerId,
     },
-    /// A task ran past its deadline: its worker is being killed.
+    /// A task ran past its deadline: its worker is being ended.
     TimedOut {
         /// Which.
         task: TaskId,
         /// Whose.
         worker: WorkerId,
     },
+    /// A worker has served its time: it finishes what it has in hand, and is replaced.
+    Recycling {
+        /// Who.
+        worker: WorkerId,
+        /// Why.
+        why: Recycle,
+    },
+    /// A worker has outgrown its memory while it runs something: it is being killed.
+    Bloated(WorkerId),
     /// A worker was found stopped.
     Stopped(WorkerId),
     /// A stopped worker goes on.
@@ -101,10 +114,28 @@ pub enum Note {
         /// When.
         until: Now,
     },
+    /// So many tasks were to be recalled that do not wait here: the journal is of another run.
+    Unrecalled {
+        /// How many.
+        tasks: u64,
+    },
     /// All tasks are settled; the workers are held (only with [`Policy::hold`](crate::Policy)).
     Holding,
+    /// Enough has happened: the run ends as this says.
+    Halting(Halt),
     /// The run ends early.
     GaveUp(GiveUp),
+}
+
+/// Why a worker is recycled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recycle {
+    /// It was lent as many tasks as it may have.
+    Tasks,
+    /// It is too old.
+    Age,
+    /// It has outgrown its memory, and runs nothing.
+    Memory,
 }
 
 /// Why a run ends before its work.

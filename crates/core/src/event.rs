@@ -1,7 +1,9 @@
 //! All that can happen, on one screen.
 
 use crate::Now;
-use brigade_wire::{Ended, Exit, TaskId, WorkerId};
+use brigade_wire::{Ended, Exit, FailedAttempt, TaskId, WorkerId};
+use std::ops::Range;
+use std::time::Duration;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,23 @@ pub enum Event {
         count: u64,
         /// What each weighs, for [`Schedule::Weighted`](crate::Schedule::Weighted).
         weights: Vec<u64>,
+    },
+    /// An earlier supervisor of this run has done so much: these tasks are settled and nothing is wished for
+    /// them again, and the others go on with the attempts they have behind them. To be sent after
+    /// [`Event::Submitted`] and before [`Core::start`](crate::Core::start).
+    ///
+    /// Whatever names a task that is not in the backlog (never submitted, or named before, or lent by now) is
+    /// ignored, and [`Note::Unrecalled`](crate::Note::Unrecalled) says how many did: a journal that does so
+    /// belongs to another run. A task that has spent all its attempts but has no final word is tried once more.
+    Recalled {
+        /// Tasks with values, in any order.
+        values: Vec<Range<u64>>,
+        /// Tasks that failed or panicked for good.
+        failed: Vec<TaskId>,
+        /// Tasks in quarantine.
+        quarantined: Vec<TaskId>,
+        /// What was tried of tasks without a final word: attempt numbers continue, and all of it counts.
+        attempts: Vec<(TaskId, Vec<FailedAttempt>)>,
     },
     /// The process exists. It has not spoken yet.
     Born(WorkerId),
@@ -58,6 +77,14 @@ pub enum Event {
     Stopped(WorkerId),
     /// It goes on.
     Continued(WorkerId),
+    /// The worker was found to use more memory than it may. Between two tasks it is recycled; with one that runs
+    /// it is killed, and that task is blamed.
+    Bloated {
+        /// Who.
+        worker: WorkerId,
+        /// It runs something right now.
+        running: bool,
+    },
     /// The process is dead and reaped, and nothing that it said is still under way: the last event of a
     /// worker.
     Gone {
@@ -70,6 +97,9 @@ pub enum Event {
     },
     /// Time has passed: the deadline that [`Core::next_deadline`](crate::Core::next_deadline) named, or more.
     Tick,
+    /// The loop itself did not run for so long, by its own clock: the machine was suspended, its group frozen,
+    /// its terminal said Ctrl-Z. Every deadline shifts by that: a frozen second kills no healthy worker.
+    Overslept(Duration),
     /// Start no task any more; let those in hand finish, then end the workers.
     Drain,
     /// End the workers now.

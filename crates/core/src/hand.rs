@@ -23,8 +23,19 @@ pub(crate) struct Hand {
     pub(crate) leases: VecDeque<Lease>,
     /// Tasks it settled.
     pub(crate) settled: u64,
+    /// Attempts that ended while it lived: those that are tried again as well.
+    pub(crate) ended: u64,
     pub(crate) flow: Flow,
+    /// How long it is kept.
+    pub(crate) tenure: Tenure,
     watch: Watch,
+}
+
+/// What a worker may have before it is recycled; without a limit, for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tenure {
+    pub(crate) tasks_max: Option<u64>,
+    pub(crate) until: Option<Now>,
 }
 
 /// Whether it can be handed anything.
@@ -62,8 +73,19 @@ pub(crate) enum Finding {
 
 impl Hand {
     /// The empty hand of a worker that just said hello.
-    pub(crate) fn new(now: Now) -> Hand {
-        Hand { ready_at: now, ..Hand::default() }
+    pub(crate) fn new(now: Now, tenure: Tenure) -> Hand {
+        Hand { ready_at: now, tenure, ..Hand::default() }
+    }
+
+    /// How many more tasks it may have in its life: those it has in hand count.
+    pub(crate) fn left(&self) -> u64 {
+        let had = self.ended + self.leases.len() as u64;
+        self.tenure.tasks_max.map_or(u64::MAX, |max| max.saturating_sub(had))
+    }
+
+    /// Whether it has been here for long enough.
+    pub(crate) fn is_old(&self, now: Now) -> bool {
+        self.tenure.until.is_some_and(|until| until <= now)
     }
 
     /// Whether it holds this task, whatever the attempt.
@@ -94,6 +116,33 @@ impl Hand {
             }
             Some(_) | None => Watch::Off,
         };
+    }
+
+    /// A deadline runs from now on, and its task may have begun long ago: its page is to be read at once.
+    pub(crate) fn watch_at_once(&mut self, now: Now) {
+        if !self.leases.is_empty() {
+            self.watch = Watch::On { quiet_since: now, look_at: now, idle_looks: 0 };
+        }
+    }
+
+    /// The deadline that runs is so much shorter now.
+    pub(crate) fn hasten(&mut self, by: Duration) {
+        match &mut self.watch {
+            Watch::On { look_at, .. } => *look_at = Now(look_at.0.saturating_sub(by)),
+            Watch::Off => {}
+        }
+    }
+
+    /// The loop slept for so long: nobody could be heard.
+    pub(crate) fn shift(&mut self, by: Duration) {
+        self.ready_at = self.ready_at + by;
+        self.tenure.until = self.tenure.until.map(|until| until + by);
+        if let Flow::RetryAt(at) = &mut self.flow {
+            *at = *at + by;
+        }
+        if let Watch::On { quiet_since, look_at, .. } = &mut self.watch {
+            (*quiet_since, *look_at) = (*quiet_since + by, *look_at + by);
+        }
     }
 
     /// It spoke, so it can be handed something again; with `progress`, it got on with its work.

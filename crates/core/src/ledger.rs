@@ -1,6 +1,7 @@
 //! What is settled, and what it took.
 
 use crate::Tally;
+use crate::recall::Recalled;
 use brigade_wire::{Ending, FailedAttempt, TaskId};
 use std::collections::BTreeMap;
 
@@ -15,7 +16,10 @@ pub(crate) struct Ledger {
     pub(crate) restarts: u64,
     pub(crate) abandoned: u64,
     pub(crate) echoes: u64,
-    /// The attempts that died, of tasks that are not settled yet. A task nobody died of costs nothing.
+    /// What of this was settled before.
+    pub(crate) recalled: Recalled,
+    /// The attempts that came to nothing, of tasks that are not settled yet. A task that succeeds at once costs
+    /// nothing.
     stories: BTreeMap<TaskId, Vec<FailedAttempt>>,
 }
 
@@ -25,7 +29,48 @@ impl Ledger {
         self.values + self.failed + self.quarantined
     }
 
-    /// An attempt ended while its worker lives: that is final. Returns who died of the task before.
+    /// These were settled before.
+    pub(crate) fn recall(&mut self, more: Recalled) {
+        let Recalled { values, failed, quarantined } = &mut self.recalled;
+        for (now, before, more) in [
+            (&mut self.values, values, more.values),
+            (&mut self.failed, failed, more.failed),
+            (&mut self.quarantined, quarantined, more.quarantined),
+        ] {
+            *now += more;
+            *before += more;
+        }
+    }
+
+    /// What this core itself has settled: failures of all kinds, and values.
+    pub(crate) fn own(&self, and_recalled: bool) -> (u64, u64) {
+        let before = if and_recalled { Recalled::default() } else { self.recalled };
+        let failures = self.failed + self.quarantined - before.failed - before.quarantined;
+        (failures, self.values - before.values)
+    }
+
+    /// These were tried before.
+    pub(crate) fn remember(&mut self, stories: impl Iterator<Item = (TaskId, Vec<FailedAttempt>)>) {
+        self.stories.extend(stories);
+    }
+
+    /// Whether the task may fail once more without that being its final word.
+    pub(crate) fn may_fail(&self, task: TaskId, retries: u32) -> bool {
+        retries > 0 && self.failures(task) < retries
+    }
+
+    /// Attempts of this task that failed or panicked.
+    pub(crate) fn failures(&self, task: TaskId) -> u32 {
+        let story = self.stories.get(&task).map_or(&[][..], Vec::as_slice);
+        u32::try_from(story.len() - deaths(story)).unwrap_or(u32::MAX)
+    }
+
+    /// An attempt failed, and is tried again.
+    pub(crate) fn fail(&mut self, task: TaskId, failed: FailedAttempt) {
+        self.stories.entry(task).or_default().push(failed);
+    }
+
+    /// An attempt ended while its worker lives, and that is final. Returns what was tried before.
     pub(crate) fn settle(&mut self, task: TaskId, ending: &Ending) -> Vec<FailedAttempt> {
         match ending {
             Ending::Value(_) => self.values += 1,
@@ -43,7 +88,7 @@ impl Ledger {
     ) -> Option<Vec<FailedAttempt>> {
         let story = self.stories.entry(task).or_default();
         story.push(failed);
-        if story.len() < attempts_max as usize {
+        if deaths(story) < attempts_max as usize {
             return None;
         }
         self.quarantined += 1;
@@ -65,6 +110,12 @@ impl Ledger {
             restarts: self.restarts,
             abandoned: self.abandoned,
             echoes: self.echoes,
+            recalled: self.recalled.settled(),
         }
     }
+}
+
+/// Attempts that took a worker along.
+fn deaths(story: &[FailedAttempt]) -> usize {
+    story.iter().filter(|failed| failed.end.is_death()).count()
 }

@@ -20,7 +20,10 @@
 //! | `ledger`    | what is settled, and what it took                         |
 //! | `dispatch`  | who gets how much, and which results count                |
 //! | `lives`     | births, deaths, blame, successors                         |
+//! | `recall`    | what an earlier supervisor of the run has settled         |
 //! | `restart`   | intensity and backoff                                     |
+//! | `median`    | how long tasks usually take, for deadlines that follow it |
+//! | `sleeps`    | when the loop itself did not run                          |
 //! | `deadlines` | what is due, and what a look at a page tells              |
 //! | `ending`    | conclude, drain, abort, give up                           |
 #![forbid(unsafe_code)]
@@ -36,17 +39,22 @@ mod event;
 mod hand;
 mod ledger;
 mod lives;
+mod median;
 mod policy;
+mod recall;
 mod restart;
 mod roster;
+mod sleeps;
 mod time;
 mod view;
 
 #[cfg(feature = "seeded-bugs")]
 pub use bugs::Bug;
 pub use core::Core;
-pub use effect::{Effect, GiveUp, Lease, Note};
+pub use effect::{Effect, GiveUp, Lease, Note, Recycle};
 pub use event::{Event, Running};
-pub use policy::{Backoff, Intensity, Lookahead, Policy, Schedule};
+pub use policy::{
+    Backoff, Halt, HaltLimit, HaltOn, HaltWhen, Intensity, Lookahead, Policy, Schedule, Timeout,
+};
 pub use time::Now;
 pub use view::{Life, SlotView, Tally, Verdict};

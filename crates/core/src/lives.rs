@@ -2,11 +2,12 @@
 
 use crate::bugs::Bug;
 use crate::core::Core;
-use crate::hand::Hand;
+use crate::hand::{Hand, Tenure};
 use crate::restart::Sentence;
 use crate::roster::{Cause, Patience, Slot, State};
-use crate::{Effect, GiveUp, Lease, Note, Now};
-use brigade_wire::{Exit, FailedAttempt, Fatality, Outcome, SlotId, TaskId, WorkerId};
+use crate::{Effect, GiveUp, Lease, Note, Now, Recycle};
+use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
+use std::time::Duration;
 
 /// A dead worker, and what its state says about its death.
 struct Body {
@@ -14,7 +15,7 @@ struct Body {
     exit: Exit,
     hand: Hand,
     /// The one task to blame, and for what.
-    culprit: Option<(TaskId, Fatality)>,
+    culprit: Option<(TaskId, Mishap)>,
     /// It was meant to die.
     planned: bool,
     /// The death counts for the restart intensity, unless it brought a task its final word.
@@ -23,6 +24,8 @@ struct Body {
     abandoned: bool,
     /// It had said hello.
     was_ready: bool,
+    /// It died of its own, with nothing in hand and nothing done.
+    was_idle: bool,
 }
 
 impl Core {
@@ -32,8 +35,9 @@ impl Core {
             return;
         }
         let give_up_at = now + self.policy.birth_timeout;
-        for slot in self.roster.iter_mut().filter(|slot| slot.is_ended()) {
-            effects.push(slot.spawn(give_up_at));
+        let births = self.roster.next_birth()..;
+        for (slot, birth) in self.roster.iter_mut().filter(|slot| slot.is_ended()).zip(births) {
+            effects.push(slot.spawn(birth, give_up_at));
         }
     }
 
@@ -42,7 +46,8 @@ impl Core {
         let Some(slot) = self.roster.current(worker) else { return };
         match slot.state {
             State::Starting { .. } => {
-                slot.state = State::Ready(Hand::new(now));
+                let tenure = self.tenure(now);
+                self.roster.slot(worker.slot).state = State::Ready(Hand::new(now, tenure));
                 effects.push(Effect::Tell(Note::Ready(worker)));
                 self.lend_to(worker.slot, now, effects);
             }
@@ -52,6 +57,43 @@ impl Core {
             State::Ready(_) | State::Draining { .. } => {}
             // Its body was found before: Gone is the last event of a worker.
             State::Waiting { .. } | State::Ended => {}
+        }
+    }
+
+    /// How long a worker that is ready now is kept: a tenth more or less, so that those who were born together
+    /// do not leave together.
+    fn tenure(&mut self, now: Now) -> Tenure {
+        let dice = &mut self.dice;
+        let tasks_max = self.policy.tasks_per_worker_max.map(|max| dice.about(max).max(1));
+        let age_max = self.policy.age_max.map(|max| u64::try_from(max.as_nanos()).unwrap_or(u64::MAX));
+        let until = age_max.map(|max| now + Duration::from_nanos(dice.about(max)));
+        Tenure { tasks_max, until }
+    }
+
+    /// It has served its time.
+    pub(crate) fn recycle(&mut self, slot: SlotId, why: Recycle, now: Now, effects: &mut Vec<Effect>) {
+        let (term_at, hurry) = (now + self.policy.grace, self.bug(Bug::HurryTheRecycled));
+        let slot = self.roster.slot(slot);
+        effects.extend(slot.recycle(why, term_at).into_iter().flatten());
+        if hurry {
+            slot.stop(now);
+        }
+    }
+
+    /// It uses more memory than it may: harmless between two tasks, and else the fault of the one it runs.
+    pub(crate) fn bloated(&mut self, worker: WorkerId, running: bool, now: Now, effects: &mut Vec<Effect>) {
+        let bears = self.bug(Bug::BearTheBloated);
+        let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
+        match slot.state {
+            State::Ready(_) | State::Draining { .. } if running => {
+                effects.push(Effect::Tell(Note::Bloated(worker)));
+                effects.extend(slot.shoot(Cause::Memory));
+            }
+            State::Ready(_) => self.recycle(worker.slot, Recycle::Memory, now, effects),
+            // It leaves as it is.
+            State::Draining { .. } | State::Dying { .. } => {}
+            // It has had nothing to grow by, or it is dead.
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
         }
     }
 
@@ -111,6 +153,7 @@ impl Core {
         self.ledger.abandoned += u64::from(body.abandoned && held.is_some());
         effects.push(Effect::Tell(Note::Exited { worker, exit, planned, settled, held }));
         let quarantined = self.take_back(&body, effects);
+        self.halt(now, effects);
         self.succeed(&body, quarantined, now, effects);
         self.lend_all(now, effects);
     }
@@ -119,13 +162,13 @@ impl Core {
     /// whether the blamed one has got its final word by that.
     fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
         let worker = body.worker;
-        let culprit = body.culprit.map(|(task, _)| task);
+        let culprit = body.culprit.as_ref().map(|(task, _)| *task);
         let everyone = self.bug(Bug::BlameEveryone);
         let (blamed, mut others): (Vec<Lease>, Vec<Lease>) =
             body.hand.leases.iter().partition(|lease| Some(lease.task) == culprit || everyone);
-        let end = body.culprit.map_or(Fatality::Crashed(body.exit), |(_, end)| end);
+        let end = body.culprit.as_ref().map_or(Mishap::Crashed(body.exit), |(_, end)| end.clone());
         let count = blamed.len();
-        let next = |lease| self.blame(lease, worker, end, effects);
+        let next = |lease| self.blame(lease, worker, end.clone(), effects);
         let mut back: Vec<Lease> = blamed.into_iter().filter_map(next).collect();
         let quarantined = back.len() < count;
         if self.bug(Bug::LoseTheBlamed) {
@@ -146,7 +189,7 @@ impl Core {
         &mut self,
         lease: Lease,
         worker: WorkerId,
-        end: Fatality,
+        end: Mishap,
         effects: &mut Vec<Effect>,
     ) -> Option<Lease> {
         let Lease { task, attempt } = lease;
@@ -155,6 +198,10 @@ impl Core {
             max if self.bug(Bug::QuarantineEarly) => max - 1,
             max if self.bug(Bug::QuarantineLate) => max + 1,
             max => max,
+        };
+        let max = match self.bug(Bug::QuarantineTheFailed) {
+            true => max.saturating_sub(self.ledger.failures(task)),
+            false => max,
         };
         let Some(attempts) = self.ledger.blame(task, FailedAttempt { attempt, worker, end }, max) else {
             return Some(Lease { task, attempt: next });
@@ -168,7 +215,10 @@ impl Core {
     /// poisonous tasks in a row must not look like a crash loop.
     pub(crate) fn forgive(&mut self, story: &[FailedAttempt]) {
         for failed in story {
-            self.roster.slot(failed.worker.slot).restarts.forgive();
+            // Who died under an earlier supervisor may have had a slot that is not there any more.
+            if let Some(slot) = self.roster.find(failed.worker.slot) {
+                slot.restarts.forgive();
+            }
         }
     }
 
@@ -188,9 +238,19 @@ impl Core {
         if exit == Exit::TRY_AGAIN && !planned {
             restarts.hurry_not();
         } else if !body.counts || quarantined {
-            return self.replace(worker.slot, now, !planned, now, effects);
+            let until = self.may_fill_at(body, now);
+            return self.replace(worker.slot, until, !planned, now, effects);
         }
         self.replace_counted(worker.slot, Some(exit), true, now, effects);
+    }
+
+    /// At once; but a worker that cannot live, in a run that has nothing to lend it, must not be born again and
+    /// again as fast as the machine can. Nothing of that counts: it costs nobody anything.
+    fn may_fill_at(&self, body: &Body, now: Now) -> Now {
+        let (first, slot) = (self.policy.backoff.first, body.worker.slot);
+        let newborn = body.was_idle && now.since(body.hand.ready_at) < first;
+        let hot = newborn && self.backlog.len_for(slot) == 0 && !self.bug(Bug::ForkHot);
+        if hot { now + first } else { now }
     }
 
     /// Fills the slot after a death that counts, unless it was one too many.
@@ -228,7 +288,8 @@ impl Core {
     /// The wait of a slot is over.
     pub(crate) fn fill_slot(&mut self, slot: SlotId, restart: bool, now: Now, effects: &mut Vec<Effect>) {
         self.ledger.restarts += u64::from(restart);
-        effects.push(self.roster.slot(slot).spawn(now + self.policy.birth_timeout));
+        let birth = self.roster.next_birth();
+        effects.push(self.roster.slot(slot).spawn(birth, now + self.policy.birth_timeout));
     }
 }
 
@@ -244,11 +305,12 @@ impl Body {
         let mut body = Body {
             worker: slot.worker,
             exit,
-            culprit,
             planned: state.was_to_die() || recycles(&state, exit, culprit.is_some()),
+            culprit,
             counts: state.death_counts(),
             abandoned: state.was_abandoned(),
             was_ready: state.was_ready(),
+            was_idle: state.was_idle(),
             hand: Hand::default(),
         };
         body.hand = state.into_hand();
@@ -268,17 +330,19 @@ fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
 
 impl State {
     /// Whom this death is to be held against: the task that was running, unless we had our own reasons.
-    fn culprit(&self, exit: Exit, running: Option<TaskId>) -> Option<(TaskId, Fatality)> {
+    fn culprit(&self, exit: Exit, running: Option<TaskId>) -> Option<(TaskId, Mishap)> {
         let hand = self.hand()?;
-        let runner = running.map(|task| (task, Fatality::Crashed(exit)));
+        let runner = running.map(|task| (task, Mishap::Crashed(exit)));
         let culprit = match self {
-            State::Ready(_) | State::Draining { patience: Patience::TermAt(_), .. } => runner,
+            State::Ready(_) => runner,
+            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => runner,
             State::Draining { patience: Patience::KillAt(_), .. } => None,
             State::Dying { cause, .. } => match cause {
                 // A task that garbles its worker's words would do so for ever if nobody held it against it.
                 Cause::Garbled => runner,
                 // Whatever the worker ran after the task that we shot it for, we killed it, not that.
-                Cause::TimedOut(task) => Some((*task, Fatality::TimedOut)),
+                Cause::TimedOut(task) => Some((*task, Mishap::TimedOut)),
+                Cause::Memory => running.map(|task| (task, Mishap::OutOfMemory)),
                 Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
             },
             State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
@@ -289,24 +353,27 @@ impl State {
     /// It drained, or was ended at the end of the run.
     fn was_to_die(&self) -> bool {
         match self {
-            State::Draining { patience: Patience::TermAt(_), hand } => hand.leases.is_empty(),
+            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, hand } => {
+                hand.leases.is_empty()
+            }
             State::Draining { patience: Patience::KillAt(_), .. } => true,
             State::Dying { cause, .. } => matches!(cause, Cause::Grace | Cause::RunEnds),
             State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
         }
     }
 
-    /// Before ready, or with work in hand and nothing settled since birth. What befalls the idle, or after
+    /// Before ready, or with work in hand and no attempt ended since birth. What befalls the idle, or after
     /// progress, or at the end of the run, is neutral.
     fn death_counts(&self) -> bool {
-        let fruitless = |hand: &Hand| hand.settled == 0 && !hand.leases.is_empty();
+        let fruitless = |hand: &Hand| hand.ended == 0 && !hand.leases.is_empty();
         match self {
             State::Starting { .. } => true,
-            State::Ready(hand) => fruitless(hand),
-            State::Dying { hand, cause } => match cause {
+            // The end of the run is no time to count, but a worker that is only recycled must have done something.
+            State::Ready(hand) | State::Draining { hand, patience: Patience::Unhurried } => fruitless(hand),
+            State::Dying { hand, cause, .. } => match cause {
                 Cause::Birth => true,
-                Cause::Garbled => hand.settled == 0,
-                Cause::TimedOut(_) | Cause::Stuck => fruitless(hand),
+                Cause::Garbled => hand.ended == 0,
+                Cause::TimedOut(_) | Cause::Stuck | Cause::Memory => fruitless(hand),
                 Cause::Grace | Cause::RunEnds => false,
             },
             State::Waiting { .. } | State::Draining { .. } | State::Ended => false,
@@ -319,6 +386,15 @@ impl State {
             State::Draining { patience, .. } => matches!(patience, Patience::KillAt(_)),
             State::Dying { cause, .. } => *cause == Cause::Grace,
             State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+        }
+    }
+
+    /// It had done nothing yet, and there was nothing for it to do.
+    fn was_idle(&self) -> bool {
+        match self {
+            State::Ready(hand) => hand.leases.is_empty() && hand.ended == 0,
+            State::Draining { .. } | State::Dying { .. } => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
         }
     }
 

@@ -10,9 +10,14 @@ pub struct Policy {
     /// Which worker a task is lent to.
     pub schedule: Schedule,
     /// How long one attempt may run, from its start.
-    pub task_timeout: Option<Duration>,
+    pub task_timeout: Option<Timeout>,
+    /// How long a worker whose task has had its time may take to die of SIGABRT, after it has written where it
+    /// hangs; none, and it is killed at once.
+    pub abort_grace: Duration,
     /// Attempts that may die of a task before it is quarantined, the first included.
     pub attempts_max: u32,
+    /// Attempts that may fail or panic and are tried again; one more, and that is the final word.
+    pub retries: u32,
     /// How many deaths of a slot that count are too many.
     pub intensity: Intensity,
     /// How long a slot waits before it is filled again.
@@ -21,12 +26,29 @@ pub struct Policy {
     pub grace: Duration,
     /// How long a worker may take from the wish to its hello.
     pub birth_timeout: Duration,
+    /// Tasks after which a worker is recycled, a tenth more or less.
+    pub tasks_per_worker_max: Option<u64>,
+    /// The age at which a worker is recycled, a tenth more or less: so that those who were born together do not
+    /// leave together.
+    pub age_max: Option<Duration>,
     /// How much is lent ahead of the work.
     pub lookahead: Lookahead,
+    /// When to end the run before all is settled.
+    pub halt: Option<Halt>,
     /// Keep the workers when all is settled, until told to drain.
     pub hold: bool,
-    /// Where the jitter of the backoff starts.
+    /// Where the jitter starts.
     pub seed: u64,
+}
+
+/// How long one attempt may run, from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// So long.
+    After(Duration),
+    /// So many percent of the median length of the last 101 attempts, and never less than 10 ms. Before five
+    /// lengths are known a task may run for ever.
+    OfMedian(u32),
 }
 
 /// Which worker a task is lent to.
@@ -76,13 +98,73 @@ pub struct Lookahead {
     pub tasks: usize,
 }
 
+/// When enough has happened to end a run before its work, as GNU parallel's `--halt` has it:
+/// `soon,fail=3%` is `Halt { when: Soon, on: Fail, limit: Percent(3) }`. What an earlier supervisor of the run
+/// settled does not count: a run that was halted can be resumed under the same policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// How.
+    pub when: HaltWhen,
+    /// What is counted.
+    pub on: HaltOn,
+    /// How many are enough.
+    pub limit: HaltLimit,
+}
+
+/// How a run halts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltWhen {
+    /// The workers are killed; nobody is blamed.
+    Now,
+    /// No task starts any more, those in hand finish.
+    Soon,
+}
+
+/// What counts towards a halt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltOn {
+    /// Tasks that failed, panicked or were quarantined.
+    Fail,
+    /// Tasks with a value.
+    Success,
+    /// Both.
+    Done,
+}
+
+/// How many are enough for a halt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltLimit {
+    /// So many; none is as good as one.
+    Count(u64),
+    /// So many percent of all that were submitted, and not before three tasks are done.
+    Percent(u32),
+}
+
+impl HaltLimit {
+    /// Before so many are done a percentage means nothing.
+    const DONE_MIN: u64 = 3;
+
+    /// Whether so many are enough, with this many `done` of so many `submitted`.
+    pub(crate) fn is_reached(self, count: u64, done: u64, submitted: u64) -> bool {
+        let part = |percent: u32| u128::from(submitted) * u128::from(percent);
+        match self {
+            HaltLimit::Count(limit) => count >= limit.max(1),
+            HaltLimit::Percent(percent) => {
+                count > 0 && done >= HaltLimit::DONE_MIN && u128::from(count) * 100 >= part(percent)
+            }
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Policy {
         Policy {
             procs: 1,
             schedule: Schedule::Dynamic,
             task_timeout: None,
+            abort_grace: Duration::from_millis(30),
             attempts_max: 3,
+            retries: 0,
             intensity: Intensity { restarts: 5, within: Duration::from_secs(10) },
             backoff: Backoff {
                 first: Duration::from_millis(100),
@@ -91,7 +173,10 @@ impl Default for Policy {
             },
             grace: Duration::from_secs(5),
             birth_timeout: Duration::from_secs(10),
+            tasks_per_worker_max: None,
+            age_max: None,
             lookahead: Lookahead { time: Duration::from_millis(2), tasks: 1_024 },
+            halt: None,
             hold: false,
             seed: 1,
         }

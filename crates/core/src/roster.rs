@@ -2,9 +2,10 @@
 
 use crate::hand::Hand;
 use crate::restart::Restarts;
-use crate::{Effect, Life, Now, SlotView};
+use crate::{Effect, Life, Note, Now, Recycle, SlotView};
 use brigade_wire::{SlotId, TaskId, WorkerId};
 use std::mem;
+use std::time::Duration;
 
 /// A place for one worker at a time.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Slot {
     pub(crate) state: State,
     pub(crate) stopped: bool,
     pub(crate) restarts: Restarts,
+    /// The how-manieth wish for a worker its worker was.
+    pub(crate) birth: u64,
 }
 
 /// A life, and in each state only what that state needs.
@@ -26,8 +29,8 @@ pub(crate) enum State {
     Ready(Hand),
     /// It was told to stop.
     Draining { hand: Hand, patience: Patience },
-    /// We shot it. No deadline: the driver guarantees that a body follows.
-    Dying { hand: Hand, cause: Cause },
+    /// We shot it.
+    Dying { hand: Hand, cause: Cause, force: Force },
     /// Nobody is there, and nobody is to come.
     Ended,
 }
@@ -35,10 +38,21 @@ pub(crate) enum State {
 /// Ask, wait, kill: where a worker that was told to stop stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
+    /// Asked, but it may take its time with what it has in hand: it is only recycled.
+    Unhurried,
     /// Asked; SIGTERM comes then.
     TermAt(Now),
     /// Told; SIGKILL comes then.
     KillAt(Now),
+}
+
+/// How hard we shot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// SIGABRT, so that it writes where it hangs; SIGKILL comes then.
+    Abort { kill_at: Now },
+    /// SIGKILL. No deadline: the driver guarantees that a body follows.
+    Kill,
 }
 
 /// Why we shot a worker: decides whom its death is held against.
@@ -54,6 +68,8 @@ pub(crate) enum Cause {
     Stuck,
     /// It was told to stop and did not.
     Grace,
+    /// It outgrew its memory while it ran something.
+    Memory,
     /// The run ends.
     RunEnds,
 }
@@ -65,11 +81,13 @@ impl Slot {
             state: State::Ended,
             stopped: false,
             restarts: Restarts::default(),
+            birth: 0,
         }
     }
 
     /// Wishes for the next incarnation.
-    pub(crate) fn spawn(&mut self, give_up_at: Now) -> Effect {
+    pub(crate) fn spawn(&mut self, birth: u64, give_up_at: Now) -> Effect {
+        self.birth = birth;
         self.worker = self.worker.successor();
         self.stopped = false;
         self.state = State::Starting { give_up_at };
@@ -89,6 +107,11 @@ impl Slot {
                 self.shoot(Cause::RunEnds)
             }
             State::Waiting { .. } | State::Ended => None,
+            // Asked before, but now there is a hurry.
+            State::Draining { hand, patience: Patience::Unhurried } => {
+                self.state = State::Draining { hand, patience: Patience::TermAt(term_at) };
+                None
+            }
             // Already on its way out.
             leaving @ (State::Draining { .. } | State::Dying { .. }) => {
                 self.state = leaving;
@@ -97,19 +120,88 @@ impl Slot {
         }
     }
 
+    /// Asks it to leave when it has finished what it has in hand, however long that takes.
+    pub(crate) fn recycle(&mut self, why: Recycle, term_at: Now) -> Option<[Effect; 2]> {
+        self.state = match self.take() {
+            State::Ready(hand) => State::Draining { hand, patience: Patience::Unhurried },
+            // Not there yet, or on its way out.
+            other @ (State::Waiting { .. } | State::Starting { .. } | State::Ended) => {
+                self.state = other;
+                return None;
+            }
+            leaving @ (State::Draining { .. } | State::Dying { .. }) => {
+                self.state = leaving;
+                return None;
+            }
+        };
+        self.hurry_idle(term_at);
+        let note = Note::Recycling { worker: self.worker, why };
+        Some([Effect::Tell(note), Effect::Stop(self.worker)])
+    }
+
+    /// Who has nothing in hand any more needs no more time than it takes to leave.
+    pub(crate) fn hurry_idle(&mut self, term_at: Now) {
+        if let State::Draining { hand, patience: patience @ Patience::Unhurried } = &mut self.state
+            && hand.leases.is_empty()
+        {
+            *patience = Patience::TermAt(term_at);
+        }
+    }
+
     /// SIGKILL. Its leases stay with the body until that is found: what it has said until then counts.
     pub(crate) fn shoot(&mut self, cause: Cause) -> Option<Effect> {
         self.state = match self.take() {
-            State::Starting { .. } => State::Dying { hand: Hand::default(), cause },
-            State::Ready(hand) | State::Draining { hand, .. } => State::Dying { hand, cause },
-            // Shot before: the first cause is the true one.
-            State::Dying { hand, cause } => {
-                self.state = State::Dying { hand, cause };
+            State::Starting { .. } => State::Dying { hand: Hand::default(), cause, force: Force::Kill },
+            State::Ready(hand) | State::Draining { hand, .. } => {
+                State::Dying { hand, cause, force: Force::Kill }
+            }
+            // Shot before, only softer: the first cause is the true one.
+            State::Dying { hand, cause, force: Force::Abort { .. } } => {
+                State::Dying { hand, cause, force: Force::Kill }
+            }
+            dying @ State::Dying { force: Force::Kill, .. } => {
+                self.state = dying;
                 return None;
             }
             State::Waiting { .. } | State::Ended => return None,
         };
         Some(Effect::Kill(self.worker))
+    }
+
+    /// SIGABRT, and time to write where it hangs. Whoever is stopped could not hear it: SIGKILL at once.
+    pub(crate) fn abort(&mut self, cause: Cause, kill_at: Now) -> Option<Effect> {
+        self.state = match self.take() {
+            State::Ready(hand) | State::Draining { hand, .. } => {
+                State::Dying { hand, cause, force: Force::Abort { kill_at } }
+            }
+            // Not to be asked, shot before, or nobody there.
+            other @ (State::Waiting { .. } | State::Starting { .. } | State::Dying { .. } | State::Ended) => {
+                self.state = other;
+                return None;
+            }
+        };
+        Some(Effect::Abort(self.worker))
+    }
+
+    /// The loop slept for so long: no deadline counts that time.
+    pub(crate) fn shift(&mut self, by: Duration) {
+        match &mut self.state {
+            State::Waiting { until: at, .. } | State::Starting { give_up_at: at } => *at = *at + by,
+            State::Ready(hand) => hand.shift(by),
+            State::Draining { hand, patience } => {
+                hand.shift(by);
+                match patience {
+                    Patience::TermAt(at) | Patience::KillAt(at) => *at = *at + by,
+                    Patience::Unhurried => {}
+                }
+            }
+            State::Dying { hand, force: Force::Abort { kill_at }, .. } => {
+                hand.shift(by);
+                *kill_at = *kill_at + by;
+            }
+            State::Dying { hand, force: Force::Kill, .. } => hand.shift(by),
+            State::Ended => {}
+        }
     }
 
     /// Takes the state out and leaves `Ended`.
@@ -134,12 +226,13 @@ impl Slot {
         match &self.state {
             State::Waiting { until, .. } => Some(*until),
             State::Starting { give_up_at } => Some(*give_up_at),
-            State::Ready(hand) => hand.deadline(),
-            State::Draining { hand, patience } => {
-                let (Patience::TermAt(at) | Patience::KillAt(at)) = *patience;
-                Some(hand.deadline().map_or(at, |look_at| look_at.min(at)))
+            State::Ready(hand) => hand.deadline().into_iter().chain(hand.tenure.until).min(),
+            State::Draining { hand, patience: Patience::Unhurried } => hand.deadline(),
+            State::Draining { hand, patience: Patience::TermAt(at) | Patience::KillAt(at) } => {
+                Some(hand.deadline().map_or(*at, |look_at| look_at.min(*at)))
             }
-            State::Dying { .. } | State::Ended => None,
+            State::Dying { force: Force::Abort { kill_at }, .. } => Some(*kill_at),
+            State::Dying { force: Force::Kill, .. } | State::Ended => None,
         }
     }
 
@@ -200,6 +293,11 @@ impl Roster {
         self.0.get_mut(worker.slot.0 as usize).filter(|slot| slot.worker == worker)
     }
 
+    /// A slot by a number that may come from elsewhere.
+    pub(crate) fn find(&mut self, slot: SlotId) -> Option<&mut Slot> {
+        self.0.get_mut(slot.0 as usize)
+    }
+
     /// A slot by its number.
     pub(crate) fn slot(&mut self, slot: SlotId) -> &mut Slot {
         self.0.get_mut(slot.0 as usize).expect("a slot id comes from this roster")
@@ -215,6 +313,11 @@ impl Roster {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.0.iter_mut()
+    }
+
+    /// The number of the next wish for a worker.
+    pub(crate) fn next_birth(&self) -> u64 {
+        self.iter().map(|slot| slot.birth).max().unwrap_or(0) + 1
     }
 
     /// Tasks in the hands of workers.

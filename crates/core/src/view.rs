@@ -12,6 +12,8 @@ pub enum Verdict {
     Drained,
     /// Told to end at once.
     Aborted,
+    /// Enough had happened for the policy's [`Halt`](crate::Halt): the rest stays in the backlog.
+    Halted,
     /// The core itself ended it.
     GaveUp(GiveUp),
 }
@@ -33,9 +35,11 @@ pub struct Tally {
     pub failed: u64,
     /// Of these: quarantined.
     pub quarantined: u64,
-    /// Attempts spent by a death and tried again.
+    /// Of the settled: by an earlier supervisor of the run.
+    pub recalled: u64,
+    /// Attempts spent, by a death or by a failure that is tried again.
     pub retried: u64,
-    /// Tasks that came back from a worker that died, blamed or not.
+    /// Tasks that came back: from a worker that died, blamed or not, or from a failure that is tried again.
     pub requeued: u64,
     /// Workers wished for in the place of one whose death was not planned.
     pub restarts: u64,

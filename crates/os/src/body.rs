@@ -107,6 +107,11 @@ impl Body {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
+    /// Ends it with SIGABRT, which it may answer with what it was doing. A stopped one does not hear it.
+    pub fn abort(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::ABORT);
+    }
+
     /// Asks it to end, with SIGTERM, and lets it hear that if it is stopped.
     pub fn terminate(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);

@@ -2,7 +2,7 @@
 
 use crate::driver::Driver;
 use crate::story::Told;
-use brigade_core::{Effect, Event, GiveUp, Lease, Note, Now, Running};
+use brigade_core::{Effect, Event, GiveUp, Lease, Note, Now, Recycle, Running};
 use brigade_link::Sent;
 use brigade_os::clock;
 use brigade_wire::{Attempt, Batch, Call, Ended, Ending, Outcome, TaskId, WorkerId};
@@ -41,6 +41,10 @@ impl Driver<'_> {
             Effect::Terminate(worker) => {
                 let hand = self.hands.get(worker);
                 hand.and_then(|hand| hand.body()).inspect(|body| body.terminate());
+            }
+            Effect::Abort(worker) => {
+                let hand = self.hands.get(worker);
+                hand.and_then(|hand| hand.body()).inspect(|body| body.abort());
             }
             Effect::Kill(worker) => self.kill(worker),
             Effect::Look(worker) => self.look(worker),
@@ -118,12 +122,29 @@ impl Driver<'_> {
                 let (slot, pid, _) = self.who(worker);
                 let how = if blamed { "an attempt is spent" } else { "not blamed" };
                 self.chronicle.epitaph(pid, &format!("task {task} goes back as attempt {attempt}, {how}"));
-                Told::TaskRequeued { task, attempt, blamed, slot, pid }
+                // The hand of the dead was taken before the core heard of the death.
+                let failed = self.hands.get(worker).is_some();
+                Told::TaskRequeued { task, attempt, blamed, failed, slot, pid }
             }
             Note::TimedOut { task, worker } => {
                 let (slot, pid, _) = self.who(worker);
                 self.chronicle.epitaph(pid, &format!("task {task} is past its deadline: killing the worker"));
                 Told::TaskTimedOut { task, slot, pid }
+            }
+            Note::Recycling { worker, why } => {
+                let pid = self.chronicle.pid(worker);
+                let why = match why {
+                    Recycle::Tasks => "it has had its number of tasks",
+                    Recycle::Age => "it has reached its age",
+                    Recycle::Memory => "it has outgrown its memory",
+                };
+                return self.chronicle.epitaph(pid, &format!("to be replaced: {why}"));
+            }
+            Note::Bloated(worker) => {
+                let pid = self.chronicle.pid(worker);
+                return self
+                    .chronicle
+                    .epitaph(pid, "outgrew its memory while it ran a task: killing the worker");
             }
             Note::Stopped(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
@@ -140,11 +161,15 @@ impl Driver<'_> {
             Note::BackingOff { slot, until } => {
                 Told::BackingOff { slot, seconds: until.since(self.now()).as_secs_f64() }
             }
+            Note::Unrecalled { tasks } => {
+                return self.chronicle.warn(format!("{tasks} tasks of the journal are not of this run"));
+            }
             Note::Holding => {
                 self.is_holding = true;
                 self.publisher.lives_changed();
                 Told::Holding { total: self.work.total().filter(|_| self.has_all_values()) }
             }
+            Note::Halting(_) => return self.chronicle.warn("enough has happened: the run halts".into()),
             Note::GaveUp(cause) => self.gave_up(&cause),
         };
         self.chronicle.tell(told);

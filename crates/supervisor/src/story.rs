@@ -133,8 +133,10 @@ pub enum Told {
         task: TaskId,
         /// The attempt it will be lent as.
         attempt: Attempt,
-        /// It was running when its worker died: an attempt is spent.
+        /// It was running when its worker died, or failed: an attempt is spent.
         blamed: bool,
+        /// It failed in a worker that lives on.
+        failed: bool,
         /// The slot it comes back from.
         slot: SlotId,
         /// The process it comes back from.

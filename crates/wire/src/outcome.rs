@@ -43,32 +43,73 @@ pub enum Ending {
     },
 }
 
-/// How an attempt ended that took its worker along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How an attempt ended that did not bring a value: with a word of the task, or with the death of its worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fatality {
+pub enum Mishap {
+    /// The task returned an error, in its own words.
+    Failed(String),
+    /// The task panicked; its worker lives on.
+    Panicked {
+        /// What the panic said.
+        message: String,
+        /// `file:line:column`, or empty.
+        location: String,
+    },
     /// The worker died while it ran the task.
     Crashed(Exit),
     /// The task ran past its deadline, and its worker was ended for it.
     TimedOut,
+    /// The worker outgrew its memory while it ran the task, and was ended for it.
+    OutOfMemory,
 }
 
-/// One line of a quarantined task's story.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl Mishap {
+    /// Whether it took its worker along.
+    ///
+    /// ```
+    /// # use brigade_wire::Mishap;
+    /// assert!(Mishap::TimedOut.is_death() && !Mishap::Failed("no".into()).is_death());
+    /// ```
+    #[must_use]
+    pub fn is_death(&self) -> bool {
+        match self {
+            Mishap::Crashed(_) | Mishap::TimedOut | Mishap::OutOfMemory => true,
+            Mishap::Failed(_) | Mishap::Panicked { .. } => false,
+        }
+    }
+}
+
+impl Ending {
+    /// What went wrong; `None` for a value.
+    #[must_use]
+    pub fn mishap(&self) -> Option<Mishap> {
+        match self {
+            Ending::Value(_) => None,
+            Ending::Failed(message) => Some(Mishap::Failed(message.clone())),
+            Ending::Panicked { message, location } => {
+                Some(Mishap::Panicked { message: message.clone(), location: location.clone() })
+            }
+        }
+    }
+}
+
+/// One line of the story of a task that was tried more than once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedAttempt {
     /// Which try it was.
     pub attempt: Attempt,
-    /// Who died of it.
+    /// Who ran it.
     pub worker: WorkerId,
-    /// How.
-    pub end: Fatality,
+    /// How it ended.
+    pub end: Mishap,
 }
 
 /// The final word on a task. Each task gets exactly one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The encoded result.
-    Value(Vec<u8>),
+    Value(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The task itself says that it cannot be done, in its own words.
     Failed(String),
     /// The task panicked, and would do so again.
@@ -78,9 +119,9 @@ pub enum Outcome {
         /// `file:line:column`, or empty.
         location: String,
     },
-    /// Every attempt took a worker along.
+    /// Too many attempts took a worker along.
     Quarantined {
-        /// All of them, first to last.
+        /// All attempts, first to last, those as well that failed and were tried again.
         attempts: Vec<FailedAttempt>,
     },
 }
@@ -108,11 +149,15 @@ impl fmt::Display for Exit {
     }
 }
 
-impl fmt::Display for Fatality {
+impl fmt::Display for Mishap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fatality::Crashed(exit) => write!(f, "crashed: {exit}"),
-            Fatality::TimedOut => f.write_str("timed out"),
+            Mishap::Failed(message) => write!(f, "failed: {message}"),
+            Mishap::Panicked { message, location } if location.is_empty() => write!(f, "panicked: {message}"),
+            Mishap::Panicked { message, location } => write!(f, "panicked at {location}: {message}"),
+            Mishap::Crashed(exit) => write!(f, "crashed: {exit}"),
+            Mishap::TimedOut => f.write_str("timed out"),
+            Mishap::OutOfMemory => f.write_str("out of memory"),
         }
     }
 }

@@ -1,11 +1,32 @@
 //! The deadline of a task runs from its start, which only a look at the page tells.
 
 use super::kit::{Bench, ms, orders, requeued, w};
-use brigade_core::{Effect, Event, Note, Now, Policy};
-use brigade_wire::{Attempt, Exit, FailedAttempt, Fatality, Outcome, TaskId};
+use brigade_core::{Effect, Event, Life, Note, Now, Policy, Timeout};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, Outcome, TaskId};
 
 fn second() -> Policy {
-    Policy { task_timeout: Some(ms(1_000)), ..Policy::default() }
+    Policy { task_timeout: Some(Timeout::After(ms(1_000))), abort_grace: ms(0), ..Policy::default() }
+}
+
+/// A worker that was asked to write where it hangs in task 0.
+fn aborted() -> Bench {
+    let mut bench = Bench::ready(2, Policy { abort_grace: ms(30), ..second() });
+    bench.tick();
+    let effects = bench.seen(w(0, 1), 0, 0);
+    let late = Note::TimedOut { task: TaskId(0), worker: w(0, 1) };
+    assert_eq!(effects, [Effect::Tell(late), Effect::Abort(w(0, 1))]);
+    bench
+}
+
+/// A worker that has ended so many tasks of 20 ms, of a policy that gives each three times the median.
+fn paced(tasks: u64) -> Bench {
+    let policy = Policy { task_timeout: Some(Timeout::OfMedian(300)), procs: 2, ..second() };
+    let mut bench = Bench::ready(1_000, policy);
+    bench.done(w(0, 1), [0], 20_000);
+    for task in 2..=tasks {
+        bench.done(w(0, 1), [task], 20_000);
+    }
+    bench
 }
 
 #[test]
@@ -84,7 +105,7 @@ fn a_quarantined_task_remembers_that_it_timed_out() {
     bench.tick();
     bench.seen(w(0, 1), 0, 0);
     let effects = bench.gone(w(0, 1), Exit::Signal(9), Some(0));
-    let attempts = vec![FailedAttempt { attempt: Attempt(1), worker: w(0, 1), end: Fatality::TimedOut }];
+    let attempts = vec![FailedAttempt { attempt: Attempt(1), worker: w(0, 1), end: Mishap::TimedOut }];
     let outcome = Outcome::Quarantined { attempts };
     let word = Effect::Settle { task: TaskId(0), attempt: Attempt(1), worker: w(0, 1), outcome };
     assert!(effects.contains(&word), "{effects:?}");
@@ -128,4 +149,107 @@ fn a_stopped_worker_is_told_of_once() {
     assert_eq!(bench.on(stopped.clone()), [Effect::Tell(Note::Stopped(w(0, 1)))]);
     assert_eq!(bench.on(stopped), []);
     assert_eq!(bench.on(continued), [Effect::Tell(Note::Continued(w(0, 1)))]);
+}
+
+#[test]
+fn who_dies_of_the_abort_is_blamed_as_timed_out() {
+    let mut bench = aborted();
+    let effects = bench.gone(w(0, 1), Exit::Signal(6), Some(0));
+    assert_eq!(effects[1], requeued(0, 2, true, w(0, 1)));
+    assert_eq!(bench.core.slots().next().map(|view| view.life), Some(Life::Starting));
+}
+
+#[test]
+fn who_does_not_die_of_the_abort_is_shot_after_the_grace() {
+    let mut bench = aborted();
+    assert_eq!(bench.tick(), [Effect::Kill(w(0, 1))]);
+    assert_eq!(bench.now_ms(), 1_030);
+    assert_eq!(bench.core.next_deadline(), None, "only its body is waited for");
+    assert_eq!(bench.gone(w(0, 1), Exit::Signal(9), None)[1], requeued(0, 2, true, w(0, 1)));
+}
+
+#[test]
+fn a_run_that_is_aborted_does_not_wait_for_anyone_to_write() {
+    let mut bench = aborted();
+    assert_eq!(bench.on(Event::Abort), [Effect::Kill(w(0, 1))]);
+}
+
+#[test]
+fn a_result_that_overtakes_the_abort_counts() {
+    let mut bench = aborted();
+    bench.done(w(0, 1), [0], 1_000_000);
+    bench.gone(w(0, 1), Exit::Signal(6), Some(0));
+    assert_eq!((bench.tally().values, bench.tally().retried), (1, 0));
+}
+
+#[test]
+fn a_stopped_worker_cannot_write_and_is_shot_at_once() {
+    let mut bench = Bench::ready(1, Policy { abort_grace: ms(30), ..second() });
+    bench.on(Event::Stopped(w(0, 1)));
+    bench.tick();
+    assert_eq!(orders(bench.seen(w(0, 1), 0, 0)), [Effect::Kill(w(0, 1))]);
+}
+
+#[test]
+fn no_deadline_follows_the_median_before_five_lengths_are_known() {
+    let bench = paced(4);
+    assert_eq!((bench.core.task_timeout(), bench.core.next_deadline()), (None, None));
+}
+
+#[test]
+fn when_the_median_is_known_whoever_runs_something_is_looked_at_at_once() {
+    let mut bench = paced(5);
+    assert_eq!(bench.core.task_timeout(), Some(ms(60)));
+    bench.at(50);
+    assert_eq!(bench.on(Event::Tick), [Effect::Look(w(1, 1))], "it may have run for long");
+    assert_eq!(bench.seen(w(1, 1), 1, 1), []);
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(60)), "the other one, lent at 0");
+    bench.at(61);
+    assert_eq!(orders(bench.seen(w(1, 1), 1, 1)), [Effect::Kill(w(1, 1))]);
+}
+
+#[test]
+fn a_shorter_median_shortens_the_deadlines_that_run_and_never_below_ten_milliseconds() {
+    let mut bench = paced(5);
+    bench.on(Event::Tick);
+    bench.seen(w(1, 1), 1, 0);
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(60)));
+    for task in 6..=11 {
+        bench.done(w(0, 1), [task], 100);
+    }
+    assert_eq!(bench.core.task_timeout(), Some(ms(10)));
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(10)));
+}
+
+#[test]
+fn time_that_the_loop_slept_is_nobodys_fault() {
+    let mut bench = Bench::ready(1, second());
+    bench.at(600_500).on(Event::Overslept(ms(600_000)));
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(601_000)));
+    bench.tick();
+    assert_eq!(bench.seen(w(0, 1), 0, 100), [], "it has run for 900 ms of its own");
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(601_100)));
+    bench.tick();
+    assert_eq!(orders(bench.seen(w(0, 1), 0, 100)), [Effect::Kill(w(0, 1))]);
+}
+
+#[test]
+fn a_task_that_began_after_the_loop_had_slept_is_not_excused() {
+    let mut bench = Bench::ready(1, second());
+    bench.at(500).on(Event::Overslept(ms(400)));
+    assert_eq!(bench.at(1_599).seen(w(0, 1), 0, 600), []);
+    assert_eq!(orders(bench.at(1_600).seen(w(0, 1), 0, 600)), [Effect::Kill(w(0, 1))]);
+}
+
+#[test]
+fn births_graces_and_waits_shift_when_the_loop_has_slept() {
+    let mut bench = Bench::new(1, second());
+    bench.at(50_000).on(Event::Overslept(ms(50_000)));
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(60_000)), "its birth");
+    bench.hello(w(0, 1));
+    bench.on(Event::Drain);
+    bench.on(Event::Overslept(ms(50_000)));
+    bench.seen(w(0, 1), 0, 50_000);
+    bench.done(w(0, 1), [0], 1);
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(105_000)), "its grace");
 }

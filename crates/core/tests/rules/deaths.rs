@@ -2,7 +2,7 @@
 
 use super::kit::{Bench, CRASH, deeds, lease, lent, orders, requeued, run, w};
 use brigade_core::{Effect, Event, Life, Note, Policy, Verdict};
-use brigade_wire::{Attempt, Exit, FailedAttempt, Fatality, Outcome, TaskId};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, Outcome, TaskId};
 
 fn one() -> Policy {
     Policy::default()
@@ -49,11 +49,20 @@ fn a_result_that_was_sent_before_the_death_counts_and_is_not_blamed() {
 #[test]
 fn what_a_worker_says_after_we_shot_it_still_counts() {
     let mut bench = Bench::ready(1, one());
-    assert_eq!(bench.garbled(w(0, 1)), [Effect::Kill(w(0, 1))]);
+    bench.on(Event::Abort);
     bench.done(w(0, 1), [0], 1);
     bench.gone(w(0, 1), Exit::Signal(9), None);
     assert!(bench.core.is_finished());
-    assert_eq!(bench.core.verdict(), Verdict::Complete);
+    assert_eq!((bench.tally().values, bench.tally().backlog), (1, 0));
+}
+
+#[test]
+fn what_a_worker_says_after_it_talked_nonsense_does_not_count() {
+    let mut bench = Bench::ready(1, one());
+    assert_eq!(bench.garbled(w(0, 1)), [Effect::Kill(w(0, 1))]);
+    assert_eq!(bench.done(w(0, 1), [0], 1), []);
+    bench.gone(w(0, 1), Exit::Signal(9), None);
+    assert_eq!((bench.tally().values, bench.tally().echoes, bench.tally().backlog), (0, 1, 1));
 }
 
 #[test]
@@ -70,7 +79,7 @@ fn a_task_that_three_workers_died_of_is_quarantined_with_its_story() {
     let story = |n: u32| FailedAttempt {
         attempt: Attempt(n),
         worker: w(0, n),
-        end: Fatality::Crashed(Exit::Signal(n as i32)),
+        end: Mishap::Crashed(Exit::Signal(n as i32)),
     };
     let outcome = Outcome::Quarantined { attempts: vec![story(1), story(2), story(3)] };
     let word = Effect::Settle { task: TaskId(0), attempt: Attempt(3), worker: w(0, 3), outcome };
@@ -91,7 +100,7 @@ fn a_task_that_was_blamed_can_still_succeed_as_its_next_attempt() {
     let mut bench = Bench::ready(1, one());
     bench.gone(w(0, 1), CRASH, Some(0));
     bench.hello(w(0, 2));
-    assert_eq!(bench.done(w(0, 2), [0], 1), [], "that attempt is spent");
+    assert_eq!(bench.done(w(0, 1), [0], 1), [], "that attempt is spent");
     assert_eq!(orders(bench.ended(w(0, 2), [lease(0, 2)], 1)), [Effect::Stop(w(0, 2))]);
 }
 

@@ -31,15 +31,27 @@ pub(crate) fn ms(millis: u64) -> Duration {
 pub(crate) struct Bench {
     pub(crate) core: Core,
     now: Now,
+    lent: Vec<(WorkerId, Lease)>,
 }
 
 impl Bench {
     /// Started, with so many tasks; nobody has spoken yet. Every method returns what the core wished for.
     pub(crate) fn new(tasks: u64, policy: Policy) -> Bench {
-        let mut bench = Bench { core: Core::new(policy), now: Now::millis(0) };
-        bench.on(Event::Submitted { count: tasks, weights: Vec::new() });
-        bench.core.start(bench.now, &mut Vec::new());
+        let mut bench = Bench::idle(policy);
+        bench.submit(tasks);
+        bench.start();
         bench
+    }
+
+    /// Not started, and without a task.
+    pub(crate) fn idle(policy: Policy) -> Bench {
+        Bench { core: Core::new(policy), now: Now::millis(0), lent: Vec::new() }
+    }
+
+    pub(crate) fn start(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.core.start(self.now, &mut effects);
+        effects
     }
 
     /// The same, and everybody has said hello.
@@ -54,7 +66,21 @@ impl Bench {
         let mut effects = Vec::new();
         self.core.on(event, self.now, &mut effects);
         self.core.check();
+        self.note_leases(&effects);
         effects
+    }
+
+    fn note_leases(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Run { worker, leases } = effect {
+                self.lent.extend(leases.iter().map(|&lease| (*worker, lease)));
+            }
+        }
+    }
+
+    /// What this worker was lent and has not been asked for here.
+    pub(crate) fn held(&mut self, worker: WorkerId) -> Vec<Lease> {
+        self.lent.extract_if(.., |(holder, _)| *holder == worker).map(|(_, lease)| lease).collect()
     }
 
     /// The clock stands at this millisecond; nothing happens by that.
@@ -118,6 +144,12 @@ impl Bench {
         self.on(Event::Ended { worker, ended: leases.into_iter().map(end).collect() })
     }
 
+    /// An attempt that ended with an error.
+    pub(crate) fn failed(&mut self, worker: WorkerId, Lease { task, attempt }: Lease) -> Vec<Effect> {
+        let ending = Ending::Failed("no".to_owned());
+        self.on(Event::Ended { worker, ended: vec![Ended { task, attempt, elapsed_ns: 2_500_000, ending }] })
+    }
+
     pub(crate) fn unsent(&mut self, worker: WorkerId, tasks: impl IntoIterator<Item = u64>) -> Vec<Effect> {
         self.on(Event::Unsent { worker, tasks: tasks.into_iter().map(TaskId).collect() })
     }
@@ -151,7 +183,8 @@ pub(crate) fn orders(effects: Vec<Effect>) -> Vec<Effect> {
 pub(crate) fn lent(effects: &[Effect]) -> Vec<u64> {
     let leases = effects.iter().filter_map(|effect| match effect {
         Effect::Run { leases, .. } => Some(leases),
-        Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) | Effect::Kill(_) => None,
+        Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) => None,
+        Effect::Abort(_) | Effect::Kill(_) => None,
         Effect::Look(_) | Effect::Settle { .. } | Effect::Tell(_) => None,
     });
     leases.flatten().map(|lease| lease.task.0).collect()

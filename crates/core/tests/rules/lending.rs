@@ -89,26 +89,43 @@ fn what_comes_back_is_lent_before_what_is_fresh() {
 }
 
 #[test]
-fn a_result_counts_once() {
+fn a_result_counts_once_and_who_sends_it_twice_is_shot() {
     let mut bench = Bench::ready(3, procs(1));
     assert_eq!(bench.done(w(0, 1), [0], 2_500).len(), 2);
-    assert_eq!(bench.done(w(0, 1), [0], 2_500), []);
+    assert_eq!(bench.done(w(0, 1), [0], 2_500), [Effect::Kill(w(0, 1))]);
     assert_eq!((bench.tally().values, bench.tally().echoes), (1, 1));
 }
 
 #[test]
-fn a_result_without_a_lease_is_an_echo() {
+fn a_result_of_nobody_who_lives_is_an_echo() {
     let mut bench = Bench::ready(3, procs(2));
-    for (worker, lease) in [
-        (w(0, 1), lease(0, 2)),
-        (w(0, 1), lease(1, 1)),
-        (w(0, 1), lease(2, 1)),
-        (w(0, 2), lease(0, 1)),
-        (w(9, 1), lease(0, 1)),
-    ] {
-        assert_eq!(bench.ended(worker, [lease], 1), [], "{worker} {lease:?}");
+    for worker in [w(0, 0), w(0, 2), w(9, 1)] {
+        assert_eq!(bench.ended(worker, [lease(0, 1)], 1), [], "{worker}");
     }
-    assert_eq!((bench.tally().settled, bench.tally().echoes), (0, 5));
+    assert_eq!((bench.tally().settled, bench.tally().echoes), (0, 3));
+}
+
+#[test]
+fn a_worker_that_speaks_of_a_task_it_does_not_hold_has_lost_its_mind() {
+    for lie in [lease(0, 2), lease(1, 1), lease(2, 1), lease(99, 1)] {
+        let mut bench = Bench::ready(3, procs(2));
+        assert_eq!(bench.ended(w(0, 1), [lie], 1), [Effect::Kill(w(0, 1))], "{lie:?}");
+        assert_eq!((bench.tally().settled, bench.tally().echoes), (0, 1));
+        let effects = bench.gone(w(0, 1), Exit::Signal(9), Some(0));
+        assert_eq!(effects[1], requeued(0, 2, true, w(0, 1)), "the one that ran is blamed");
+    }
+}
+
+#[test]
+fn what_a_frame_says_before_a_lie_counts_and_what_it_says_after_does_not() {
+    let mut bench = Bench::ready(100, procs(1));
+    bench.done(w(0, 1), [0], 1);
+    let effects = bench.ended(w(0, 1), [lease(1, 1), lease(1, 1), lease(2, 1)], 1);
+    assert_eq!(orders(effects), [Effect::Kill(w(0, 1))]);
+    assert_eq!((bench.tally().settled, bench.tally().echoes), (2, 2));
+    assert_eq!(bench.done(w(0, 1), [3], 1), [], "and it is not listened to any more");
+    bench.gone(w(0, 1), Exit::Signal(9), None);
+    assert_eq!((bench.tally().settled, bench.tally().backlog), (2, 98));
 }
 
 #[test]

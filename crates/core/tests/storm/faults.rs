@@ -3,7 +3,8 @@
 use super::World;
 use super::process::{Body, Process};
 use brigade_core::{Event, Lease};
-use brigade_wire::{Attempt, Exit, TaskId, WorkerId};
+use brigade_wire::{Attempt, Ended, Exit, TaskId, WorkerId};
+use std::mem;
 
 impl World {
     /// One weighted fault befalls this process. False if it is not one for it.
@@ -13,12 +14,14 @@ impl World {
             Body::Wished if self.plan.only_hangs => false,
             Body::Wished => self.fault_at_birth(at),
             Body::Alive if self.plan.only_hangs => self.hang(at),
-            Body::Alive => match self.dice.below(12) {
+            Body::Alive => match self.dice.below(15) {
                 0..=3 => self.die(at),
                 4 => self.hang(at),
                 5 => self.stop(at),
                 6 => self.garble(at),
                 7 => self.stale(at),
+                8..=9 => self.babble(at),
+                10 => self.bloat(at),
                 _ => self.echo(),
             },
             Body::Shot => match self.dice.below(3) {
@@ -69,7 +72,10 @@ impl World {
             return self.stop(at);
         }
         let process = &mut self.processes[at];
-        let saved = self.plan.policy.task_timeout.is_some() || !process.hello || process.stop;
+        let saved = self.oracle.timeout().is_some()
+            || !process.hello
+            || process.stop && (!process.recycled || self.oracle.lets_go(process.worker))
+            || process.aborted_at.is_some();
         if saved && !process.hung {
             process.hung = true;
             self.weather.hangs += 1;
@@ -85,12 +91,27 @@ impl World {
         true
     }
 
+    fn bloat(&mut self, at: usize) -> bool {
+        let process = &mut self.processes[at];
+        if !process.hello || process.is_condemned() || process.bloated.is_some() {
+            return false;
+        }
+        let (worker, running) = (process.worker, process.running.is_some());
+        process.bloated = Some(running);
+        self.weather.bloated += 1;
+        self.tell(Event::Bloated { worker, running });
+        let process = self.process(worker);
+        let gone = if running { process.shot } else { process.stop };
+        assert!(gone, "{worker} has outgrown its memory and goes on");
+        true
+    }
+
     fn garble(&mut self, at: usize) -> bool {
         let process = &mut self.processes[at];
         if !process.hello {
             return false;
         }
-        process.garbled = true;
+        process.garbled |= !process.is_condemned();
         let worker = process.worker;
         self.tell(Event::Garbled { worker, reason: "noise".to_owned() });
         true
@@ -109,8 +130,44 @@ impl World {
             2 => worker = self.somebody(),
             _ => return self.forge(),
         }
+        self.say(worker, end)
+    }
+
+    /// One word that nobody can have meant: from a worker that lives it is the last that is believed.
+    fn say(&mut self, worker: WorkerId, end: Ended) -> bool {
+        if self.oracle.has_lease(worker, end.task, end.attempt) {
+            // That would be no lie, and its own word would be one later.
+            return false;
+        }
+        let process = &mut self.processes[worker.slot.0 as usize];
+        let lies = process.worker == worker && process.hello;
+        process.garbled |= lies && !process.is_condemned();
         self.oracle.delivered += 1;
         self.tell(Event::Ended { worker, ended: vec![end] });
+        assert!(!lies || self.process(worker).is_condemned(), "{worker} lied, and lives on");
+        true
+    }
+
+    /// What it has finished reaches the core with a lie in between: a duplicate, or something of nobody.
+    fn babble(&mut self, at: usize) -> bool {
+        let process = &mut self.processes[at];
+        if process.outbox.is_empty() || process.garbled || process.body != Body::Alive {
+            return false;
+        }
+        let (worker, mut ended) = (process.worker, mem::take(&mut process.outbox));
+        process.garbled |= !process.is_condemned();
+        let before = self.dice.below(ended.len() as u64 + 1) as usize;
+        let strange = before == 0 || self.dice.once_in(2);
+        let lie = Ended { task: TaskId(ended[0].task.0 + 32 * u64::from(strange)), ..ended[0].clone() };
+        ended.insert(before, lie);
+        let leases: Vec<Lease> =
+            ended.iter().map(|end| Lease { task: end.task, attempt: end.attempt }).collect();
+        self.oracle.foresees(&ended[..before]);
+        self.oracle.delivered += (ended.len() - before) as u64;
+        self.tell(Event::Ended { worker, ended });
+        assert!(self.process(worker).is_condemned(), "{worker} lied, and lives on");
+        self.oracle.heard(&leases[..before]);
+        self.oracle.ignored(worker, leases[before + 1..].iter().copied());
         true
     }
 
@@ -125,11 +182,9 @@ impl World {
             _ if other != holder => (other, lease.attempt),
             _ => (before, lease.attempt),
         };
-        let ending = super::plan::ending(TaskId(0));
-        let end = brigade_wire::Ended { task: lease.task, attempt, elapsed_ns: 1, ending };
-        self.oracle.delivered += 1;
-        self.tell(Event::Ended { worker, ended: vec![end] });
-        true
+        let ending = super::plan::ending(TaskId(0), Attempt::FIRST);
+        let end = Ended { task: lease.task, attempt, elapsed_ns: 1, ending };
+        self.say(worker, end)
     }
 
     fn some_lease(&mut self) -> Option<(WorkerId, Lease)> {
@@ -153,6 +208,7 @@ impl World {
             process.quiet_since = now;
         }
         process.queue.extend(&leases[..arrive]);
+        process.lent += leases.len() as u64;
         if refuses {
             self.faults_left -= 1;
             self.refusals.push((worker, leases[arrive..].iter().map(|lease| lease.task).collect()));
@@ -186,7 +242,7 @@ impl World {
             0 => Event::Hello(worker),
             1 => {
                 // Unless SIGKILL is on its way, this is news: it has only been asked so far.
-                process.garbled |= !process.shot;
+                process.garbled |= !process.is_condemned();
                 Event::Garbled { worker, reason: "aargh".to_owned() }
             }
             _ => Event::Seen { worker, running },

@@ -11,11 +11,11 @@ mod oracle;
 mod plan;
 mod process;
 
-use brigade_core::{Core, Effect, Event, Note, Now, Policy, Verdict};
+use brigade_core::{Core, Effect, Event, Lease, Note, Now, Policy, Verdict};
 use brigade_wire::{Ended, Exit, TaskId, WorkerId};
 use dice::Dice;
 use oracle::Oracle;
-use plan::Plan;
+use plan::{Before, Plan};
 use process::{Body, Process};
 use std::mem;
 use std::time::Duration;
@@ -27,14 +27,21 @@ const STEPS_MAX: u32 = 1_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
     pub(crate) events: u64,
+    pub(crate) births: u64,
     pub(crate) deaths: u64,
     pub(crate) hangs: u64,
     pub(crate) echoes: u64,
     pub(crate) unsent: u64,
     pub(crate) unborn: u64,
+    pub(crate) sleeps: u64,
+    pub(crate) recycled: u64,
+    pub(crate) bloated: u64,
+    pub(crate) retried: u64,
+    pub(crate) recalled: u64,
     pub(crate) timed_out: u64,
     pub(crate) quarantined: u64,
     pub(crate) complete: u64,
+    pub(crate) halted: u64,
     pub(crate) steps_max: u64,
 }
 
@@ -78,6 +85,7 @@ impl World {
 
     fn run(&mut self) {
         self.submit(self.plan.tasks);
+        self.recall();
         self.core.start(self.now, &mut self.effects);
         self.fulfil();
         let mut steps = 0;
@@ -95,10 +103,13 @@ impl World {
         self.now = self.now + Duration::from_millis(self.dice.below(3));
         let late = self.core.next_deadline().is_some_and(|deadline| deadline <= self.now);
         if late && !self.dice.once_in(4) {
-            return self.tell(Event::Tick);
+            return self.tick();
         }
         if !self.refusals.is_empty() && self.dice.once_in(2) {
             return self.refuse(0);
+        }
+        if self.faults_left > 0 && self.dice.once_in(64) {
+            return self.oversleep();
         }
         if steps == self.plan.drain_at {
             return self.drain();
@@ -123,7 +134,17 @@ impl World {
         let deadline = self.core.next_deadline();
         let deadline = deadline.unwrap_or_else(|| panic!("nothing to wait for: {:?}", self.core));
         self.now = self.now.max(deadline);
+        self.tick();
+    }
+
+    /// Time has passed, and what was due by now is done: one thing a slot, and then the other.
+    fn tick(&mut self) {
         self.tell(Event::Tick);
+        if self.core.next_deadline().is_some_and(|at| at <= self.now) {
+            self.tell(Event::Tick);
+        }
+        let next = self.core.next_deadline();
+        assert!(next.is_none_or(|at| at > self.now), "what was due at {next:?} is still to come");
     }
 
     fn go_on_or_drain(&mut self) {
@@ -142,6 +163,37 @@ impl World {
         self.oracle.submitted(count);
         let weights = (0..count).map(|_| self.dice.below(4)).collect();
         self.tell(Event::Submitted { count, weights });
+    }
+
+    /// Nothing at all happens for a while, and that is nobody's fault.
+    fn oversleep(&mut self) {
+        let by = Duration::from_millis(self.dice.between(1, 300));
+        let due = self.core.next_deadline();
+        self.faults_left -= 1;
+        self.weather.sleeps += 1;
+        self.now = self.now + by;
+        self.processes.iter_mut().for_each(|process| process.sleep(by));
+        self.oracle.sleep(by);
+        self.tell(Event::Overslept(by));
+        assert_eq!(self.core.next_deadline(), due.map(|at| at + by), "all deadlines shift alike");
+    }
+
+    /// The run goes on where an earlier supervisor left it.
+    fn recall(&mut self) {
+        let (mut values, mut failed, mut quarantined, mut attempts) = (vec![], vec![], vec![], vec![]);
+        for (number, before) in (0..).zip(mem::take(&mut self.plan.before)) {
+            let task = TaskId(number);
+            match before {
+                Before::Nowhere => continue,
+                Before::Value => values.push(number..number + 1),
+                Before::Failed => failed.push(task),
+                Before::Quarantined => quarantined.push(task),
+                Before::Tried { deaths: 0, failures: 0 } => continue,
+                Before::Tried { deaths, failures } => attempts.push((task, oracle::story(deaths, failures))),
+            }
+            self.oracle.recalled(task, before);
+        }
+        self.tell(Event::Recalled { values, failed, quarantined, attempts });
     }
 
     fn somebody_acts(&mut self) -> bool {
@@ -183,7 +235,7 @@ impl World {
         let process = &mut self.processes[at];
         let worker = process.worker;
         if !process.hello {
-            process.hello = true;
+            (process.hello, process.hello_at) = (true, self.now);
             self.tell(Event::Hello(worker));
         } else if !process.outbox.is_empty() && self.dice.once_in(2) {
             self.report(at);
@@ -191,6 +243,7 @@ impl World {
             self.finish(at);
         } else if let Some(lease) = process.queue.pop_front() {
             process.running = Some((lease, self.now));
+            process.slept = Duration::ZERO;
         } else if !process.outbox.is_empty() {
             self.report(at);
         } else if process.stop {
@@ -208,8 +261,8 @@ impl World {
             process.running = Some((lease, since));
             return self.bury(at, Exit::Signal(11));
         }
-        let elapsed_ns = if self.plan.short { 1_000 } else { 5_000_000 };
-        let ending = plan::ending(lease.task);
+        let elapsed_ns = if self.plan.short { 1_000 } else { (2 + lease.task.0 % 8) * 1_000_000 };
+        let ending = plan::ending(lease.task, lease.attempt);
         process.outbox.push(Ended { task: lease.task, attempt: lease.attempt, elapsed_ns, ending });
     }
 
@@ -220,10 +273,18 @@ impl World {
         let ended = mem::take(&mut process.outbox);
         process.quiet_since = self.now;
         self.said.extend(ended.iter().map(|end| (worker, end.clone())));
-        self.oracle.delivered += ended.len() as u64;
-        let tasks: Vec<TaskId> = ended.iter().map(|end| end.task).collect();
-        self.tell(Event::Ended { worker, ended });
-        self.oracle.heard(&tasks);
+        let believed = !process.garbled;
+        let leases: Vec<Lease> =
+            ended.iter().map(|end| Lease { task: end.task, attempt: end.attempt }).collect();
+        if believed {
+            self.oracle.foresees(&ended);
+            self.tell(Event::Ended { worker, ended });
+            self.oracle.heard(&leases);
+        } else {
+            self.oracle.delivered += ended.len() as u64;
+            self.tell(Event::Ended { worker, ended });
+            self.oracle.ignored(worker, leases);
+        }
     }
 
     fn answer(&mut self, at: usize) -> bool {
@@ -247,6 +308,7 @@ impl World {
     fn refuse(&mut self, at: usize) {
         let (worker, tasks) = self.refusals.remove(at);
         self.weather.unsent += 1;
+        self.process(worker).lent -= tasks.len() as u64;
         self.oracle.unsent(&tasks);
         self.tell(Event::Unsent { worker, tasks });
     }
@@ -264,6 +326,7 @@ impl World {
         let running = process.running.map(|(lease, _)| lease.task);
         self.weather.deaths += 1;
         self.oracle.died(&process);
+        self.oracle.may_be_hot(&process, exit, self.now);
         self.tell(Event::Gone { worker, exit, running });
     }
 
@@ -291,15 +354,30 @@ impl World {
     fn fulfil_one(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn(worker) => {
-                self.processes[worker.slot.0 as usize] = Process::wished(worker, self.now)
+                self.weather.births += 1;
+                let birth = self.weather.births;
+                self.processes[worker.slot.0 as usize] =
+                    Process { birth, ..Process::wished(worker, self.now) };
             }
             Effect::Run { worker, leases } => self.hand_over(worker, &leases),
             Effect::Stop(worker) => self.process(worker).stop = true,
+            Effect::Tell(Note::Recycling { worker, .. }) => {
+                self.weather.recycled += 1;
+                self.process(worker).recycled = true;
+            }
             Effect::Terminate(worker) => {
                 let obeys = self.dice.once_in(2);
                 let process = self.process(worker);
                 process.terminated = true;
                 if obeys {
+                    process.body = Body::Shot;
+                }
+            }
+            Effect::Abort(worker) => {
+                let (dies, now) = (self.dice.once_in(2), self.now);
+                let process = self.process(worker);
+                process.aborted_at = Some(now);
+                if dies {
                     process.body = Body::Shot;
                 }
             }
@@ -323,8 +401,11 @@ impl World {
     fn verify(&mut self) {
         self.oracle.verify(&self.core);
         let tally = self.core.tally();
+        self.weather.retried += tally.retried;
+        self.weather.recalled += tally.recalled;
         self.weather.quarantined += tally.quarantined;
         self.weather.echoes += tally.echoes;
+        self.weather.halted += u64::from(self.core.verdict() == Verdict::Halted);
         self.weather.complete += u64::from(self.core.verdict() == Verdict::Complete);
     }
 }

@@ -1,17 +1,33 @@
 //! What the core may do: kept apart from the core, from what the world knows and the core does not.
 
-use super::plan::{Plan, ending};
+use super::plan::{Before, Plan, ending};
 use super::process::{Body, Process};
-use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Tally, Verdict};
-use brigade_wire::{Attempt, Fatality, Outcome, TaskId, WorkerId};
+use brigade_core::{
+    Core, Effect, Halt, HaltLimit, HaltOn, Lease, Note, Now, Policy, Recycle, Tally, Timeout, Verdict,
+};
+use brigade_wire::{Attempt, Ended, Ending, Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 use std::time::Duration;
 
 /// One task, as it must be.
 #[derive(Clone, Debug)]
 struct Truth {
     attempt: u32,
+    /// Workers that died of it.
+    deaths: u32,
+    /// Attempts that failed and were tried again.
+    failures: u32,
     holder: Option<WorkerId>,
     settled: bool,
+    /// What of it an earlier supervisor saw.
+    before: Before,
+}
+
+/// What an earlier supervisor, with more slots than this one, saw of a task.
+pub(crate) fn story(deaths: u32, failures: u32) -> Vec<FailedAttempt> {
+    let worker = WorkerId { slot: SlotId(9), incarnation: 7 };
+    let end = |at| if at < deaths { Mishap::TimedOut } else { Mishap::Failed("before".to_owned()) };
+    let tried = |at| FailedAttempt { attempt: Attempt(at + 1), worker, end: end(at) };
+    (0..deaths + failures).map(tried).collect()
 }
 
 pub(crate) struct Oracle {
@@ -21,6 +37,12 @@ pub(crate) struct Oracle {
     sum: u64,
     /// Ends of attempts that the core has heard.
     pub(crate) delivered: u64,
+    /// How long those took that counted, in the order heard.
+    lengths: Vec<u64>,
+    /// Of these, failures that are tried again.
+    tried_again: u64,
+    /// Tasks that were to be recalled and are not of this run.
+    strangers: u64,
     pub(crate) drained: bool,
     pub(crate) aborted: bool,
     gave_up: bool,
@@ -29,6 +51,13 @@ pub(crate) struct Oracle {
     /// Who is being shot for which task.
     timed_out: Option<(WorkerId, TaskId)>,
     shot_for: Vec<(WorkerId, TaskId)>,
+    /// Who is being told to stop because it has served its time.
+    recycling: Option<WorkerId>,
+    halted: bool,
+    /// The last of those who are killed because the run gives up.
+    given_up: u64,
+    /// A slot and the moment before which nobody may be born there.
+    hot: Vec<(SlotId, Now)>,
 }
 
 impl Oracle {
@@ -39,27 +68,76 @@ impl Oracle {
             tally: Tally::default(),
             sum: 0,
             delivered: 0,
+            lengths: Vec::new(),
+            tried_again: 0,
+            strangers: 0,
             drained: false,
             aborted: false,
             gave_up: false,
             holding: false,
             timed_out: None,
             shot_for: Vec::new(),
+            recycling: None,
+            halted: false,
+            given_up: u64::MAX,
+            hot: Vec::new(),
         }
     }
 
     pub(crate) fn submitted(&mut self, count: u64) {
-        let fresh = Truth { attempt: 1, holder: None, settled: false };
+        let fresh = Truth {
+            attempt: 1,
+            deaths: 0,
+            failures: 0,
+            holder: None,
+            settled: false,
+            before: Before::Nowhere,
+        };
         self.tasks.resize(self.tasks.len() + count as usize, fresh);
         self.tally.submitted += count;
+    }
+
+    /// Not by this core: it must neither do nor tell this again.
+    pub(crate) fn recalled(&mut self, task: TaskId, before: Before) {
+        let Some(truth) = self.tasks.get_mut(task.0 as usize) else {
+            self.strangers += 1;
+            return;
+        };
+        truth.before = before;
+        truth.settled = match before {
+            Before::Nowhere => false,
+            Before::Tried { deaths, failures } => {
+                (truth.attempt, truth.deaths, truth.failures) = (1 + deaths + failures, deaths, failures);
+                false
+            }
+            Before::Value | Before::Failed | Before::Quarantined => true,
+        };
+        self.tally.values += u64::from(before == Before::Value);
+        self.tally.failed += u64::from(before == Before::Failed);
+        self.tally.quarantined += u64::from(before == Before::Quarantined);
+        self.tally.recalled += u64::from(truth.settled);
+        self.tally.settled += u64::from(truth.settled);
     }
 
     fn truth(&mut self, task: TaskId) -> &mut Truth {
         &mut self.tasks[task.0 as usize]
     }
 
+    /// How long a task may run by now.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        match self.policy.task_timeout? {
+            Timeout::After(limit) => Some(limit),
+            Timeout::OfMedian(percent) => {
+                let mut last: Vec<u64> = self.lengths.iter().rev().take(101).copied().collect();
+                last.sort_unstable();
+                let median = *last.get(last.len() / 2).filter(|_| last.len() >= 5)?;
+                Some(Duration::from_nanos(median * u64::from(percent) / 100).max(Duration::from_millis(10)))
+            }
+        }
+    }
+
     fn is_ending(&self) -> bool {
-        self.drained || self.aborted || self.gave_up
+        self.drained || self.aborted || self.gave_up || self.halted
     }
 
     fn all_settled(&self) -> bool {
@@ -74,15 +152,49 @@ impl Oracle {
     }
 
     /// The holder of their leases has said how these ended: that has to count, even if it was shot before.
-    pub(crate) fn heard(&self, tasks: &[TaskId]) {
-        for task in tasks {
-            assert!(self.tasks[task.0 as usize].settled, "task {task} ended, and nobody took note");
+    pub(crate) fn heard(&self, leases: &[Lease]) {
+        for Lease { task, attempt } in leases {
+            let truth = &self.tasks[task.0 as usize];
+            assert!(truth.settled || truth.attempt > attempt.0, "task {task} ended, and nobody took note");
         }
+    }
+
+    /// The core is about to hear from the holder how these ended: which of them are to be tried again?
+    pub(crate) fn foresees(&mut self, ended: &[Ended]) {
+        self.delivered += ended.len() as u64;
+        for Ended { task, ending, elapsed_ns, .. } in ended {
+            self.lengths.push(*elapsed_ns);
+            let retries = self.policy.retries;
+            let truth = self.truth(*task);
+            if !matches!(ending, Ending::Value(_)) && truth.failures < retries {
+                (truth.failures, truth.attempt, truth.holder) = (truth.failures + 1, truth.attempt + 1, None);
+                self.tried_again += 1;
+            }
+        }
+    }
+
+    /// Whoever has lied has said how these ended: that must not count.
+    pub(crate) fn ignored(&self, worker: WorkerId, leases: impl IntoIterator<Item = Lease>) {
+        for Lease { task, attempt } in leases {
+            let believed = !self.has_lease(worker, task, attempt);
+            assert!(!believed, "task {task}: {worker} lied before, and is believed");
+        }
+    }
+
+    /// Whether it may say how this attempt ended.
+    pub(crate) fn has_lease(&self, worker: WorkerId, task: TaskId, attempt: Attempt) -> bool {
+        let truth = self.tasks.get(task.0 as usize);
+        truth.is_some_and(|truth| truth.holder == Some(worker) && truth.attempt == attempt.0)
     }
 
     /// The core believes that it has something in hand: what was refused is so until the core hears of it.
     fn holds(&self, worker: WorkerId) -> bool {
         self.tasks.iter().any(|truth| truth.holder == Some(worker))
+    }
+
+    /// It has nothing in hand any more, or the run ends: whoever is only recycled has all the time before that.
+    pub(crate) fn lets_go(&self, worker: WorkerId) -> bool {
+        self.is_ending() || !self.holds(worker)
     }
 
     /// One task at most is to blame: the one that ran, or the one that its worker was shot for. Not yet if
@@ -91,12 +203,50 @@ impl Oracle {
         let shot_for = self.shot_for.iter().position(|(worker, _)| *worker == process.worker);
         let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
         let running = process.running.map(|(lease, _)| lease.task);
-        let ours = process.terminated || process.shot;
-        let culprit = if ours && !process.garbled { shot_for } else { running };
+        let ours = process.terminated || process.is_condemned();
+        let by_itself = !ours || process.garbled || process.bloated == Some(true);
+        let culprit = if by_itself { running } else { shot_for };
         for (at, truth) in self.tasks.iter_mut().enumerate() {
             if truth.holder == Some(process.worker) {
                 truth.holder = None;
-                truth.attempt += u32::from(culprit == Some(TaskId(at as u64)));
+                let blamed = u32::from(culprit == Some(TaskId(at as u64)));
+                (truth.attempt, truth.deaths) = (truth.attempt + blamed, truth.deaths + blamed);
+            }
+        }
+    }
+
+    /// Who dies idle right after its hello, with nothing in the world for it to do, is not replaced at once.
+    pub(crate) fn may_be_hot(&mut self, process: &Process, exit: Exit, now: Now) {
+        self.hot.retain(|(slot, _)| *slot != process.worker.slot);
+        let first = self.policy.backoff.first;
+        let of_its_own = !process.stop && !process.is_condemned() && exit != Exit::TRY_AGAIN;
+        let idle = process.hello && process.lent == 0 && now < process.hello_at + first;
+        let nothing = self.tasks.iter().all(|truth| truth.settled || truth.holder.is_some());
+        if of_its_own && idle && nothing && !self.holds(process.worker) {
+            self.hot.push((process.worker.slot, now + first));
+        }
+    }
+
+    pub(crate) fn sleep(&mut self, by: Duration) {
+        self.hot.iter_mut().for_each(|(_, at)| *at = *at + by);
+    }
+
+    /// Whether what this core has settled is enough for a halt.
+    fn has_enough(&self) -> bool {
+        let Some(Halt { on, limit, .. }) = self.policy.halt else { return false };
+        let before = |which| self.tasks.iter().filter(|truth| truth.before == which).count() as u64;
+        let values = self.tally.values - before(Before::Value);
+        let failed = self.tally.failed + self.tally.quarantined;
+        let failed = failed - before(Before::Failed) - before(Before::Quarantined);
+        let count = match on {
+            HaltOn::Fail => failed,
+            HaltOn::Success => values,
+            HaltOn::Done => failed + values,
+        };
+        match limit {
+            HaltLimit::Count(limit) => count >= limit,
+            HaltLimit::Percent(percent) => {
+                values + failed >= 3 && count > 0 && count * 100 >= self.tally.submitted * u64::from(percent)
             }
         }
     }
@@ -109,13 +259,26 @@ impl Oracle {
                 assert_eq!(of(worker).body, Body::Nobody, "{worker} would be the second in its slot");
                 let needless = self.is_ending() || self.all_settled() && !self.policy.hold;
                 assert!(!needless, "{worker} is born for nothing");
+                let hot = self.hot.iter().position(|(slot, _)| *slot == worker.slot);
+                let not_before = hot.map(|at| self.hot.swap_remove(at).1);
+                assert!(not_before.is_none_or(|at| at <= now), "{worker} is born hot");
             }
             Effect::Run { worker, leases } => self.judge_run(*worker, of(worker), leases),
-            Effect::Stop(_) => {
+            Effect::Stop(worker) => {
                 let done = self.all_settled() && !self.policy.hold;
-                assert!(self.drained || done, "told to stop though work is left");
+                let recycled = self.recycling.take() == Some(*worker);
+                assert!(self.is_ending() || done || recycled, "told to stop though work is left");
             }
-            Effect::Terminate(worker) => assert!(of(worker).stop, "{worker} was never asked"),
+            Effect::Terminate(worker) => {
+                assert!(of(worker).stop, "{worker} was never asked");
+                assert!(!of(worker).recycled || self.lets_go(*worker), "{worker} has time, and work in hand");
+            }
+            Effect::Abort(worker) => {
+                let process = of(worker);
+                assert!(!process.stopped && !self.policy.abort_grace.is_zero(), "{worker} cannot hear it");
+                let shot_for = self.timed_out.take().filter(|(late, _)| late == worker);
+                self.shot_for.push(shot_for.expect("its task has had its time"));
+            }
             Effect::Kill(worker) => self.judge_kill(of(worker), now),
             Effect::Look(worker) => assert!(self.holds(*worker), "nothing to see at {worker}"),
             Effect::Settle { task, attempt, worker, outcome } => {
@@ -128,6 +291,8 @@ impl Oracle {
     fn judge_run(&mut self, worker: WorkerId, process: &Process, leases: &[Lease]) {
         assert!(!self.is_ending(), "a task starts though the run ends");
         assert!(process.hello && !process.stop && !process.shot, "{worker} takes no tasks");
+        let most = self.policy.tasks_per_worker_max.map_or(u64::MAX, |max| max + max / 10);
+        assert!(process.lent + leases.len() as u64 <= most, "{worker} has had enough");
         for Lease { task, attempt } in leases {
             let truth = self.truth(*task);
             assert!(!truth.settled, "task {task} is settled, and lent");
@@ -139,14 +304,22 @@ impl Oracle {
 
     /// Nobody is shot without a reason that the world can confirm.
     fn judge_kill(&mut self, process: &Process, now: Now) {
+        if self.gave_up && !self.aborted {
+            assert!(process.birth < self.given_up, "{} is older, and goes first", process.worker);
+            self.given_up = process.birth;
+        }
         let late = |since: Now, timeout: Duration| since + timeout <= now;
         let unborn = !process.hello && late(process.wished_at, self.policy.birth_timeout);
-        let timed_out = self.timed_out.is_some_and(|(worker, _)| worker == process.worker);
+        let at_once = process.stopped || self.policy.abort_grace.is_zero();
+        let timed_out = at_once && self.timed_out.is_some_and(|(worker, _)| worker == process.worker);
+        let deaf = process.aborted_at.is_some_and(|at| late(at, self.policy.abort_grace));
         let stuck = self.holds(process.worker)
             && process.running.is_none()
-            && self.policy.task_timeout.is_some_and(|timeout| late(process.quiet_since, timeout));
+            && self.timeout().is_some_and(|timeout| late(process.quiet_since, timeout));
         let ends = self.is_ending() || self.all_settled();
-        assert!(unborn || timed_out || stuck || ends || process.garbled, "shot for nothing: {process:?}");
+        let outgrown = process.bloated == Some(true) || process.recycled && process.terminated;
+        let reason = unborn || timed_out || deaf || stuck || ends || outgrown || process.garbled;
+        assert!(reason, "shot for nothing: {process:?}");
         if let Some(shot_for) = self.timed_out.take() {
             self.shot_for.push(shot_for);
         }
@@ -160,28 +333,36 @@ impl Oracle {
         self.tally.settled += 1;
         if let Outcome::Quarantined { attempts } = outcome {
             let numbers: Vec<u32> = attempts.iter().map(|failed| failed.attempt.0).collect();
-            assert_eq!(numbers, (1..=max).collect::<Vec<u32>>(), "task {task} has another story");
-            assert_eq!((truth.attempt, attempt), (max + 1, Attempt(max)), "task {task} has attempts left");
+            assert_eq!(numbers, (1..truth.attempt).collect::<Vec<u32>>(), "task {task} has another story");
+            let deaths = attempts.iter().filter(|failed| failed.end.is_death()).count() as u32;
+            let (carried, _) = truth.before.tried();
+            let enough = max.max(carried + 1);
+            assert_eq!((truth.deaths, deaths), (enough, enough), "task {task} has attempts left");
+            assert_eq!(truth.attempt, attempt.0 + 1, "task {task} ends with another attempt");
             assert_eq!(truth.holder, None, "its worker is dead");
             let last = attempts.last().expect("at least one attempt");
-            assert!(last.worker == worker && last.end != Fatality::Crashed(brigade_wire::Exit::Unknown));
+            assert!(last.worker == worker && last.end != Mishap::Crashed(Exit::Unknown));
             self.tally.quarantined += 1;
             return;
         }
         assert_eq!((truth.holder, truth.attempt), (Some(worker), attempt.0), "task {task}: no lease for it");
         truth.holder = None;
-        self.judge_outcome(task, outcome);
+        self.judge_outcome(task, attempt, outcome);
     }
 
-    fn judge_outcome(&mut self, task: TaskId, outcome: &Outcome) {
-        assert_eq!(*outcome, Outcome::from(ending(task)), "task {task} ends as another");
+    fn judge_outcome(&mut self, task: TaskId, attempt: Attempt, outcome: &Outcome) {
+        assert_eq!(*outcome, Outcome::from(ending(task, attempt)), "task {task} ends as another");
         match outcome {
             Outcome::Value(bytes) => {
                 let bytes = bytes.as_slice().try_into().expect("a value has eight bytes");
                 self.sum += u64::from_le_bytes(bytes);
                 self.tally.values += 1;
             }
-            Outcome::Failed(_) | Outcome::Panicked { .. } => self.tally.failed += 1,
+            Outcome::Failed(_) | Outcome::Panicked { .. } => {
+                let (failures, (_, carried)) = (self.truth(task).failures, self.truth(task).before.tried());
+                assert_eq!(failures, self.policy.retries.max(carried), "task {task} could be tried again");
+                self.tally.failed += 1;
+            }
             Outcome::Quarantined { .. } => unreachable!("quarantine is judged elsewhere"),
         }
     }
@@ -198,11 +379,42 @@ impl Oracle {
                 self.tally.retried += u64::from(*blamed);
             }
             Note::TimedOut { task, worker } => {
-                let timeout = self.policy.task_timeout.expect("tasks have a deadline");
-                let running = processes[worker.slot.0 as usize].page().expect("it runs something");
-                let late = running.task == *task && running.since + timeout <= now;
+                let timeout = self.timeout().expect("tasks have a deadline");
+                let process = &processes[worker.slot.0 as usize];
+                let running = process.page().expect("it runs something");
+                let late = running.task == *task && running.since + process.slept + timeout <= now;
                 assert!(late, "task {task} has time left");
                 self.timed_out = Some((*worker, *task));
+            }
+            Note::Recycling { worker, why } => {
+                let process = &processes[worker.slot.0 as usize];
+                let due = match why {
+                    Recycle::Tasks => {
+                        self.policy.tasks_per_worker_max.is_some_and(|max| process.lent >= max - max / 10)
+                    }
+                    Recycle::Age => {
+                        self.policy.age_max.is_some_and(|max| process.hello_at + max / 10 * 9 <= now)
+                    }
+                    Recycle::Memory => process.bloated == Some(false),
+                };
+                assert!(due && !process.stop, "{worker} is recycled for nothing: {why:?}");
+                self.recycling = Some(*worker);
+            }
+            Note::Bloated(worker) => {
+                assert_eq!(
+                    processes[worker.slot.0 as usize].bloated,
+                    Some(true),
+                    "{worker} is no fatter than it was"
+                );
+            }
+            Note::Unrecalled { tasks } => {
+                assert_eq!(*tasks, self.strangers, "others were unknown");
+                self.strangers = 0;
+            }
+            Note::Halting(halt) => {
+                assert!(self.has_enough() && Some(*halt) == self.policy.halt, "halted for nothing: {halt:?}");
+                assert!(!self.is_ending() && !self.all_settled(), "it ends as it is");
+                self.halted = true;
             }
             Note::Holding => {
                 assert!(self.all_settled() && self.policy.hold, "holding with work left");
@@ -225,7 +437,12 @@ impl Oracle {
             (ours.submitted, ours.settled, ours.values, ours.failed, ours.quarantined)
         );
         assert_eq!((tally.requeued, tally.retried), (ours.requeued, ours.retried), "notes and counts differ");
-        let heard = tally.values + tally.failed + tally.echoes;
+        let late = self.has_enough() && !self.is_ending() && !self.all_settled();
+        assert!(!late, "enough has happened, and the run goes on");
+        assert_eq!(tally.recalled, ours.recalled, "what was settled before is another matter");
+        let before = |which| self.tasks.iter().filter(|truth| truth.before == which).count() as u64;
+        let heard = tally.values + tally.failed + tally.echoes + self.tried_again;
+        let heard = heard - before(Before::Value) - before(Before::Failed);
         assert_eq!(heard, self.delivered, "what is said either counts or is an echo");
         let held = self.tasks.iter().filter(|truth| truth.holder.is_some()).count() as u64;
         assert_eq!(tally.leased, held, "the core thinks that somebody else holds them");
@@ -233,12 +450,14 @@ impl Oracle {
 
     /// The run is over: was it what it had to be?
     pub(crate) fn verify(&self, core: &Core) {
+        assert_eq!(self.strangers, 0, "nobody was told of tasks that are not of this run");
         self.compare(&core.tally());
         assert_eq!(core.tally().leased, 0, "somebody took a task to the grave");
         match core.verdict() {
             Verdict::Complete => self.verify_sum(),
             Verdict::Drained => assert!(self.drained, "nobody asked it to drain"),
             Verdict::Aborted => assert!(self.aborted, "nobody asked it to abort"),
+            Verdict::Halted => assert!(self.halted, "it halted in silence"),
             Verdict::GaveUp(_) => assert!(self.gave_up, "it gave up in silence"),
         }
     }
@@ -246,10 +465,15 @@ impl Oracle {
     /// Every task has its word, and the values add up exactly.
     fn verify_sum(&self) {
         assert!(self.all_settled(), "complete, with tasks left");
-        let quarantined = |task: &usize| self.tasks[*task].attempt > self.policy.attempts_max;
-        let value = |task: usize| match ending(TaskId(task as u64)) {
-            brigade_wire::Ending::Value(_) => task as u64 + 1,
-            brigade_wire::Ending::Failed(_) | brigade_wire::Ending::Panicked { .. } => 0,
+        let quarantined = |task: &usize| {
+            let truth = &self.tasks[*task];
+            let (carried, _) = truth.before.tried();
+            let before = !matches!(truth.before, Before::Nowhere | Before::Tried { .. });
+            before || truth.deaths >= self.policy.attempts_max.max(carried + 1)
+        };
+        let value = |task: usize| match ending(TaskId(task as u64), Attempt(self.tasks[task].attempt)) {
+            Ending::Value(_) => task as u64 + 1,
+            Ending::Failed(_) | Ending::Panicked { .. } => 0,
         };
         let sum: u64 = (0..self.tasks.len()).filter(|task| !quarantined(task)).map(value).sum();
         assert_eq!(self.sum, sum, "wrong sum");

@@ -1,8 +1,10 @@
 //! What a seed has in store.
 
 use super::dice::Dice;
-use brigade_core::{Backoff, Intensity, Lookahead, Policy, Schedule};
-use brigade_wire::{Ending, TaskId};
+use brigade_core::{
+    Backoff, Halt, HaltLimit, HaltOn, HaltWhen, Intensity, Lookahead, Policy, Schedule, Timeout,
+};
+use brigade_wire::{Attempt, Ending, TaskId};
 use std::time::Duration;
 
 pub(crate) struct Plan {
@@ -11,6 +13,8 @@ pub(crate) struct Plan {
     pub(crate) tasks: u64,
     /// Tasks that come when the run holds.
     pub(crate) more: Vec<u64>,
+    /// An earlier supervisor got somewhere with these.
+    pub(crate) before: Vec<Before>,
     /// Bit k: whoever runs task k dies of it.
     poison: u64,
     /// The tasks are short, so they are lent ahead.
@@ -27,19 +31,58 @@ pub(crate) struct Plan {
     pub(crate) abort_at: u32,
 }
 
+/// How far an earlier supervisor got with a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Nowhere,
+    Value,
+    Failed,
+    Quarantined,
+    /// So many died of it, and so often it failed.
+    Tried {
+        deaths: u32,
+        failures: u32,
+    },
+}
+
+impl Before {
+    /// How many died of it, and how often it failed.
+    pub(crate) fn tried(self) -> (u32, u32) {
+        match self {
+            Before::Tried { deaths, failures } => (deaths, failures),
+            Before::Nowhere | Before::Value | Before::Failed | Before::Quarantined => (0, 0),
+        }
+    }
+
+    fn draw(dice: &mut Dice) -> Before {
+        match dice.below(8) {
+            0..=2 => Before::Nowhere,
+            3..=4 => Before::Value,
+            5 => Before::Failed,
+            6 => Before::Quarantined,
+            _ => Before::Tried { deaths: dice.below(4) as u32, failures: dice.below(3) as u32 },
+        }
+    }
+}
+
 impl Plan {
     pub(crate) fn draw(seed: u64, dice: &mut Dice) -> Plan {
         let policy = policy(seed, dice);
         let more =
             if policy.hold { (0..dice.below(3)).map(|_| dice.between(1, 4)).collect() } else { Vec::new() };
+        let tasks = dice.below(20);
+        // Two more than there are: nothing is believed of those.
+        let before =
+            if dice.once_in(4) { (0..tasks + 2).map(|_| Before::draw(dice)).collect() } else { vec![] };
         Plan {
-            tasks: dice.below(20),
+            tasks,
+            before,
             more,
             poison: if dice.once_in(2) { 1 << dice.below(16) | 1 << dice.below(16) } else { 0 },
             short: dice.once_in(2),
             faults: dice.below(24) as u32,
             calm: dice.between(2, 8),
-            only_hangs: policy.task_timeout.is_some() && dice.once_in(3),
+            only_hangs: matches!(policy.task_timeout, Some(Timeout::After(_))) && dice.once_in(3),
             drain_at: if dice.once_in(6) { dice.between(1, 80) as u32 } else { 0 },
             abort_at: if dice.once_in(20) { dice.between(1, 100) as u32 } else { 0 },
             policy,
@@ -61,8 +104,14 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
             2 => Schedule::Weighted,
             _ => Schedule::Dynamic,
         },
-        task_timeout: dice.once_in(2).then(|| Duration::from_millis(60)),
+        task_timeout: match dice.below(6) {
+            0..=2 => None,
+            3 => Some(Timeout::OfMedian(dice.between(100, 400) as u32)),
+            _ => Some(Timeout::After(Duration::from_millis(60))),
+        },
+        abort_grace: Duration::from_millis(if dice.once_in(4) { 0 } else { dice.between(3, 30) }),
         attempts_max: dice.between(1, 3) as u32,
+        retries: dice.below(3) as u32,
         intensity: Intensity { restarts: if strict { 2 } else { 1_000 }, within: Duration::from_secs(10) },
         backoff: Backoff {
             first: Duration::from_millis(5),
@@ -71,15 +120,34 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
         },
         grace: Duration::from_millis(50),
         birth_timeout: Duration::from_millis(100),
+        tasks_per_worker_max: dice.once_in(4).then(|| dice.between(1, 16)),
+        age_max: dice.once_in(6).then(|| Duration::from_millis(dice.between(20, 100))),
         lookahead: Lookahead { time: Duration::from_millis(2), tasks: dice.below(4) as usize },
+        halt: dice.once_in(6).then(|| halt(dice)),
         hold: dice.once_in(5),
         seed,
     }
 }
 
-/// How a task ends when its worker lives. The value is its number plus one, so that a lost task 0 shows.
-pub(crate) fn ending(task: TaskId) -> Ending {
+fn halt(dice: &mut Dice) -> Halt {
+    Halt {
+        when: if dice.once_in(2) { HaltWhen::Now } else { HaltWhen::Soon },
+        on: [HaltOn::Fail, HaltOn::Success, HaltOn::Done][dice.below(3) as usize],
+        limit: match dice.once_in(2) {
+            true => HaltLimit::Count(dice.between(1, 6)),
+            false => HaltLimit::Percent(dice.between(1, 100) as u32),
+        },
+    }
+}
+
+/// How an attempt ends when its worker lives: two tasks never succeed, two not at once. The value is its
+/// number plus one, so that a lost task 0 shows.
+pub(crate) fn ending(task: TaskId, attempt: Attempt) -> Ending {
     match task.0 {
+        1 if attempt == Attempt::FIRST => Ending::Failed("one".to_owned()),
+        11 if attempt < Attempt(3) => {
+            Ending::Panicked { message: "eleven".to_owned(), location: String::new() }
+        }
         3 => Ending::Failed("three".to_owned()),
         7 => Ending::Panicked { message: "seven".to_owned(), location: String::new() },
         number => Ending::Value((number + 1).to_le_bytes().to_vec()),

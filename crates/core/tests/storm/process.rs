@@ -3,6 +3,7 @@
 use brigade_core::{Lease, Now, Running};
 use brigade_wire::{Ended, SlotId, WorkerId};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
@@ -26,15 +27,28 @@ pub(crate) struct Process {
     pub(crate) stop: bool,
     /// The core has sent SIGTERM.
     pub(crate) terminated: bool,
+    /// The core has sent SIGABRT, then.
+    pub(crate) aborted_at: Option<Now>,
     /// The core has sent SIGKILL.
     pub(crate) shot: bool,
     pub(crate) garbled: bool,
+    /// The core has heard that it outgrew its memory, while it ran nothing or something.
+    pub(crate) bloated: Option<bool>,
+    /// It is to be replaced when it has done what it has.
+    pub(crate) recycled: bool,
+    /// Tasks it was lent, without those that never left.
+    pub(crate) lent: u64,
+    pub(crate) hello_at: Now,
     /// The core wants to see its page.
     pub(crate) asked: bool,
     pub(crate) queue: VecDeque<Lease>,
     pub(crate) running: Option<(Lease, Now)>,
+    /// How much of that the loop slept.
+    pub(crate) slept: Duration,
     pub(crate) outbox: Vec<Ended>,
     pub(crate) wished_at: Now,
+    /// The how-manieth of all it is.
+    pub(crate) birth: u64,
     /// When it was last lent something with an empty hand, or heard.
     pub(crate) quiet_since: Now,
 }
@@ -54,13 +68,20 @@ impl Process {
             stopped: false,
             stop: false,
             terminated: false,
+            aborted_at: None,
             shot: false,
             garbled: false,
+            bloated: None,
+            recycled: false,
+            lent: 0,
+            hello_at: now,
             asked: false,
             queue: VecDeque::new(),
             running: None,
+            slept: Duration::ZERO,
             outbox: Vec::new(),
             wished_at: now,
+            birth: 0,
             quiet_since: now,
         }
     }
@@ -68,6 +89,20 @@ impl Process {
     /// What its shared page says.
     pub(crate) fn page(&self) -> Option<Running> {
         self.running.map(|(lease, since)| Running { task: lease.task, since })
+    }
+
+    /// The core has its reason to wait for its body: whatever it says now changes nothing about that.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.shot || self.aborted_at.is_some()
+    }
+
+    /// The loop sleeps, and so does this.
+    pub(crate) fn sleep(&mut self, by: Duration) {
+        self.wished_at = self.wished_at + by;
+        self.quiet_since = self.quiet_since + by;
+        self.hello_at = self.hello_at + by;
+        self.aborted_at = self.aborted_at.map(|at| at + by);
+        self.slept += by;
     }
 
     /// Nothing that it was lent is with it any more.

@@ -2,9 +2,10 @@
 //! test needs, the test says so aloud.
 
 use crate::faults::left_behind;
-use crate::stage::{Run, Stage, eventually, is_alive, kill};
+use crate::stage::{Run, Stage, eventually, is_alive, kill, stat, state};
+use serde_json::json;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,12 +27,29 @@ fn cgroup_of(pid: u64) -> Option<PathBuf> {
     own.contains("brigade-").then(|| PathBuf::from(point).join(own))
 }
 
+fn cmdline(pid: u64) -> String {
+    String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).into_owned()
+}
+
 fn status(stage: &Stage) -> String {
     eventually("a status", || fs::read_to_string(stage.dir().join("s/latest/status.json")).ok())
 }
 
+/// The children of a process that are dead and not reaped.
+fn bodies(pid: u64) -> Vec<u64> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    children.filter(|child| state(*child) == Some('Z')).collect()
+}
+
 /// A run with a cgroup, all settled and held, its workers, and a daemon that one of them has left behind.
 fn with_an_escaped(args: &str) -> Option<(Run, Vec<u64>, u64)> {
+    let found = with_a_daemon(args);
+    Some(found).filter(|(run, ..)| status(&run.stage).contains(r#""descendants":"cgroup""#))
+}
+
+/// The same, with or without a cgroup.
+fn with_a_daemon(args: &str) -> (Run, Vec<u64>, u64) {
     let stage = Stage::new().stunt("escape@500").with("--procs 2 --range 0..1_000 --tasks 10 --hold");
     let mut run = stage.with(args).start();
     run.wait_for("all is settled", |line| line["ev"] == "holding");
@@ -39,7 +57,7 @@ fn with_an_escaped(args: &str) -> Option<(Run, Vec<u64>, u64)> {
     let escaped = eventually("the escaped one is named", || {
         workers.iter().find_map(|worker| left_behind(&run.log(*worker)))
     });
-    Some((run, workers, escaped)).filter(|(run, ..)| status(&run.stage).contains(r#""descendants":"cgroup""#))
+    (run, workers, escaped)
 }
 
 #[test]
@@ -137,8 +155,9 @@ fn ps_says_whether_descendants_are_held_by_a_cgroup_or_by_their_group() {
 fn without_a_cgroup_a_run_goes_on_with_groups_and_says_so() {
     let script = "grep ' cgroup2 ' /proc/mounts | cut -d' ' -f2 | while read at; do umount -l $at; done; \
         ! grep -q ' cgroup2 ' /proc/mounts && exec \"$0\" \"$@\"; exit 77";
-    let stage = Stage::new();
-    let supervisor = stage.command("--procs 2 --range 0..1_000 --tasks 10 --hold");
+    let stage = Stage::new().stunt("escape@500");
+    let supervisor =
+        stage.command(&format!("--procs 2 --range 0..1_000 --tasks 10 --hold --worker {}", stage.stuntman()));
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script]).arg(supervisor.get_program()).args(supervisor.get_args());
     command.env_clear().envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -151,6 +170,75 @@ fn without_a_cgroup_a_run_goes_on_with_groups_and_says_so() {
         return not_tried("a run without cgroups", &format!("unshare --mount or umount: {ended}"));
     }
     assert!(status(&stage).contains(r#""descendants":"group""#), "{}", status(&stage));
+    // Supervisor, template, two workers, and the daemon, which the subreaper ends without a cgroup, too.
+    assert_eq!(stage.processes().len(), 5);
     kill("INT", child.id().into());
     assert!(child.wait().expect("our child").success());
+    assert_eq!(stage.processes(), Vec::<u64>::new());
+}
+
+#[test]
+fn what_a_dead_worker_had_started_dies_wherever_it_went_and_leaves_no_body() {
+    let (mut run, workers, escaped) = with_a_daemon("");
+    assert_eq!(
+        stat(escaped).expect("it lives")[1],
+        run.pid().to_string(),
+        "its orphan came to the supervisor"
+    );
+    // The other one may have started it, and it is nobody's: whoever dies takes it along.
+    kill("KILL", workers[0]);
+    eventually("it is dead and reaped", || state(escaped).is_none().then_some(()));
+    run.wait_ready(2);
+    kill("INT", run.pid());
+    run.finish().0.assert_exact(1_000);
+}
+
+#[test]
+fn the_bodies_of_strays_are_reaped_and_no_workers_status_is_taken_for_one() {
+    let stage = Stage::new().stunt("flicker:300@500").with("--procs 2 --range 0..1_000 --tasks 10 --hold");
+    let mut run = stage.start();
+    run.wait_for("all is settled", |line| line["ev"] == "holding");
+    for killed in 1..=20 {
+        kill("KILL", run.wait_ready(2)[0]);
+        eventually("its death is told", || {
+            let told = run.story().iter().filter(|line| line["ev"] == "worker_exit").count();
+            (told == killed).then_some(())
+        });
+    }
+    run.wait_ready(2);
+    eventually("no body is left", || bodies(run.pid()).is_empty().then_some(()));
+    kill("INT", run.pid());
+    let (finished, _run) = run.finish();
+    finished.assert_exact(1_000);
+    let exits = finished.story.iter().filter(|line| line["ev"] == "worker_exit" && line["planned"] == false);
+    let exits: Vec<_> = exits.map(|line| line["exit"].clone()).collect();
+    assert_eq!(exits, vec![json!({"signal": 9}); 20], "each status is its own");
+}
+
+#[test]
+fn children_that_were_here_before_the_run_are_left_alone() {
+    let stage = Stage::new();
+    let supervisor = stage.command("--procs 2 --range 0..1_000 --tasks 10 --hold");
+    let mut command = Command::new("sh");
+    command.args(["-c", "sleep 4321 & echo $!; exec \"$0\" \"$@\" >/dev/null 2>&1"]);
+    command.arg(supervisor.get_program()).args(supervisor.get_args()).env_clear();
+    command.envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("sh");
+    let mut guest = [0; 16];
+    let read = child.stdout.take().expect("piped").read(&mut guest).expect("a number");
+    let guest: u64 = String::from_utf8_lossy(&guest[..read]).trim().parse().expect("a number");
+    stage.wait_holding();
+    let parent = u64::from(child.id());
+    assert_eq!(stat(guest).expect("it lives")[1], parent.to_string(), "it is the supervisor's child");
+    let workers = || -> Vec<u64> {
+        let all = stage.processes().into_iter().filter(|pid| cmdline(*pid).contains("worker"));
+        all.filter(|pid| stat(*pid).is_some_and(|stat| stat[1] == parent.to_string())).collect()
+    };
+    let before = workers();
+    kill("KILL", *before.last().expect("a template and two workers"));
+    eventually("another is there", || workers().iter().any(|pid| !before.contains(pid)).then_some(()));
+    kill("INT", parent);
+    assert!(child.wait().expect("our child").success());
+    assert!(is_alive(guest), "a guest was ended");
+    kill("KILL", guest);
 }

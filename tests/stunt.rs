@@ -110,6 +110,12 @@ fn perform(act: &str) -> Result<(), String> {
             let left = Command::new("setsid").args(["-f", "sh", "-c", told]).stdin(Stdio::null()).status();
             left.map_err(|error| error.to_string())?;
         }
+        // Many such, one after the other, that end at once and are reaped by whoever they come to.
+        ("flicker", count) => {
+            let many = format!("for n in $(seq {count}); do setsid -f true; done");
+            let left = Command::new("setsid").args(["-f", "sh", "-c", &many]).stdin(Stdio::null()).status();
+            left.map_err(|error| error.to_string())?;
+        }
         (unknown, _) => return Err(format!("there is no stunt {unknown}")),
     }
     Ok(())

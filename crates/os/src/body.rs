@@ -37,7 +37,7 @@ impl Pid {
         self.0.get().unsigned_abs()
     }
 
-    fn to_rustix(self) -> rustix::process::Pid {
+    pub(crate) fn to_rustix(self) -> rustix::process::Pid {
         rustix::process::Pid::from_raw(self.0.get()).expect("a Pid is never zero")
     }
 

@@ -20,5 +20,6 @@ pub mod logfile;
 pub mod page;
 pub mod proc;
 pub mod signals;
+pub mod strays;
 
 pub use body::{Body, Motion, Pid};

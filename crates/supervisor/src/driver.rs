@@ -2,7 +2,7 @@
 
 use crate::backstop::Backstop;
 use crate::chronicle::Chronicle;
-use crate::descent;
+use crate::descent::{self, Strays};
 use crate::error::{RunError, WorkerFault};
 use crate::hands::Hands;
 use crate::inbox::{Inbox, Incoming};
@@ -64,6 +64,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) hands: Hands,
     pub(crate) template: Template,
     pub(crate) cgroup: Option<Arc<Cgroup>>,
+    pub(crate) strays: Strays,
     pub(crate) pages: Arc<Pages>,
     pub(crate) undertaker: Undertaker,
     pub(crate) backstop: Backstop,
@@ -109,6 +110,7 @@ impl<'a> Driver<'a> {
             effects: Vec::new(),
             hands: Hands::new(procs),
             template,
+            strays: Strays::adopt(),
             cgroup,
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
@@ -225,6 +227,7 @@ impl<'a> Driver<'a> {
             self.perform();
         }
         self.watch_template();
+        self.look_for_strays();
         self.perform();
     }
 
@@ -235,7 +238,7 @@ impl<'a> Driver<'a> {
         self.publish();
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
-        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns()]
+        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns(), self.strays_due_ns()]
             .into_iter()
             .flatten()
             .min()

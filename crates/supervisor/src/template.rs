@@ -199,6 +199,11 @@ impl Template {
         matches!(self.life, Life::Absent)
     }
 
+    /// Whether a birth may be under way.
+    pub(crate) fn owes_answers(&self) -> bool {
+        !self.ordered.is_empty()
+    }
+
     pub(crate) fn is_met(&self) -> bool {
         matches!(self.life, Life::Ready { .. })
     }

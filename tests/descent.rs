@@ -242,3 +242,93 @@ fn children_that_were_here_before_the_run_are_left_alone() {
     assert!(is_alive(guest), "a guest was ended");
     kill("KILL", guest);
 }
+
+/// A supervisor that is PID 1 of a namespace of its own, and the number by which it is known outside.
+struct Init {
+    unshare: std::process::Child,
+    pid: u64,
+    stage: Stage,
+}
+
+impl Init {
+    /// Held, with everything settled; none where no namespace may be made.
+    fn start(test: &str, args: &str) -> Option<Init> {
+        let stage = Stage::new();
+        let supervisor = stage.command(&format!("--range 0..1_000 {args}"));
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc"]).arg(supervisor.get_program());
+        command.args(supervisor.get_args()).env_clear().stdout(Stdio::piped()).stderr(Stdio::null());
+        command.envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut unshare = command.spawn().expect("unshare");
+        let own = u64::from(unshare.id());
+        let begun = eventually("it runs, or it may not", || {
+            let ended = unshare.try_wait().expect("our child");
+            let ready = || status(&stage).contains(r#""life":"ready""#);
+            let runs = stage.dir().join("s/latest/status.json").exists() && ready();
+            ended.map(Some).or(runs.then_some(None))
+        });
+        if let Some(ended) = begun {
+            not_tried(test, &format!("unshare --pid --mount-proc: {ended}"));
+            return None;
+        }
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).expect("it lives");
+        Some(Init { unshare, pid: children.trim().parse().expect("one child"), stage })
+    }
+
+    /// Starts somebody in its namespace who is no descendant of its workers, and whose orphan comes to it.
+    fn leave_a_stranger(&self, program: &str) {
+        let mut command = Command::new("nsenter");
+        command.args(["--pid", "--target", &self.pid.to_string(), "setsid", "-f"]);
+        assert!(command.args(program.split(' ')).status().expect("nsenter").success());
+    }
+
+    fn children(&self) -> Vec<u64> {
+        let pid = self.pid;
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    }
+
+    /// Its exit code, and what it said; its whole namespace is gone with it.
+    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        kill(signal, self.pid);
+        let mut said = String::new();
+        self.unshare.stdout.take().expect("piped").read_to_string(&mut said).expect("text");
+        (self.unshare.wait().expect("our child").code(), said)
+    }
+}
+
+#[test]
+fn as_pid_1_it_hears_signals_and_its_exit_code_is_right() {
+    let test = "signals to PID 1";
+    for (args, signal, code, said) in [
+        ("--procs 2 --tasks 10 --hold", "TERM", 0, "499500\n"),
+        ("--procs 2 --tasks 10 --hold", "INT", 0, "499500\n"),
+        ("--procs 2 --tasks 1000 --pace 20ms", "INT", 130, ""),
+        ("--procs 2 --tasks 1000 --pace 20ms", "TERM", 143, ""),
+    ] {
+        let Some(init) = Init::start(test, args) else { return };
+        if code == 0 {
+            init.stage.wait_holding();
+        }
+        assert_eq!(init.end(signal), (Some(code), said.to_string()), "{args} {signal}");
+    }
+}
+
+#[test]
+fn as_pid_1_it_reaps_strangers_and_leaves_the_living_alone() {
+    let Some(init) = Init::start("strangers of PID 1", "--procs 2 --tasks 10 --hold") else { return };
+    init.stage.wait_holding();
+    init.leave_a_stranger("sleep 4321");
+    (0..20).for_each(|_| init.leave_a_stranger("true"));
+    let is_stranger = |pid: &u64| cmdline(*pid).starts_with("sleep");
+    let stranger = eventually("its orphan has come", || init.children().into_iter().find(is_stranger));
+    eventually("no body is left", || bodies(init.pid).is_empty().then_some(()));
+    let worker = *init.children().iter().rfind(|pid| !is_stranger(pid)).expect("two workers");
+    kill("KILL", worker);
+    let restarted = || status(&init.stage).contains(r#""restarts":1"#).then_some(());
+    eventually("another is there, and the dead is reaped", restarted);
+    eventually("no body is left", || bodies(init.pid).is_empty().then_some(()));
+    assert!(is_alive(stranger), "a stranger was ended");
+    assert_eq!(init.end("INT").0, Some(0));
+    eventually("the kernel has ended the stranger", || (!is_alive(stranger)).then_some(()));
+}

@@ -208,7 +208,9 @@ impl Core {
         let Lease { task, attempt } = lease;
         let next =
             Lease { task, attempt: if self.bug(Bug::RetryTheSame) { attempt } else { attempt.next() } };
-        self.ledger.fail(task, FailedAttempt { attempt, worker, end });
+        let spent = FailedAttempt { attempt, worker, end };
+        self.ledger.fail(task, spent.clone());
+        effects.push(Effect::Spend { task, attempt: spent });
         self.tell_requeued(worker, &[next], true, effects);
         self.backlog.give_back(worker.slot, &[next]);
     }

@@ -203,7 +203,9 @@ impl Core {
             true => max.saturating_sub(self.ledger.failures(task)),
             false => max,
         };
-        let Some(attempts) = self.ledger.blame(task, FailedAttempt { attempt, worker, end }, max) else {
+        let spent = FailedAttempt { attempt, worker, end };
+        let Some(attempts) = self.ledger.blame(task, spent.clone(), max) else {
+            effects.push(Effect::Spend { task, attempt: spent });
             return Some(Lease { task, attempt: next });
         };
         self.forgive(&attempts);

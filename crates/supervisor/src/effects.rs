@@ -3,9 +3,10 @@
 use crate::driver::Driver;
 use crate::story::Told;
 use brigade_core::{Effect, Event, GiveUp, Lease, Note, Now, Recycle, Running};
+use brigade_journal::Settled;
 use brigade_link::Sent;
 use brigade_os::clock;
-use brigade_wire::{Attempt, Batch, Call, Ended, Ending, Outcome, TaskId, WorkerId};
+use brigade_wire::{Batch, Call, Ended, Ending, Outcome, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,10 @@ impl Driver<'_> {
             }
             Effect::Kill(worker) => self.kill(worker),
             Effect::Look(worker) => self.look(worker),
-            Effect::Settle { task, attempt, outcome, worker } => self.settle(task, attempt, worker, &outcome),
+            Effect::Settle { task, attempt, outcome, worker } => {
+                self.settle(Settled { task, attempt, worker, outcome });
+            }
+            Effect::Spend { task, attempt } => self.books.spent(task, attempt),
             Effect::Tell(note) => self.tell(note),
         }
     }
@@ -87,26 +91,31 @@ impl Driver<'_> {
         self.echoes.push_back(Event::Seen { worker, running });
     }
 
-    fn settle(&mut self, task: TaskId, attempt: Attempt, worker: WorkerId, outcome: &Outcome) {
+    fn settle(&mut self, settled: Settled) {
         self.settled_ns = clock::monotonic_ns();
-        if let Err(reason) = self.work.settle(task, outcome) {
+        let Settled { task, attempt, worker, .. } = settled;
+        if let Err(reason) = self.work.settle(task, &settled.outcome) {
             self.integrity.get_or_insert(reason);
             self.echoes.push_back(Event::Abort);
         }
-        match outcome {
-            Outcome::Value(_) => {}
-            Outcome::Failed(reason) => {
-                self.chronicle.tell(Told::TaskFailed { task, attempt, reason: reason.clone() });
-            }
+        let told = match &settled.outcome {
+            Outcome::Value(_) => None,
+            Outcome::Failed(reason) => Some(Told::TaskFailed { task, attempt, reason: reason.clone() }),
             Outcome::Panicked { message, location } => {
                 let reason = format!("panicked at {location}: {message}");
-                self.chronicle.tell(Told::TaskFailed { task, attempt, reason });
+                Some(Told::TaskFailed { task, attempt, reason })
             }
             Outcome::Quarantined { attempts } => {
                 let words = format!("task {task} goes into quarantine, attempt {attempt} was its last");
                 self.chronicle.epitaph(self.chronicle.pid(worker), &words);
-                self.chronicle.tell(Told::TaskQuarantined { task, attempts: attempts.clone() });
+                Some(Told::TaskQuarantined { task, attempts: attempts.clone() })
             }
+        };
+        self.books.settled(settled);
+        if let Some(told) = told {
+            // Written before it is told; an error is told by the next commit.
+            self.books.commit();
+            self.chronicle.tell(told);
         }
     }
 
@@ -165,6 +174,7 @@ impl Driver<'_> {
                 return self.chronicle.warn(format!("{tasks} tasks of the journal are not of this run"));
             }
             Note::Holding => {
+                self.books.commit();
                 self.is_holding = true;
                 self.publisher.lives_changed();
                 Told::Holding { total: self.work.total().filter(|_| self.has_all_values()) }

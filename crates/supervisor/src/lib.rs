@@ -12,6 +12,7 @@
 
 mod backstop;
 mod births;
+mod books;
 mod chronicle;
 mod driver;
 mod effects;
@@ -26,4 +27,4 @@ pub mod status;
 pub mod story;
 mod template;
 
-pub use driver::run;
+pub use driver::{identity, resume, run};

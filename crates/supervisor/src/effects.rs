@@ -122,20 +122,10 @@ impl Driver<'_> {
                 self.chronicle.epitaph(pid, &format!("task {task} is past its deadline: killing the worker"));
                 Told::TaskTimedOut { task, slot, pid }
             }
-            Note::Recycling { worker, why } => {
-                let pid = self.chronicle.pid(worker);
-                let why = match why {
-                    Recycle::Tasks => "it has had its number of tasks",
-                    Recycle::Age => "it has reached its age",
-                    Recycle::Memory => "it has outgrown its memory",
-                };
-                return self.chronicle.epitaph(pid, &format!("to be replaced: {why}"));
-            }
+            Note::Recycling { worker, why } => return self.told_to_leave(worker, recycled_for(why)),
             Note::Bloated(worker) => {
-                let pid = self.chronicle.pid(worker);
                 return self
-                    .chronicle
-                    .epitaph(pid, "outgrew its memory while it ran a task: killing the worker");
+                    .told_to_leave(worker, "it outgrew its memory while it ran a task, and is killed");
             }
             Note::Stopped(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
@@ -164,6 +154,12 @@ impl Driver<'_> {
             Note::GaveUp(cause) => self.gave_up(&cause),
         };
         self.chronicle.tell(told);
+    }
+
+    /// In the log of the worker itself.
+    fn told_to_leave(&mut self, worker: WorkerId, why: &str) {
+        let pid = self.chronicle.pid(worker);
+        self.chronicle.epitaph(pid, &format!("to be replaced: {why}"));
     }
 
     fn has_all_values(&self) -> bool {
@@ -206,5 +202,13 @@ impl Driver<'_> {
             }
         };
         Told::GaveUp { reason, last_lines: self.chronicle.last_lines(pid) }
+    }
+}
+
+fn recycled_for(why: Recycle) -> &'static str {
+    match why {
+        Recycle::Tasks => "it has had its number of tasks",
+        Recycle::Age => "it has reached its age",
+        Recycle::Memory => "it has outgrown its memory",
     }
 }

@@ -105,10 +105,10 @@ pub(crate) fn code(report: &Report) -> u8 {
     match &report.verdict {
         Verdict::GaveUp(_) => GAVE_UP,
         Verdict::Drained if done.abandoned > 0 => ABANDONED,
-        Verdict::Drained | Verdict::Aborted | Verdict::Halted => report.signal.map_or(INTERNAL, signalled),
-        Verdict::Complete if done.quarantined > 0 => QUARANTINED,
-        Verdict::Complete if done.failed > 0 => FAILED,
-        Verdict::Complete => OK,
+        Verdict::Drained | Verdict::Aborted => report.signal.map_or(INTERNAL, signalled),
+        Verdict::Complete | Verdict::Halted if done.quarantined > 0 => QUARANTINED,
+        Verdict::Complete | Verdict::Halted if done.failed > 0 => FAILED,
+        Verdict::Complete | Verdict::Halted => OK,
     }
 }
 

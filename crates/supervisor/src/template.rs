@@ -66,13 +66,7 @@ pub(crate) struct Legacy {
 }
 
 impl Template {
-    pub(crate) fn new(
-        plan: &Plan,
-        function: &str,
-        files: OpenFiles,
-        pages: Arc<Pages>,
-        logs: OwnedFd,
-    ) -> Template {
+    pub(crate) fn new(plan: &Plan, function: &str, files: OpenFiles, pages: Arc<Pages>, logs: OwnedFd) -> Template {
         let charter = Charter {
             function: function.to_string(),
             daemon: plan.daemon,
@@ -82,8 +76,7 @@ impl Template {
         let (waiting, ordered) = (VecDeque::new(), Vec::new());
         Template {
             plan: plan.clone(),
-            charter,
-            files,
+            charter, files,
             pages,
             logs,
             incarnation: 0,

@@ -235,6 +235,7 @@ impl Core {
     /// Leases that the worker never saw go back, in order and unblamed.
     pub(crate) fn unsent(&mut self, worker: WorkerId, tasks: &[TaskId], now: Now, effects: &mut Vec<Effect>) {
         let (forget, silent) = (self.bug(Bug::ForgetUnsent), self.bug(Bug::WaitForTheSilent));
+        let timeout = self.task_timeout();
         let Some(slot) = self.roster.current(worker) else { return };
         let dying = matches!(slot.state, State::Dying { .. });
         // Without a hand it was lent nothing.
@@ -242,7 +243,12 @@ impl Core {
         if forget {
             return;
         }
+        let first = hand.leases.front().copied();
         let back: Vec<Lease> = tasks.iter().filter_map(|&task| hand.release(task, None)).collect();
+        if hand.leases.front().copied() != first {
+            // It cannot be held to what it never saw.
+            hand.watch_from(now, timeout);
+        }
         if silent {
             hand.flow = Flow::Full
         } else {

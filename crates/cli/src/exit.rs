@@ -112,13 +112,10 @@ pub(crate) fn code(report: &Report) -> u8 {
         Verdict::GaveUp(_) => GAVE_UP,
         Verdict::Drained if done.abandoned > 0 => ABANDONED,
         Verdict::Drained | Verdict::Aborted => report.signal.map_or(INTERNAL, signalled),
-        // As it was asked for: the tasks that failed, if any, are what it is about.
-        Verdict::Halted if done.quarantined > 0 => QUARANTINED,
-        Verdict::Halted if done.failed > 0 => FAILED,
-        Verdict::Halted => OK,
-        Verdict::Complete if done.quarantined > 0 => QUARANTINED,
-        Verdict::Complete if done.failed > 0 => FAILED,
-        Verdict::Complete => OK,
+        // A run that was to halt did as it was asked: the tasks that failed, if any, are what it is about.
+        Verdict::Complete | Verdict::Halted if done.quarantined > 0 => QUARANTINED,
+        Verdict::Complete | Verdict::Halted if done.failed > 0 => FAILED,
+        Verdict::Complete | Verdict::Halted => OK,
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Effect {
     Kill(WorkerId),
     /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
     Look(WorkerId),
-    /// The final word on a task: comes exactly once for each.
+    /// The final word on a task: comes exactly once for each, and never for one that was recalled with it.
     Settle {
         /// Which.
         task: TaskId,

@@ -20,6 +20,7 @@ pub mod error;
 mod hands;
 mod inbox;
 mod incoming;
+mod notes;
 mod publish;
 pub mod run;
 pub mod rundir;

@@ -64,9 +64,9 @@ impl<W: Write> Human<W> {
     /// Something happened.
     pub(crate) fn tell(&mut self, line: &Line) {
         match &line.told {
-            Told::RunStart { procs, cores, tasks, work, logs, start_method, .. } => {
+            Told::RunStart { procs, cores, tasks, settled, work, logs, start_method, .. } => {
                 self.template = if start_method == "fork" { "Template" } else { "Guard" };
-                self.run_start(*procs, *cores, *tasks, work, logs);
+                self.run_start((*procs, *cores), (*tasks, *settled), work, logs);
             }
             Told::WorkerStart { slot, pid, incarnation } => {
                 self.detail("Born", &format!("worker {slot} pid {pid}, number {incarnation} in its slot"));
@@ -151,7 +151,13 @@ impl<W: Write> Human<W> {
         }
     }
 
-    fn run_start(&mut self, procs: u32, cores: u32, tasks: u64, work: &str, logs: &str) {
+    fn run_start(
+        &mut self,
+        (procs, cores): (u32, u32),
+        (tasks, settled): (u64, u64),
+        work: &str,
+        logs: &str,
+    ) {
         self.unborn = procs;
         logs.clone_into(&mut self.logs);
         let workers = counted(u64::from(procs), "worker");
@@ -160,7 +166,10 @@ impl<W: Write> Human<W> {
             counted(u64::from(cores), "core"),
             counted(tasks, "task")
         );
-        self.note(Hue::Good, "Starting", &text);
+        if settled == 0 {
+            return self.note(Hue::Good, "Starting", &text);
+        }
+        self.note(Hue::Good, "Resuming", &format!("{text} · {settled} of them settled before"));
     }
 
     fn worker_ready(&mut self, Who { slot, pid }: Who, incarnation: u32, after: f64) {
@@ -303,6 +312,7 @@ mod tests {
                 procs,
                 cores: 2,
                 tasks: 1_000,
+                settled: 0,
                 work: "sum of 0..20_000_000_000".into(),
                 daemon: true,
                 start_method: "fork".into(),

@@ -118,7 +118,7 @@ impl Core {
     pub(crate) fn ended(&mut self, worker: WorkerId, ended: Vec<Ended>, now: Now, effects: &mut Vec<Effect>) {
         let Some(holder) = self.holder(worker) else {
             self.ledger.echoes += ended.len() as u64;
-            return;
+            return self.distrust(worker, effects);
         };
         let (all, retried, before) = (ended.len(), self.ledger.retried, self.task_timeout());
         let out = self.bug(Bug::HearTheLiarOut);
@@ -208,7 +208,9 @@ impl Core {
         let Lease { task, attempt } = lease;
         let next =
             Lease { task, attempt: if self.bug(Bug::RetryTheSame) { attempt } else { attempt.next() } };
-        self.ledger.fail(task, FailedAttempt { attempt, worker, end });
+        let spent = FailedAttempt { attempt, worker, end };
+        self.ledger.fail(task, spent.clone());
+        effects.push(Effect::Spend { task, attempt: spent });
         self.tell_requeued(worker, &[next], true, effects);
         self.backlog.give_back(worker.slot, &[next]);
     }
@@ -219,16 +221,23 @@ impl Core {
         let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
         match slot.state {
             State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            // That was to be a hello. The next one may do better, and if none does, births are counted.
+            State::Starting { .. } => {
+                let reason = "spoke of tasks before it said hello".to_owned();
+                effects.push(Effect::Tell(Note::NotBorn { worker, reason }));
+                effects.extend(slot.shoot(Cause::Birth));
+            }
             // Already shot.
             State::Dying { .. } => {}
-            // It has no hand that it could be wrong about.
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
+            // Gone is the last event of a worker.
+            State::Waiting { .. } | State::Ended => {}
         }
     }
 
     /// Leases that the worker never saw go back, in order and unblamed.
     pub(crate) fn unsent(&mut self, worker: WorkerId, tasks: &[TaskId], now: Now, effects: &mut Vec<Effect>) {
         let (forget, silent) = (self.bug(Bug::ForgetUnsent), self.bug(Bug::WaitForTheSilent));
+        let timeout = self.task_timeout();
         let Some(slot) = self.roster.current(worker) else { return };
         let dying = matches!(slot.state, State::Dying { .. });
         // Without a hand it was lent nothing.
@@ -236,7 +245,12 @@ impl Core {
         if forget {
             return;
         }
+        let first = hand.leases.front().copied();
         let back: Vec<Lease> = tasks.iter().filter_map(|&task| hand.release(task, None)).collect();
+        if hand.leases.front().copied() != first {
+            // It cannot be held to what it never saw.
+            hand.watch_from(now, timeout);
+        }
         if silent {
             hand.flow = Flow::Full
         } else {

@@ -1,7 +1,7 @@
 //! All that the core can wish for, on one screen.
 
 use crate::{Halt, Now};
-use brigade_wire::{Attempt, Exit, Outcome, SlotId, TaskId, WorkerId};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Outcome, SlotId, TaskId, WorkerId};
 
 /// One wish. The driver fulfils wishes in order; what came of them returns as events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Effect {
     Kill(WorkerId),
     /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
     Look(WorkerId),
-    /// The final word on a task: comes exactly once for each.
+    /// The final word on a task: comes exactly once for each, and never for one that was recalled with it.
     Settle {
         /// Which.
         task: TaskId,
@@ -36,6 +36,13 @@ pub enum Effect {
         worker: WorkerId,
         /// The word.
         outcome: Outcome,
+    },
+    /// An attempt at a task came to nothing, and was not the last: to be remembered, should the run be resumed.
+    Spend {
+        /// Which task.
+        task: TaskId,
+        /// Which attempt, whose, and how it ended.
+        attempt: FailedAttempt,
     },
     /// For people and logs; nothing depends on it.
     Tell(Note),

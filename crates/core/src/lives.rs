@@ -2,12 +2,11 @@
 
 use crate::bugs::Bug;
 use crate::core::Core;
-use crate::hand::{Hand, Tenure};
+use crate::hand::Hand;
 use crate::restart::Sentence;
 use crate::roster::{Cause, Patience, Slot, State};
-use crate::{Effect, GiveUp, Lease, Note, Now, Recycle};
+use crate::{Effect, GiveUp, Lease, Note, Now};
 use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
-use std::time::Duration;
 
 /// A dead worker, and what its state says about its death.
 struct Body {
@@ -57,43 +56,6 @@ impl Core {
             State::Ready(_) | State::Draining { .. } => {}
             // Its body was found before: Gone is the last event of a worker.
             State::Waiting { .. } | State::Ended => {}
-        }
-    }
-
-    /// How long a worker that is ready now is kept: a tenth more or less, so that those who were born together
-    /// do not leave together.
-    fn tenure(&mut self, now: Now) -> Tenure {
-        let dice = &mut self.dice;
-        let tasks_max = self.policy.tasks_per_worker_max.map(|max| dice.about(max).max(1));
-        let age_max = self.policy.age_max.map(|max| u64::try_from(max.as_nanos()).unwrap_or(u64::MAX));
-        let until = age_max.map(|max| now + Duration::from_nanos(dice.about(max)));
-        Tenure { tasks_max, until }
-    }
-
-    /// It has served its time.
-    pub(crate) fn recycle(&mut self, slot: SlotId, why: Recycle, now: Now, effects: &mut Vec<Effect>) {
-        let (term_at, hurry) = (now + self.policy.grace, self.bug(Bug::HurryTheRecycled));
-        let slot = self.roster.slot(slot);
-        effects.extend(slot.recycle(why, term_at).into_iter().flatten());
-        if hurry {
-            slot.stop(now);
-        }
-    }
-
-    /// It uses more memory than it may: harmless between two tasks, and else the fault of the one it runs.
-    pub(crate) fn bloated(&mut self, worker: WorkerId, running: bool, now: Now, effects: &mut Vec<Effect>) {
-        let bears = self.bug(Bug::BearTheBloated);
-        let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
-        match slot.state {
-            State::Ready(_) | State::Draining { .. } if running => {
-                effects.push(Effect::Tell(Note::Bloated(worker)));
-                effects.extend(slot.shoot(Cause::Memory));
-            }
-            State::Ready(_) => self.recycle(worker.slot, Recycle::Memory, now, effects),
-            // It leaves as it is.
-            State::Draining { .. } | State::Dying { .. } => {}
-            // It has had nothing to grow by, or it is dead.
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
         }
     }
 
@@ -203,7 +165,9 @@ impl Core {
             true => max.saturating_sub(self.ledger.failures(task)),
             false => max,
         };
-        let Some(attempts) = self.ledger.blame(task, FailedAttempt { attempt, worker, end }, max) else {
+        let spent = FailedAttempt { attempt, worker, end };
+        let Some(attempts) = self.ledger.blame(task, spent.clone(), max) else {
+            effects.push(Effect::Spend { task, attempt: spent });
             return Some(Lease { task, attempt: next });
         };
         self.forgive(&attempts);

@@ -25,7 +25,7 @@ fn record(task: u64) -> Record {
         task: TaskId(task),
         attempt: Attempt::FIRST,
         worker: WorkerId { slot: SlotId((task % 4) as u32), incarnation: 1 },
-        outcome: Outcome::Value(vec![task as u8; 16]),
+        outcome: Outcome::Value(vec![7; 16]),
     })
 }
 
@@ -33,11 +33,14 @@ fn record(task: u64) -> Record {
 fn write(path: &Path, durability: Durability, records: u64, batch: u64) -> Result<f64, Box<dyn Error>> {
     drop(fs::remove_file(path));
     let mut journal = Journal::create(JournalFile::create(path)?, &identity(), durability)?;
-    let made: Vec<Record> = (0..records).map(record).collect();
+    let mut record = record(0);
     let began = Instant::now();
-    for (record, number) in made.iter().zip(1..) {
-        journal.append(record)?;
-        if number % batch == 0 {
+    for number in 0..records {
+        if let Record::Settled(settled) = &mut record {
+            settled.task = TaskId(number);
+        }
+        journal.append(&record)?;
+        if number % batch == batch - 1 {
             journal.commit()?;
         }
     }
@@ -45,34 +48,39 @@ fn write(path: &Path, durability: Durability, records: u64, batch: u64) -> Resul
     Ok(began.elapsed().as_nanos() as f64 / records as f64)
 }
 
+/// The best of five: others use this machine, too.
+fn best(mut measure: impl FnMut() -> Result<f64, Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
+    (0..5).try_fold(f64::INFINITY, |best, _| Ok(best.min(measure()?)))
+}
+
+/// Milliseconds to replay it all.
+fn replay(path: &Path, into_memory: bool) -> Result<f64, Box<dyn Error>> {
+    let began = Instant::now();
+    let replay = Journal::open(JournalFile::open(path)?)?;
+    let settled = match into_memory {
+        true => replay.collect()?.2.len() as u64,
+        false => replay.each(drop)?.1.settled,
+    };
+    assert_eq!(settled, RECORDS);
+    Ok(began.elapsed().as_secs_f64() * 1e3)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = env::args_os().nth(1).map_or_else(env::temp_dir, Into::into);
     let path = directory.join(format!("brigade-journal-speed-{}", std::process::id()));
     println!("append and flush, values of 16 bytes, {RECORDS} records:");
     for batch in [1, 16, 256] {
-        println!(
-            "  batches of {batch:>3}: {:>7.0} ns a record",
-            write(&path, Durability::Kill, RECORDS, batch)?
-        );
+        let ns = best(|| write(&path, Durability::Kill, RECORDS, batch))?;
+        println!("  batches of {batch:>3}: {ns:>7.0} ns a record");
     }
     let bytes = fs::metadata(&path)?.len();
     println!("  {bytes} bytes, {:.1} a record", bytes as f64 / RECORDS as f64);
-    for name in ["into memory", "handed on"] {
-        let began = Instant::now();
-        let replay = Journal::open(JournalFile::open(&path)?)?;
-        let settled = match name {
-            "handed on" => replay.each(drop)?.1.settled,
-            _ => replay.collect()?.2.len() as u64,
-        };
-        println!("replay of {settled} records, {name}: {:.0} ms", began.elapsed().as_secs_f64() * 1e3);
-    }
+    println!("replay into memory: {:.0} ms", best(|| replay(&path, true))?);
+    println!("replay handed on:   {:.0} ms", best(|| replay(&path, false))?);
     println!("append and sync (--durable):");
     for batch in [1, 16, 256] {
-        let records = 2_000 * batch.min(16);
-        println!(
-            "  batches of {batch:>3}: {:>7.0} ns a record",
-            write(&path, Durability::Power, records, batch)?
-        );
+        let us = best(|| write(&path, Durability::Power, 300 * batch, batch))? * batch as f64 / 1e3;
+        println!("  batches of {batch:>3}: {us:>7.0} us a batch");
     }
     fs::remove_file(&path)?;
     Ok(())

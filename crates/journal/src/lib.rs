@@ -10,13 +10,13 @@
 //!
 //! ```text
 //! BRIGADEJ │ version u32 │ length u32 │ sum of these 16 │ sum of these 20 and the body │ body: Identity, Durability
-//! length u32 │ sum u32 │ body: Record                                                    as often as there are
-//! length u32 │ sum u32 │ 250, end u64                                                    mark: all before `end` is on disk
+//! length u32 │ sum u32 │ body: Record            as often as there are
+//! length u32 │ sum u32 │ 250, end u64            a mark: all before `end` is on the disk
 //! ```
 //!
-//! Everything is little endian, every sum a CRC-32C. A record's sum goes on from the header's and covers where the
-//! record stands, its length and its body. So a record that lies inside some task's result, a block of another run's
-//! journal, or one that landed at the wrong place, is never taken for a record of this run.
+//! Everything is little endian, every sum a CRC-32C. A record's sum is that of its body; it starts from the header's
+//! sum, xored with where the record stands and how long it is. So a record that lies inside some task's result, a block
+//! of another run's journal, or one that landed at the wrong place, is not taken for a record of this run.
 //!
 //! # What is cut and what is refused
 //!
@@ -24,7 +24,8 @@
 //! properly once, the file is damaged, and [`OpenError::Damaged`] names the byte; a refused journal is not touched.
 //! Otherwise it is the torn tail of the last write, and is cut off. The proof depends on what the run was promised:
 //!
-//! - [`Durability::Kill`]: any whole record behind it, for the kernel takes bytes in order.
+//! - [`Durability::Kill`]: any whole record behind it, for the kernel takes bytes in order. (After a loss of power, for
+//!   which nothing was promised, such a journal may be refused.)
 //! - [`Durability::Power`]: a mark behind it that covers it. Without one the disk may well have kept a later block and
 //!   lost an earlier one, and nobody has been told that those were safe.
 //!

@@ -12,6 +12,7 @@
 
 mod backstop;
 mod births;
+mod books;
 mod chronicle;
 mod descent;
 mod driver;
@@ -20,6 +21,7 @@ pub mod error;
 mod hands;
 mod inbox;
 mod incoming;
+mod notes;
 mod publish;
 pub mod run;
 pub mod rundir;
@@ -27,4 +29,4 @@ pub mod status;
 pub mod story;
 mod template;
 
-pub use driver::run;
+pub use driver::{identity, resume, run};

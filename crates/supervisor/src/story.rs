@@ -34,6 +34,8 @@ pub enum Told {
         cores: u32,
         /// Tasks submitted.
         tasks: u64,
+        /// Tasks that an earlier supervisor of the run had settled.
+        settled: u64,
         /// What the tasks do, for people: `sum of 0..1_000`.
         work: String,
         /// Whether the workers die with the supervisor.

@@ -81,6 +81,7 @@ struct Bounded<'a> {
 }
 
 impl Writer for Bounded<'_> {
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
         self.left = self.left.checked_sub(bytes.len()).ok_or(bincode::error::EncodeError::UnexpectedEnd)?;
         self.buffer.extend_from_slice(bytes);

@@ -140,7 +140,7 @@ impl World {
             return false;
         }
         let process = &mut self.processes[worker.slot.0 as usize];
-        let lies = process.worker == worker && process.hello;
+        let lies = process.worker == worker && process.body != Body::Nobody;
         process.garbled |= lies && !process.is_condemned();
         self.oracle.delivered += 1;
         self.tell(Event::Ended { worker, ended: vec![end] });

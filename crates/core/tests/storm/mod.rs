@@ -388,7 +388,7 @@ impl World {
             }
             Effect::Look(worker) => self.process(worker).asked = true,
             Effect::Tell(Note::TimedOut { .. }) => self.weather.timed_out += 1,
-            Effect::Settle { .. } | Effect::Tell(_) => {}
+            Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => {}
         }
     }
 

@@ -284,6 +284,9 @@ impl Oracle {
             Effect::Settle { task, attempt, worker, outcome } => {
                 self.judge_settle(*task, *attempt, *worker, outcome);
             }
+            Effect::Spend { task, .. } => {
+                assert!(!self.tasks[task.0 as usize].settled, "task {task} has its final word")
+            }
             Effect::Tell(note) => self.judge_note(note, processes, now),
         }
     }

@@ -14,9 +14,9 @@ fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
 }
 
 fn framed(seed: u32, at: usize, body: &[u8]) -> Vec<u8> {
-    let length = (body.len() as u32).to_le_bytes();
-    let place = [&(at as u64).to_le_bytes()[..], &length, body].concat();
-    [&length[..], &crc32c(seed, &place).to_le_bytes(), body].concat()
+    let length = body.len() as u32;
+    let sum = crc32c(seed ^ at as u32 ^ length.rotate_left(11), body);
+    [&length.to_le_bytes()[..], &sum.to_le_bytes(), body].concat()
 }
 
 #[test]

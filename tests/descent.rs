@@ -3,7 +3,7 @@
 
 use crate::faults::left_behind;
 use crate::stage::{Run, Stage, eventually, is_alive, kill, stat, state};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -331,4 +331,100 @@ fn as_pid_1_it_reaps_strangers_and_leaves_the_living_alone() {
     assert!(is_alive(stranger), "a stranger was ended");
     assert_eq!(init.end("INT").0, Some(0));
     eventually("the kernel has ended the stranger", || (!is_alive(stranger)).then_some(()));
+}
+
+/// All processes of a run, the supervisor first.
+fn everybody(run: &Run) -> Vec<u64> {
+    let others = run.stage.processes().into_iter().filter(|pid| *pid != run.pid());
+    std::iter::once(run.pid()).chain(others).collect()
+}
+
+/// How often a worker was ended for its deadline, announced as stopped, or restarted.
+fn false_alarms(story: &[Value]) -> Vec<&Value> {
+    let alarms = ["task_timed_out", "worker_stopped", "worker_continued", "worker_exit", "template_exit"];
+    let is_alarm = |line: &&Value| alarms.iter().any(|alarm| line["ev"] == *alarm) && line["planned"] != true;
+    story.iter().filter(is_alarm).collect()
+}
+
+fn paced() -> Run {
+    let mut run =
+        Stage::new().with("--procs 2 --range 0..1_000 --tasks 16 --pace 200ms --task-timeout 300ms").start();
+    run.wait_ready(2);
+    run
+}
+
+/// Not a wait for a fact: it is the length of the freeze.
+fn for_a_second() {
+    std::thread::sleep(Duration::from_secs(1));
+}
+
+#[test]
+fn a_freeze_of_everybody_kills_no_healthy_worker() {
+    for _ in 0..3 {
+        let run = paced();
+        let all = everybody(&run);
+        all.iter().for_each(|pid| kill("STOP", *pid));
+        for_a_second();
+        all.iter().rev().for_each(|pid| kill("CONT", *pid));
+        let (finished, _run) = run.finish();
+        finished.assert_exact(1_000);
+        assert_eq!(false_alarms(&finished.story), Vec::<&Value>::new());
+    }
+}
+
+#[test]
+fn ctrl_z_stops_everybody_and_fg_kills_nobody() {
+    for _ in 0..3 {
+        let run = paced();
+        kill("TSTP", run.pid());
+        let all = everybody(&run);
+        assert_eq!(all.len(), 4, "supervisor, template, two workers");
+        let stopped = || all.iter().all(|pid| state(*pid) == Some('T'));
+        eventually("everybody is stopped", || stopped().then_some(()));
+        for_a_second();
+        assert!(stopped(), "somebody went on");
+        kill("CONT", run.pid());
+        let (finished, _run) = run.finish();
+        finished.assert_exact(1_000);
+        assert_eq!(false_alarms(&finished.story), Vec::<&Value>::new());
+    }
+}
+
+#[test]
+fn whom_a_person_had_stopped_before_ctrl_z_stays_stopped_after_fg() {
+    let mut run = Stage::new().with("--procs 2 --range 0..1_000 --tasks 10 --hold").start();
+    run.wait_for("all is settled", |line| line["ev"] == "holding");
+    let workers = run.wait_ready(2);
+    kill("STOP", workers[0]);
+    run.wait_for("it is announced", |line| line["ev"] == "worker_stopped");
+    kill("TSTP", run.pid());
+    eventually("the supervisor is stopped", || (state(run.pid()) == Some('T')).then_some(()));
+    kill("CONT", run.pid());
+    eventually("the other goes on", || (state(workers[1]) == Some('S')).then_some(()));
+    // The loop has been through a turn when it answers a death.
+    kill("KILL", workers[1]);
+    run.wait_for("the loop is at work", |line| line["ev"] == "worker_exit");
+    assert_eq!(state(workers[0]), Some('T'));
+    kill("CONT", workers[0]);
+    run.wait_for("it is announced", |line| line["ev"] == "worker_continued");
+    run.wait_ready(2);
+    kill("INT", run.pid());
+    let (finished, _run) = run.finish();
+    finished.assert_exact(1_000);
+    assert_eq!((finished.count("worker_stopped"), finished.count("worker_continued")), (1, 1));
+}
+
+#[test]
+fn ctrl_z_is_not_heard_where_it_was_ignored_from_the_start() {
+    let stage = Stage::new();
+    let supervisor = stage.command("--procs 1 --range 0..10 --hold -q");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' TSTP; exec \"$0\" \"$@\""]).arg(supervisor.get_program());
+    command.args(supervisor.get_args()).env_clear().stdout(Stdio::null());
+    command.envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.spawn().expect("sh");
+    stage.wait_holding();
+    kill("TSTP", child.id().into());
+    kill("INT", child.id().into());
+    assert!(child.wait().expect("our child").success(), "it went on to hear the other signal");
 }

@@ -75,7 +75,6 @@ const FORBIDDEN: &[&str] = &["todo!", "dbg!", "unimplemented!"];
 
 /// The clock is read in `os`. Elsewhere time is an argument, except here, where no decision of a run hangs on it.
 const CLOCK_READERS: &[(&str, &str)] = &[
-    ("crates/supervisor/src/backstop.rs", "times one blocking send, on a thread of its own"),
     ("crates/supervisor/src/rundir.rs", "names runs and puts them in order"),
     ("crates/cli/src/ps.rs", "waits for the first status of a run that just began"),
     ("crates/cli/src/logs.rs", "puts logs in order"),

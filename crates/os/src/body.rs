@@ -118,6 +118,24 @@ impl Body {
         let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
     }
 
+    /// Stops it and everything in its process group; false if it was stopped before, and is for somebody else to continue.
+    #[must_use]
+    pub fn pause(&self) -> bool {
+        let state = crate::proc::stat(self.pid.number()).map(|stat| stat.state);
+        if matches!(state, Ok('T' | 't')) {
+            return false;
+        }
+        self.signal_group(Signal::STOP);
+        true
+    }
+
+    /// Continues it and its group. Neither the stop nor this is news afterwards.
+    pub fn go_on(&self) {
+        self.signal_group(Signal::CONT);
+        // The kernel notes both when the signal is sent, and forgets a stop for a continuation.
+        let _ = self.moved();
+    }
+
     /// Ends what is left of its process group after its death. Only before [`Body::reap`]: until then the
     /// number is still its own.
     pub fn sweep_group(&self) {

@@ -5,10 +5,14 @@ use brigade_os::Body;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long one send may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often a send may be seen under way. Counted in looks and not by the clock: a send that was frozen for an hour
+/// together with all the rest has been seen once more, and is not late.
+const LOOKS_MAX: u32 = 3;
 
 /// Watches over sends. Its thread sleeps while nothing is sent: an idle supervisor is not woken for it.
 #[derive(Debug)]
@@ -24,7 +28,7 @@ struct Watch {
 
 #[derive(Debug, Default)]
 struct Send {
-    under_way: Option<(Instant, Arc<Body>)>,
+    under_way: Option<(u32, Arc<Body>)>,
     is_watched: bool,
 }
 
@@ -39,7 +43,7 @@ impl Backstop {
     /// Runs `send`, and kills `to` if that takes too long.
     pub(crate) fn over<T>(&self, to: &Arc<Body>, send: impl FnOnce() -> T) -> T {
         let mut now = self.watch.lock();
-        now.under_way = Some((Instant::now(), Arc::clone(to)));
+        now.under_way = Some((0, Arc::clone(to)));
         if !now.is_watched {
             now.is_watched = true;
             self.watch.began.notify_one();
@@ -63,11 +67,11 @@ impl Watch {
                 now = self.began.wait(now).unwrap_or_else(PoisonError::into_inner);
             }
             drop(now);
-            thread::sleep(PATIENCE / 2);
+            thread::sleep(LOOK_EVERY);
             now = self.lock();
-            match &now.under_way {
-                Some((since, to)) if since.elapsed() > PATIENCE => to.kill(),
-                Some(_) => {}
+            match &mut now.under_way {
+                Some((looks, to)) if *looks + 1 >= LOOKS_MAX => to.kill(),
+                Some((looks, _)) => *looks += 1,
                 None => now.is_watched = false,
             }
         }

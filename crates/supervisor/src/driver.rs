@@ -7,6 +7,7 @@ use crate::descent::{self, Strays};
 use crate::error::{RunError, WorkerFault};
 use crate::hands::Hands;
 use crate::inbox::{Inbox, Incoming};
+use crate::pauses::Naps;
 use crate::publish::Publisher;
 use crate::run::{Identity, Plan, Report, StartMethod, Witness, Work};
 use crate::rundir::RunDir;
@@ -105,6 +106,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) template: Template,
     pub(crate) cgroup: Option<Arc<Cgroup>>,
     pub(crate) strays: Strays,
+    pub(crate) naps: Naps,
     pub(crate) pages: Arc<Pages>,
     pub(crate) undertaker: Undertaker,
     pub(crate) backstop: Backstop,
@@ -154,6 +156,7 @@ impl<'a> Driver<'a> {
             hands: Hands::new(procs),
             template,
             strays: Strays::adopt(),
+            naps: Naps::new(),
             cgroup,
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
@@ -177,7 +180,7 @@ impl<'a> Driver<'a> {
     /// one line, before anything else begins.
     fn meet_template(&mut self) -> Result<(), RunError> {
         self.start_template().map_err(|source| self.template.fault(WorkerFault::NotStarted(source)))?;
-        let until_ns = clock::monotonic_ns() + MEET_WITHIN.as_nanos() as u64;
+        let mut until_ns = clock::monotonic_ns() + MEET_WITHIN.as_nanos() as u64;
         loop {
             match self.news_until(until_ns) {
                 Some(Incoming::Met(_, Ok(visitor))) => return self.template.met(visitor, &self.inbox),
@@ -187,6 +190,7 @@ impl<'a> Driver<'a> {
                     self.template.kill();
                     return Err(RunError::Interrupted { signal });
                 }
+                Some(Incoming::Bell(Bell::Pause)) => until_ns += self.pause().as_nanos() as u64,
                 // The template itself, on its way; and of workers there are none yet.
                 Some(Incoming::Bell(Bell::Child) | Incoming::Heard(..) | Incoming::Answer(..)) => {}
                 None => {
@@ -266,8 +270,14 @@ impl<'a> Driver<'a> {
     fn turn(&mut self) {
         let patience =
             self.before_sleep().map(|at| Duration::from_nanos(at.saturating_sub(clock::monotonic_ns())));
+        let is_armed = self.core.next_deadline().is_some() || self.template.deadline_ns().is_some();
+        let patience = self.naps.bound(patience, is_armed);
         if self.incoming.is_empty() {
             self.inbox.wait(patience, &mut self.incoming);
+        }
+        // Before any news, and before any deadline.
+        if let Some(by) = self.naps.woke() {
+            self.overslept(by);
         }
         while let Some(news) = self.incoming.pop_front() {
             self.take(news);

@@ -32,6 +32,9 @@ impl Driver<'_> {
             Incoming::TemplateGone(incarnation, exit) => self.template_gone(incarnation, exit),
             Incoming::Bell(Bell::Child) => self.look_at_children(),
             Incoming::Bell(Bell::End(signal)) => self.asked_to_end(signal),
+            Incoming::Bell(Bell::Pause) => {
+                self.pause();
+            }
         }
     }
 

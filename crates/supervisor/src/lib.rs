@@ -22,6 +22,7 @@ mod hands;
 mod inbox;
 mod incoming;
 mod notes;
+mod pauses;
 mod publish;
 pub mod run;
 pub mod rundir;

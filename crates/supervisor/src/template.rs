@@ -40,6 +40,8 @@ pub(crate) struct Template {
     incarnation: u32,
     /// Of the last one that was started, dead or alive; for showing.
     last_pid: u32,
+    /// How long the supervisor itself did not run since it was started.
+    slept_ns: u64,
     /// Why it was condemned: what its death is to be told as.
     fault: Option<String>,
     life: Life,
@@ -95,6 +97,7 @@ impl Template {
             cgroup,
             incarnation: 0,
             last_pid: 0,
+            slept_ns: 0,
             fault: None,
             life: Life::Absent,
             waiting,
@@ -126,7 +129,7 @@ impl Template {
             Body::end_unheld(pid);
             door.knock();
         })?);
-        self.last_pid = pid.number();
+        (self.last_pid, self.slept_ns) = (pid.number(), 0);
         self.life = Life::Starting { body: Arc::clone(&body), door, born_ns: clock::monotonic_ns() };
         Ok(body)
     }
@@ -249,12 +252,18 @@ impl Template {
     /// Until when the template must have said something, in monotonic nanoseconds.
     pub(crate) fn deadline_ns(&self) -> Option<u64> {
         match &self.life {
-            Life::Starting { born_ns, .. } => Some(born_ns + MEET_WITHIN.as_nanos() as u64),
+            Life::Starting { born_ns, .. } => Some(born_ns + MEET_WITHIN.as_nanos() as u64 + self.slept_ns),
             Life::Ready { .. } => {
                 self.ordered.iter().map(|(_, at)| at + ANSWER_WITHIN.as_nanos() as u64).min()
             }
             Life::Absent | Life::Dying { .. } => None,
         }
+    }
+
+    /// The supervisor did not run for so long, so it could not be heard.
+    pub(crate) fn overslept(&mut self, by_ns: u64) {
+        self.slept_ns += by_ns;
+        self.ordered.iter_mut().for_each(|(_, at)| *at += by_ns);
     }
 
     /// It said nothing in time, or was found stopped: it is no use any more, nor as a guard.

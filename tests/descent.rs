@@ -346,10 +346,14 @@ fn false_alarms(story: &[Value]) -> Vec<&Value> {
     story.iter().filter(is_alarm).collect()
 }
 
+/// A run with a worker in the middle of a healthy task of 0.2 s, of the 0.3 that it may take.
 fn paced() -> Run {
-    let mut run =
-        Stage::new().with("--procs 2 --range 0..1_000 --tasks 16 --pace 200ms --task-timeout 300ms").start();
-    run.wait_ready(2);
+    let stage = Stage::new().stunt("stroll:15@500").with("--procs 2 --range 0..1_000 --tasks 16");
+    let mut run = stage.with("--pace 200ms --task-timeout 300ms").start();
+    let workers = run.wait_ready(2);
+    eventually("it is on its way", || {
+        workers.iter().any(|worker| run.log(*worker).contains("strolling")).then_some(())
+    });
     run
 }
 
@@ -365,10 +369,14 @@ fn a_freeze_of_everybody_kills_no_healthy_worker() {
         let all = everybody(&run);
         all.iter().for_each(|pid| kill("STOP", *pid));
         for_a_second();
-        all.iter().rev().for_each(|pid| kill("CONT", *pid));
+        // The supervisor first: it has to know by itself that those who still stand were not late.
+        all.iter().for_each(|pid| kill("CONT", *pid));
         let (finished, _run) = run.finish();
         finished.assert_exact(1_000);
-        assert_eq!(false_alarms(&finished.story), Vec::<&Value>::new());
+        // It may have seen them stopped, which they were; and a template that is stopped is replaced.
+        let harmless = ["worker_stopped", "worker_continued", "template_exit"];
+        let is_harm = |line: &&&Value| !harmless.iter().any(|ev| line["ev"] == *ev);
+        assert_eq!(false_alarms(&finished.story).iter().find(is_harm), None);
     }
 }
 

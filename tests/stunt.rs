@@ -116,6 +116,11 @@ fn perform(act: &str) -> Result<(), String> {
             let left = Command::new("setsid").args(["-f", "sh", "-c", &many]).stdin(Stdio::null()).status();
             left.map_err(|error| error.to_string())?;
         }
+        // Healthy, and slow by steps: whatever freezes it, it has as many steps before it as ever.
+        ("stroll", steps) => {
+            println!("strolling");
+            (0..steps.parse().unwrap_or(0)).for_each(|_| sleep(Duration::from_millis(10)));
+        }
         (unknown, _) => return Err(format!("there is no stunt {unknown}")),
     }
     Ok(())

@@ -5,6 +5,7 @@ use crate::args::{Common, Format, ResumeArgs, RunArgs, Voice};
 use crate::exit::{self, Stop};
 use crate::human::{Human, Terms};
 use crate::json::Events;
+use crate::relay::Relay;
 use crate::screen::Screen;
 use crate::work::RangeSum;
 use brigade_core::Policy;
@@ -21,21 +22,23 @@ use std::path::{Path, PathBuf};
 pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
     let (range, tasks) = args.tasks()?;
     let plan = plan(args)?;
+    brigade_os::signals::hold_back();
     args.log_dir.as_deref().map_or(Ok(()), no_link)?;
     let state = common.state_dir();
     let dir = RunDir::create(&state, common.run.as_deref(), args.log_dir.as_deref())
         .map_err(|error| refused(error.into()))?;
-    let mut voices = Voices::new(common, args, &dir);
-    let ended = brigade_supervisor::run(plan, &mut RangeSum::new(range, tasks), dir, &mut voices);
+    let mut relay = relay(common, args, &dir)?;
+    let ended = brigade_supervisor::run(plan, &mut RangeSum::new(range, tasks), dir, &mut relay);
+    let code = said(relay, ended);
     // After the answer: nobody is to wait until thousands of old logs are gone.
     Runs::prune(&state, RUNS_KEPT);
-    voices.people.clear();
-    Ok(voices.close(&ended.map_err(refused)?))
+    code
 }
 
 /// Goes on with a run, in its own directory, and says its exit code.
 pub(crate) fn resume(common: &Common, args: &ResumeArgs) -> Result<u8, Stop> {
     let plan = plan(&args.run)?;
+    brigade_os::signals::hold_back();
     let state = common.state_dir();
     let name = which(common, &state, &args.which)?;
     let dir = RunDir::reopen(&state, &name).map_err(|error| refused(error.into()))?;
@@ -43,10 +46,25 @@ pub(crate) fn resume(common: &Common, args: &ResumeArgs) -> Result<u8, Stop> {
         Some((range, tasks)) => RangeSum::new(range, tasks),
         None => work_of(&dir)?,
     };
-    let mut voices = Voices::new(common, &args.run, &dir);
-    let ended = brigade_supervisor::resume(plan, &mut work, dir, &mut voices);
-    voices.people.clear();
-    Ok(voices.close(&ended.map_err(refused)?))
+    let mut relay = relay(common, &args.run, &dir)?;
+    let ended = brigade_supervisor::resume(plan, &mut work, dir, &mut relay);
+    said(relay, ended)
+}
+
+fn relay(common: &Common, args: &RunArgs, dir: &RunDir) -> Result<Relay, Stop> {
+    let relay = Relay::new(Voices::new(common, args, dir));
+    relay.map_err(|error| anyhow::Error::new(error).context("start a thread to write with").into())
+}
+
+/// Everything has been said; the exit code, or why there was no run.
+fn said(relay: Relay, ended: Result<Report, RunError>) -> Result<u8, Stop> {
+    match ended {
+        Ok(report) => Ok(relay.close(Some(report))),
+        Err(error) => {
+            relay.close(None);
+            Err(refused(error))
+        }
+    }
 }
 
 /// The name of the run to go on with.
@@ -153,9 +171,9 @@ fn refused(error: RunError) -> Stop {
 }
 
 /// stderr for people, stdout for the answer or for programs.
-struct Voices {
+pub(crate) struct Voices {
     people: Human<Stderr>,
-    stdout: Box<dyn Stdout>,
+    stdout: Box<dyn Stdout + Send>,
     voice: Voice,
     events: PathBuf,
     spoiled: bool,
@@ -165,7 +183,7 @@ impl Voices {
     fn new(common: &Common, args: &RunArgs, dir: &RunDir) -> Voices {
         let (attempts_max, task_timeout) = (args.max_attempts, args.task_timeout);
         let terms = Terms { attempts_max, task_timeout, events: dir.events_file() };
-        let stdout: Box<dyn Stdout> = match common.format {
+        let stdout: Box<dyn Stdout + Send> = match common.format {
             Format::Human => Box::new(Answer::new(io::stdout())),
             Format::Json => Box::new(Events::new(io::stdout())),
         };
@@ -193,7 +211,14 @@ impl Voices {
     }
 
     /// Says what was wrong with the answer, if anything was, and what the exit code is.
-    fn close(&mut self, report: &Report) -> u8 {
+    pub(crate) fn close(&mut self, report: Option<&Report>, lost: u64) -> u8 {
+        self.people.clear();
+        let Some(report) = report else { return exit::OK };
+        if lost > 0 {
+            let events = self.events.display();
+            self.people
+                .warn("Unread", &format!("{lost} lines found no reader in time · they are in {events}"));
+        }
         if let Some(fault) = &report.integrity {
             self.people.warn("WRONG", &format!("{fault} · see {}", self.events.display()));
         }

@@ -44,3 +44,9 @@ fn io_error(error: ipc_channel::IpcError) -> io::Error {
         ipc_channel::IpcError::SerializationError(error) => io::Error::other(error.to_string()),
     }
 }
+
+/// The peer may have left by closing (end of file) or by dying with unread packets (reset).
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+}

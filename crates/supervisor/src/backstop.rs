@@ -5,10 +5,11 @@ use brigade_os::Body;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long one send may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// One send may take about a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOKS: u32 = 2;
 
 /// Watches over sends. Its thread sleeps while nothing is sent: an idle supervisor is not woken for it.
 #[derive(Debug)]
@@ -24,7 +25,10 @@ struct Watch {
 
 #[derive(Debug, Default)]
 struct Send {
-    under_way: Option<(Instant, Arc<Body>)>,
+    under_way: Option<Arc<Body>>,
+    /// How often the keeper has found this very send under way. Looks are counted, not time: a supervisor that was
+    /// stopped in the middle of a send is no reason to kill anybody.
+    looks: u32,
     is_watched: bool,
 }
 
@@ -39,7 +43,8 @@ impl Backstop {
     /// Runs `send`, and kills `to` if that takes too long.
     pub(crate) fn over<T>(&self, to: &Arc<Body>, send: impl FnOnce() -> T) -> T {
         let mut now = self.watch.lock();
-        now.under_way = Some((Instant::now(), Arc::clone(to)));
+        now.under_way = Some(Arc::clone(to));
+        now.looks = 0;
         if !now.is_watched {
             now.is_watched = true;
             self.watch.began.notify_one();
@@ -63,11 +68,12 @@ impl Watch {
                 now = self.began.wait(now).unwrap_or_else(PoisonError::into_inner);
             }
             drop(now);
-            thread::sleep(PATIENCE / 2);
+            thread::sleep(LOOK_EVERY);
             now = self.lock();
+            let looks = now.looks;
             match &now.under_way {
-                Some((since, to)) if since.elapsed() > PATIENCE => to.kill(),
-                Some(_) => {}
+                Some(to) if looks == LOOKS => to.kill(),
+                Some(_) => now.looks += 1,
                 None => now.is_watched = false,
             }
         }

@@ -183,6 +183,7 @@ impl Driver<'_> {
         }
         match legacy.was_met {
             true => self.replace_template(),
+            false if self.template.is_worth_another(exit) => self.replace_template(),
             false => {
                 let fault = self.template.take_fault();
                 let reason = fault

@@ -122,7 +122,7 @@ impl Driver<'_> {
     }
 
     /// Somebody died, stopped or went on. Deaths come by pidfd; the rest is asked for here.
-    fn look_at_children(&mut self) {
+    pub(crate) fn look_at_children(&mut self) {
         let moved: Vec<_> =
             self.hands.here().filter_map(|(worker, body, _)| Some((worker, body.moved()?))).collect();
         for (worker, motion) in moved {

@@ -7,10 +7,10 @@ use brigade_link::{AnswerEar, Charter, Door, Order, TemplateLink};
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
 use brigade_os::{Body, Pid, birth, clock, inherit, logfile};
-use brigade_wire::WorkerId;
+use brigade_wire::{Exit, WorkerId};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(crate) struct Template {
     last_pid: u32,
     /// Why it was condemned: what its death is to be told as.
     fault: Option<String>,
+    /// How many died in a row before they said hello.
+    failures: u32,
     life: Life,
     /// Wished for, and not ordered yet.
     waiting: VecDeque<WorkerId>,
@@ -80,6 +82,7 @@ impl Template {
             daemon: plan.daemon,
             pace_ns: u64::try_from(plan.pace.as_nanos()).unwrap_or(u64::MAX),
             supervisor: Pid::current().number(),
+            program: plan.worker.clone(),
         };
         let (waiting, ordered) = (VecDeque::new(), Vec::new());
         Template {
@@ -91,6 +94,7 @@ impl Template {
             incarnation: 0,
             last_pid: 0,
             fault: None,
+            failures: 0,
             life: Life::Absent,
             waiting,
             ordered,
@@ -107,12 +111,13 @@ impl Template {
             let _ = slot.send(Incoming::Met(incarnation, visitor));
         })?;
         let mut command = Command::new(&self.plan.worker);
-        let pages = inherit::pass(&mut command, self.pages.fd());
-        let logs = inherit::pass(&mut command, &self.logs);
+        let pages = inherit::pass(&mut command, self.pages.fd())?;
+        let logs = inherit::pass(&mut command, &self.logs)?;
+        // Before the limit is lowered: it opens a file.
+        logfile::put_under(&mut command, &self.logs)?;
         self.files.give_back(&mut command);
         // Until it has said who it is; the guard itself must outlive us.
         birth::bind(&mut command);
-        logfile::put_under(&mut command, self.logs.as_fd());
         command.arg("template").arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
         let child = command.process_group(0).stdin(Stdio::null()).spawn().inspect_err(|_| door.knock())?;
         let pid = Pid::new(child.id().cast_signed()).expect("a child has a pid");
@@ -147,6 +152,7 @@ impl Template {
         let ear = thread::Builder::new().name("template-ear".into()).stack_size(64 << 10).spawn(listen);
         ear.map_err(os("start a thread to hear the template"))?;
         self.life = Life::Ready { body: Arc::clone(body), link, born_ns: *born_ns };
+        self.failures = 0;
         Ok(())
     }
 
@@ -260,6 +266,13 @@ impl Template {
             }
             Life::Absent | Life::Dying { .. } => {}
         }
+    }
+
+    /// It died before it said hello. A few times that may be somebody's doing, and another is worth a try.
+    pub(crate) fn is_worth_another(&mut self, exit: Exit) -> bool {
+        const TRIES_MAX: u32 = 5;
+        self.failures += 1;
+        matches!(exit, Exit::Signal(_)) && self.fault.is_none() && self.failures < TRIES_MAX
     }
 
     /// What came to its door is no template of ours, or is of no use: its death brings the births back.

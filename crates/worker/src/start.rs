@@ -65,6 +65,10 @@ fn template(door: &str, pages: i32, logs: i32, table: Table<'_>) -> io::Result<E
     match template.serve()? {
         template::Ended::SupervisorGone => Ok(ExitCode::SUCCESS),
         template::Ended::Child(calling) => serve::serve(*calling, table),
+        template::Ended::NotExecuted(error) => {
+            log::line(format_args!("{error}"));
+            Ok(exit::code(Exit::NOT_EXECUTED))
+        }
     }
 }
 

@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 /// Holds a run and says its exit code.
 pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
     let (range, tasks) = args.tasks()?;
-    let plan = plan(args)?;
+    let plan = plan(args, tasks)?;
     args.log_dir.as_deref().map_or(Ok(()), no_link)?;
     let state = common.state_dir();
     let dir = RunDir::create(&state, common.run.as_deref(), args.log_dir.as_deref())
         .map_err(|error| refused(error.into()))?;
-    let mut voices = Voices::new(common, args, &dir);
+    let mut voices = Voices::new(common, args, tasks, &dir);
     let ended = brigade_supervisor::run(plan, &mut RangeSum::new(range, tasks), dir, &mut voices);
     // After the answer: nobody is to wait until thousands of old logs are gone.
     Runs::prune(&state, RUNS_KEPT);
@@ -32,21 +32,21 @@ pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
     Ok(voices.close(&ended.map_err(refused)?))
 }
 
-fn plan(args: &RunArgs) -> Result<Plan, Stop> {
+fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
     let policy = Policy {
         procs: args.procs,
         schedule: args.schedule(),
-        task_timeout: args.task_timeout.map(Timeout::After),
-        attempts_max: args.max_attempts,
+        task_timeout: args.task_timeout(tasks).map(Timeout::After),
+        attempts_max: args.max_attempts(),
         intensity: args.max_restarts,
         grace: args.grace,
         hold: args.hold,
-        seed: u64::from(std::process::id()),
+        seed: args.chaos.map_or_else(|| u64::from(std::process::id()), |chaos| chaos.seed),
         ..Policy::default()
     };
     let worker = worker(args.worker.as_deref())?;
-    let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace);
-    Ok(Plan { policy, worker, start_method, daemon, pace })
+    let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace(tasks));
+    Ok(Plan { policy, worker, start_method, daemon, pace, chaos: args.chaos })
 }
 
 /// The worker binary: the one that was named, or `worker` beside this program, or on PATH.
@@ -117,9 +117,10 @@ struct Voices {
 }
 
 impl Voices {
-    fn new(common: &Common, args: &RunArgs, dir: &RunDir) -> Voices {
-        let (attempts_max, task_timeout) = (args.max_attempts, args.task_timeout);
-        let terms = Terms { attempts_max, task_timeout, events: dir.events_file() };
+    fn new(common: &Common, args: &RunArgs, tasks: u64, dir: &RunDir) -> Voices {
+        let (attempts_max, task_timeout) = (args.max_attempts(), args.task_timeout(tasks));
+        let (trial, events) = (args.trial(tasks), dir.events_file());
+        let terms = Terms { attempts_max, task_timeout, trial, events };
         let stdout: Box<dyn Stdout> = match common.format {
             Format::Human => Box::new(Answer::new(io::stdout())),
             Format::Json => Box::new(Events::new(io::stdout())),

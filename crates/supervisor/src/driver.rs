@@ -1,6 +1,7 @@
 //! The driver: everything that a run holds, and the loop that moves it.
 
 use crate::backstop::Backstop;
+use crate::chaos::Mischief;
 use crate::chronicle::Chronicle;
 use crate::error::{RunError, WorkerFault};
 use crate::hands::Hands;
@@ -72,6 +73,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) is_holding: bool,
     pub(crate) signal: Option<i32>,
     pub(crate) integrity: Option<String>,
+    /// Under chaos alone.
+    pub(crate) mischief: Option<Mischief>,
     run_name: String,
     logs_path: String,
 }
@@ -89,7 +92,7 @@ impl<'a> Driver<'a> {
         brigade_os::inherit::keep_to_ourselves();
         signals::reset_inherited().map_err(os("reset inherited signals"))?;
         brigade_link::put_sockets_into(dir.path());
-        let (procs, began_ns) = (plan.policy.procs, clock::monotonic_ns());
+        let (procs, tasks, began_ns) = (plan.policy.procs, work.count(), clock::monotonic_ns());
         let inbox = Inbox::new();
         let bell = inbox.slot();
         signals::ring(move |rung| drop(bell.send(Incoming::Bell(rung)))).map_err(os("listen for signals"))?;
@@ -116,6 +119,7 @@ impl<'a> Driver<'a> {
             is_holding: false,
             signal: None,
             integrity: None,
+            mischief: plan.chaos.map(|terms| Mischief::new(terms, procs, tasks)),
             run_name: dir.name().to_string(),
             logs_path: dir.logs().display().to_string(),
             plan,
@@ -220,6 +224,7 @@ impl<'a> Driver<'a> {
             self.perform();
         }
         self.watch_template();
+        self.wreak();
         self.perform();
     }
 
@@ -230,7 +235,8 @@ impl<'a> Driver<'a> {
         self.publish();
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
-        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns()]
+        let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
+        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns(), chaos_ns]
             .into_iter()
             .flatten()
             .min()
@@ -352,6 +358,7 @@ impl<'a> Driver<'a> {
             abandoned: tally.abandoned,
             exact: is_whole && self.work.is_exact(),
             seconds: Duration::from_nanos(self.settled_ns - self.began_ns).as_secs_f64(),
+            survived: self.survived(),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod backstop;
 mod births;
+pub mod chaos;
 mod chronicle;
 mod driver;
 mod effects;
@@ -25,5 +26,6 @@ pub mod rundir;
 pub mod status;
 pub mod story;
 mod template;
+mod wreak;
 
 pub use driver::run;

@@ -18,7 +18,7 @@ const ATTEMPTS_UNDER_CHAOS: u32 = 1_000;
 const TIMEOUT_UNDER_CHAOS: Duration = Duration::from_millis(200);
 
 /// What the run is given for each fault: a fault costs 1.2 ms of a processor, all told, and a stop 200 ms of a slot.
-const TIME_EACH_NS: u64 = 2_500_000;
+const TIME_EACH_NS: u64 = 1_500_000;
 
 const PACE_MAX: Duration = Duration::from_millis(50);
 

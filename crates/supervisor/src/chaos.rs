@@ -42,17 +42,18 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Weights in a thousand: most deaths are sudden, and what needs a deadline to end costs most time.
+    /// Weights in a thousand: most deaths are sudden. What costs most time is rare: a stop lasts until a deadline, and
+    /// a worker that its supervisor aborts spends 60 ms on the names in its stack.
     const WEIGHTS: [(Fault, u64); 9] = [
         (Fault::Kill, 700),
-        (Fault::Segv, 100),
-        (Fault::Abort, 50),
-        (Fault::Terminate, 30),
-        (Fault::Stop, 20),
-        (Fault::Slow, 40),
-        (Fault::Garbage, 40),
-        (Fault::TemplateKill, 15),
-        (Fault::TemplateStop, 5),
+        (Fault::Segv, 130),
+        (Fault::Abort, 15),
+        (Fault::Terminate, 40),
+        (Fault::Stop, 15),
+        (Fault::Slow, 45),
+        (Fault::Garbage, 45),
+        (Fault::TemplateKill, 8),
+        (Fault::TemplateStop, 2),
     ];
 
     fn draw(dice: &mut Dice) -> Fault {

@@ -98,3 +98,11 @@ fn after_chaos_the_supervisor_has_the_descriptors_and_threads_of_one_that_was_sp
         run.finish().0.assert_exact(2_000_000);
     }
 }
+
+#[test]
+fn a_task_longer_than_its_deadline_is_not_ended_while_it_gets_on() {
+    let args = "--procs 2 --range 0..4_000_000_000 --tasks 2 --task-timeout 300ms --chaos 0,7";
+    let (finished, _run) = Stage::new().with(args).start().finish();
+    finished.assert_exact(4_000_000_000);
+    assert_eq!((finished.count("task_timed_out"), &finished.done()["faults"]), (0, &0.into()));
+}

@@ -45,11 +45,12 @@ mod tests {
     #[test]
     fn a_blow_ends_whom_it_hits_and_misses_the_dead() {
         for (blow, signal) in [(Blow::Kill, 9), (Blow::Segv, 11), (Blow::Abort, 6), (Blow::Terminate, 15)] {
-            let sleeper = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+            let mut sleeper = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
             let body = Body::of(Pid::new(sleeper.id().cast_signed()).unwrap()).unwrap();
             assert!(body.suffer(Blow::Stop) && body.suffer(Blow::Continue) && body.suffer(blow));
             assert_eq!(body.reap(), Exit::Signal(signal));
             assert!(!body.suffer(blow), "it is reaped");
+            assert!(sleeper.wait().is_err(), "by us");
         }
     }
 }

@@ -108,6 +108,43 @@ fn a_task_that_returns_an_error_fails_in_its_own_words() {
 }
 
 #[test]
+fn a_task_that_fails_once_is_tried_again_where_that_was_asked_for() {
+    for act in ["fail@500", "panic@500"] {
+        let stage = Stage::new().stunt(act).once().with("--procs 2 --range 0..1_000 --tasks 10 --retries 1");
+        let (finished, _run) = stage.start().finish();
+        finished.assert_exact(1_000);
+        let told = finished.story.iter().find(|line| line["ev"] == "task_requeued" && line["failed"] == true);
+        assert_eq!(told.expect("it is told")["attempt"], 2, "{act}");
+        assert_eq!(finished.done()["restarts"], 0, "{act}: nobody died");
+    }
+    let stage = Stage::new().stunt("fail@500").with("--procs 2 --range 0..1_000 --tasks 10 --retries 4");
+    let (finished, _run) = stage.start().finish();
+    assert_eq!((finished.code, finished.count("task_requeued")), (Some(100), 4), "retries are counted");
+}
+
+#[test]
+fn a_hanging_worker_is_asked_where_it_is_before_it_is_killed() {
+    let stage = Stage::new()
+        .stunt("hang@500")
+        .once()
+        .with("--procs 1 --range 0..1_000 --tasks 10 --task-timeout 100ms");
+    let (finished, run) = stage.start().finish();
+    finished.assert_exact(1_000);
+    let told = finished.story.iter().find(|line| line["ev"] == "task_timed_out").expect("it is told");
+    let log = run.log(told["pid"].as_u64().expect("a pid"));
+    assert!(log.contains("asked by the supervisor where it is"), "{log}");
+}
+
+#[test]
+fn a_deadline_may_follow_the_median() {
+    let stage = Stage::new().stunt("hang@900").once();
+    let stage = stage.with("--procs 2 --range 0..1_000 --tasks 100 --pace 2ms --task-timeout 1000%");
+    let (finished, _run) = stage.start().finish();
+    finished.assert_exact(1_000);
+    assert_eq!(finished.count("task_timed_out"), 1);
+}
+
+#[test]
 fn a_task_that_hangs_is_ended_at_its_deadline_and_tried_again() {
     for act in ["hang@500", "spin@500"] {
         let stage =

@@ -8,6 +8,7 @@ mod garbage;
 mod last_things;
 mod logs;
 mod range_sum;
+mod resume;
 mod stage;
 mod story;
 mod tidy;

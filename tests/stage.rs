@@ -47,10 +47,21 @@ impl Stage {
         Stage { dir: PathBuf::from(dir), args: Vec::new(), envs: Vec::new() }
     }
 
+    /// What is left when a run leaves its stage: there is nothing to clean up.
+    fn nowhere() -> Stage {
+        Stage { dir: PathBuf::new(), args: Vec::new(), envs: Vec::new() }
+    }
+
     /// Adds arguments, split at spaces.
     pub(crate) fn with(mut self, args: &str) -> Stage {
         self.args.extend(args.split_whitespace().map(ToString::to_string));
         self
+    }
+
+    /// Forgets all arguments but these.
+    pub(crate) fn anew(mut self, args: &str) -> Stage {
+        self.args.clear();
+        self.with(args)
     }
 
     /// Uses the worker that misbehaves.
@@ -108,6 +119,9 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        if self.dir.as_os_str().is_empty() {
+            return;
+        }
         let left = eventually_none(|| self.processes());
         let _ = fs::remove_dir_all(&self.dir);
         if !left.is_empty() && !thread::panicking() {
@@ -278,6 +292,20 @@ impl Run {
             let story = self.story();
             story.iter().rev().find(|line| line["ev"] == "template_start")?["pid"].as_u64()
         })
+    }
+
+    /// Kills the supervisor, waits until nobody of the run is left, and leaves the stage for the next.
+    #[track_caller]
+    pub(crate) fn murder(mut self) -> Stage {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        eventually("nobody is left", || self.stage.processes().is_empty().then_some(()));
+        self.leave()
+    }
+
+    /// The stage of a run that is over, for the next.
+    pub(crate) fn leave(mut self) -> Stage {
+        std::mem::replace(&mut self.stage, Stage::nowhere())
     }
 
     /// The log of a process.

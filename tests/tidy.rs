@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("wire", &["bincode", "serde", "serde_bytes", "thiserror"]),
     ("core", &["brigade-wire"]),
+    ("journal", &["brigade-wire", "crc32c", "serde", "thiserror"]),
     ("os", &["brigade-wire", "libc", "nix", "rustix", "signal-hook", "signal-hook-registry"]),
     ("link", &["brigade-wire", "ipc-channel", "serde", "tempfile"]),
     ("worker", &["brigade-link", "brigade-os", "brigade-wire"]),
@@ -48,6 +49,7 @@ const TESTS_MAY_NAME: &[(&str, &[&str])] =
 const FENCED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", ""]),
     ("bincode", &["wire"]),
+    ("crc32c", &["journal"]),
     ("ipc-channel", &["link"]),
     ("libc", &["os"]),
     ("nix", &["os"]),

@@ -3,9 +3,9 @@
 use crate::chaos;
 use crate::exit::{self, Stop};
 use crate::parse;
-use brigade_core::{Intensity, Schedule};
+use brigade_core::{Halt, Intensity, Schedule, Timeout};
 use brigade_supervisor::chaos::Chaos;
-use brigade_supervisor::run::StartMethod;
+use brigade_supervisor::run::{Durability, StartMethod};
 use brigade_supervisor::rundir::Runs;
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Tasks that a range is cut into when nobody says otherwise: enough to see a death cost little, few enough to
 /// cost nothing.
 const TASKS_DEFAULT: u64 = 1_000;
+
+/// A few seconds of work: time enough to kill a child.
+const RANGE_DEFAULT: Range<u64> = 0..20_000_000_000;
 
 /// Keep worker processes alive, lend them tasks, and bring every result home exactly once
 ///
@@ -40,10 +43,22 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run the tasks; the same as no command at all
     Run(RunArgs),
+    /// Go on with a run whose supervisor died or drained: nothing that was settled is done or counted again
+    Resume(ResumeArgs),
     /// Show the processes of the live runs
     Ps(PsArgs),
     /// Show what a worker wrote, also after its death
     Logs(LogsArgs),
+}
+
+/// Which run to go on with.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The run, by its name; last is the latest that is not live
+    #[arg(value_name = "RUN|last", default_value = "last")]
+    pub(crate) which: String,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// Flags of every command.
@@ -92,9 +107,9 @@ pub(crate) struct RunArgs {
     /// Worker processes to keep alive; auto is one for each processor
     #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = parse::procs, env = "SUPERVISOR_PROCS", hide_env_values = true)]
     pub(crate) procs: u32,
-    /// The integers to add, B not included
-    #[arg(long, value_name = "A..B", default_value = "0..20_000_000_000", value_parser = parse::range, allow_hyphen_values = true, env = "SUPERVISOR_RANGE", hide_env_values = true)]
-    range: Range<u64>,
+    /// The integers to add, B not included [default: 0..20_000_000_000]
+    #[arg(long, value_name = "A..B", value_parser = parse::range, allow_hyphen_values = true, env = "SUPERVISOR_RANGE", hide_env_values = true)]
+    range: Option<Range<u64>>,
     /// Tasks to cut the range into [default: 1000, or one for each number if they are fewer]
     #[arg(long, value_name = "N", value_parser = parse::tasks, env = "SUPERVISOR_TASKS", hide_env_values = true)]
     tasks: Option<u64>,
@@ -121,19 +136,37 @@ pub(crate) struct RunArgs {
     /// The worker binary [default: worker beside this program, or on PATH]
     #[arg(long, value_name = "PATH", env = "SUPERVISOR_WORKER", hide_env_values = true)]
     pub(crate) worker: Option<PathBuf>,
-    /// How long one attempt at a task may run before its worker is killed [default: for ever; 200ms beyond the pace
-    /// with --chaos]
-    #[arg(long, value_name = "DUR", value_parser = parse::some_duration, env = "SUPERVISOR_TASK_TIMEOUT", hide_env_values = true)]
-    pub(crate) task_timeout: Option<Duration>,
+    /// How long one attempt at a task may run before its worker is ended: a time, or a part of the median length of
+    /// the tasks so far [default: for ever; 200ms beyond the pace with --chaos]
+    #[arg(long, value_name = "DUR|N%", value_parser = parse::timeout, env = "SUPERVISOR_TASK_TIMEOUT", hide_env_values = true)]
+    pub(crate) task_timeout: Option<Timeout>,
     /// Workers that may die of a task before it is quarantined [default: 3; 1000 with --chaos]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one, env = "SUPERVISOR_MAX_ATTEMPTS", hide_env_values = true)]
     pub(crate) max_attempts: Option<u32>,
+    /// Times that a task which returns an error or panics is tried again
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse::count, env = "SUPERVISOR_RETRIES", hide_env_values = true)]
+    pub(crate) retries: u32,
     /// Deaths of one worker's slot that are borne in that time; those that follow progress do not count
     #[arg(long, value_name = "N/DUR", default_value = "5/10s", value_parser = parse::intensity, env = "SUPERVISOR_MAX_RESTARTS", hide_env_values = true)]
     pub(crate) max_restarts: Intensity,
     /// How long a worker may take to finish after STOP, and again to die after SIGTERM
     #[arg(long, value_name = "DUR", default_value = "5s", value_parser = parse::duration, env = "SUPERVISOR_GRACE", hide_env_values = true)]
     pub(crate) grace: Duration,
+    /// Replace a worker after so many tasks, give or take a tenth
+    #[arg(long, value_name = "N", value_parser = parse::tasks, env = "SUPERVISOR_MAX_TASKS_PER_WORKER", hide_env_values = true)]
+    pub(crate) max_tasks_per_worker: Option<u64>,
+    /// Replace a worker after that time, give or take a tenth
+    #[arg(long, value_name = "DUR", value_parser = parse::some_duration, env = "SUPERVISOR_MAX_AGE", hide_env_values = true)]
+    pub(crate) max_age: Option<Duration>,
+    /// End the run early: now or soon, on so many (or so many percent) failed, successful or done tasks
+    #[arg(long, value_name = "WHEN,WHAT=N", value_parser = parse::halt, env = "SUPERVISOR_HALT", hide_env_values = true)]
+    pub(crate) halt: Option<Halt>,
+    /// Keep no journal: a run that dies cannot be gone on with
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "SUPERVISOR_NO_JOURNAL", hide_env_values = true)]
+    no_journal: bool,
+    /// Put the journal onto the disk before anything is told: safe against loss of power, and slower
+    #[arg(long, value_parser = FalseyValueParser::new(), conflicts_with = "no_journal", env = "SUPERVISOR_DURABLE", hide_env_values = true)]
+    durable: bool,
     /// Let workers finish the task in hand when the supervisor dies, instead of dying with it
     #[arg(long, value_parser = FalseyValueParser::new(), env = "SUPERVISOR_NO_DAEMON", hide_env_values = true)]
     pub(crate) no_daemon: bool,
@@ -263,7 +296,7 @@ pub(crate) enum Voice {
 impl RunArgs {
     /// The integers to add, and into how many tasks they are cut.
     pub(crate) fn tasks(&self) -> Result<(Range<u64>, u64), Stop> {
-        let range = self.range.clone();
+        let range = self.range.clone().unwrap_or(RANGE_DEFAULT);
         let length = range.end - range.start;
         let tasks = self.tasks.unwrap_or(TASKS_DEFAULT.min(length));
         if tasks <= length {
@@ -295,6 +328,21 @@ impl RunArgs {
         }
     }
 
+    /// The work, if the command line names any.
+    pub(crate) fn named_tasks(&self) -> Result<Option<(Range<u64>, u64)>, Stop> {
+        let is_named = self.range.is_some() || self.tasks.is_some();
+        is_named.then(|| self.tasks()).transpose()
+    }
+
+    /// What the journal promises.
+    pub(crate) fn journal(&self) -> Option<Durability> {
+        match (self.no_journal, self.durable) {
+            (true, _) => None,
+            (false, true) => Some(Durability::Power),
+            (false, false) => Some(Durability::Kill),
+        }
+    }
+
     /// How workers are born.
     pub(crate) fn start_method(&self) -> StartMethod {
         match self.start_method {
@@ -319,6 +367,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, St
     match &cli.verb {
         None => cli.run.check()?,
         Some(Verb::Run(run)) => run.check()?,
+        Some(Verb::Resume(resume)) => resume.run.check()?,
         Some(Verb::Ps(_) | Verb::Logs(_)) => {}
     }
     Ok(cli)
@@ -426,11 +475,11 @@ mod tests {
     fn chaos_sets_what_it_needs_and_leaves_what_was_given() {
         let tasks = 1_000_000;
         let trial = run("--chaos 10_000,7 --procs 4 --tasks 1_000_000");
-        assert_eq!((trial.max_attempts(), trial.pace(tasks)), (1_000, Duration::from_micros(60)));
-        assert_eq!(trial.task_timeout(tasks), Some(Duration::from_micros(200_060)));
+        assert_eq!((trial.max_attempts(), trial.pace(tasks)), (1_000, Duration::from_micros(30)));
+        assert_eq!(trial.task_timeout(tasks), Some(Timeout::After(Duration::from_micros(200_030))));
         let given = run("--chaos 10_000,7 --task-timeout 1s --max-attempts 100 --pace 0");
         assert_eq!((given.max_attempts(), given.pace(tasks)), (100, Duration::ZERO));
-        assert_eq!(given.task_timeout(tasks), Some(Duration::from_secs(1)));
+        assert_eq!(given.task_timeout(tasks), Some(Timeout::After(Duration::from_secs(1))));
         let endless = run("--chaos 18446744073709551615 --procs 1000");
         assert_eq!(endless.pace(1), Duration::from_millis(50));
     }

@@ -5,10 +5,12 @@
 
 use crate::args::RunArgs;
 use crate::parse;
+use crate::phrase::limit;
 use crate::words::{grouped, lasting};
+use brigade_core::Timeout;
 use brigade_os::clock;
 use brigade_supervisor::chaos::Chaos;
-use brigade_supervisor::story::Survived;
+use brigade_supervisor::story::{Survived, Told};
 use std::time::Duration;
 
 const ATTEMPTS: u32 = 3;
@@ -17,8 +19,9 @@ const ATTEMPTS_UNDER_CHAOS: u32 = 1_000;
 /// Beyond the pace of a task. The range sum says that it gets on, so this need not hold a whole task.
 const TIMEOUT_UNDER_CHAOS: Duration = Duration::from_millis(200);
 
-/// What the run is given for each fault: a fault costs 1.2 ms of a processor, all told, and a stop 200 ms of a slot.
-const TIME_EACH_NS: u64 = 1_500_000;
+/// What the run is given for each fault, as a part of it: a fault that is late finds its victim as soon as it has
+/// settled one task, so the faults slow the run down to their own pace.
+const TIME_EACH_NS: u64 = 750_000;
 
 const PACE_MAX: Duration = Duration::from_millis(50);
 
@@ -40,8 +43,8 @@ impl RunArgs {
     }
 
     /// How long an attempt may run.
-    pub(crate) fn task_timeout(&self, tasks: u64) -> Option<Duration> {
-        let default = self.chaos.map(|_| TIMEOUT_UNDER_CHAOS + self.pace(tasks));
+    pub(crate) fn task_timeout(&self, tasks: u64) -> Option<Timeout> {
+        let default = self.chaos.map(|_| Timeout::After(TIMEOUT_UNDER_CHAOS + self.pace(tasks)));
         self.task_timeout.or(default)
     }
 
@@ -60,12 +63,25 @@ impl RunArgs {
     pub(crate) fn trial(&self, tasks: u64) -> Option<String> {
         let Chaos { faults, seed } = self.chaos?;
         let (pace, attempts) = (lasting(self.pace(tasks)), grouped(u64::from(self.max_attempts())));
-        let timeout = self.task_timeout(tasks).map(lasting).unwrap_or_default();
+        let timeout = self.task_timeout(tasks).map(limit).unwrap_or_default();
         Some(format!(
             "{} over the run, seed {seed} · a task lasts {pace}, times out after {timeout}, has {attempts} attempts",
             faults_of(faults),
         ))
     }
+}
+
+/// What a fault leads to: to be told of one by one it is too much.
+pub(crate) fn leads_to(told: &Told) -> bool {
+    matches!(
+        told,
+        Told::WorkerExit { .. }
+            | Told::WorkerStopped { .. }
+            | Told::WorkerContinued { .. }
+            | Told::WorkerGarbled { .. }
+            | Told::TaskRequeued { .. }
+            | Told::TaskTimedOut { .. }
+    )
 }
 
 /// ` · survived 10_000 faults (seed 7: 6_912 KILL, 1_020 SEGV)`.

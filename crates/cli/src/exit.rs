@@ -16,6 +16,8 @@ const FAILED: u8 = 100;
 const QUARANTINED: u8 = 101;
 const GAVE_UP: u8 = 102;
 const ABANDONED: u8 = 103;
+/// The journal cannot be kept, or gone on with.
+pub(crate) const JOURNAL: u8 = 104;
 const INTEGRITY: u8 = 105;
 const SIGNALLED: i32 = 128;
 
@@ -30,6 +32,7 @@ Exit codes:
   101  some tasks are in quarantine
   102  a worker died too often (--max-restarts)
   103  a drain gave up a task in hand (--grace)
+  104  the journal cannot be written or read
   105  a result is not what it can be
   130  ended by Ctrl-C before all was done (128 + the signal)";
 
@@ -102,13 +105,17 @@ pub(crate) fn code(report: &Report) -> u8 {
     if report.integrity.is_some() || (done.total.is_some() && !done.exact) {
         return INTEGRITY;
     }
+    if report.journal.is_some() {
+        return JOURNAL;
+    }
     match &report.verdict {
         Verdict::GaveUp(_) => GAVE_UP,
         Verdict::Drained if done.abandoned > 0 => ABANDONED,
         Verdict::Drained | Verdict::Aborted => report.signal.map_or(INTERNAL, signalled),
-        Verdict::Complete if done.quarantined > 0 => QUARANTINED,
-        Verdict::Complete if done.failed > 0 => FAILED,
-        Verdict::Complete => OK,
+        // A run that was to halt did as it was asked: the tasks that failed, if any, are what it is about.
+        Verdict::Complete | Verdict::Halted if done.quarantined > 0 => QUARANTINED,
+        Verdict::Complete | Verdict::Halted if done.failed > 0 => FAILED,
+        Verdict::Complete | Verdict::Halted => OK,
     }
 }
 
@@ -125,7 +132,7 @@ mod tests {
     use brigade_wire::SlotId;
 
     fn report(verdict: Verdict, done: Done, signal: Option<i32>) -> Report {
-        Report { done, verdict, signal, integrity: None }
+        Report { done, verdict, signal, integrity: None, journal: None }
     }
 
     fn exact() -> Done {

@@ -4,15 +4,16 @@
 //! dead waits for that line, or goes without it when no successor comes.
 
 use crate::args::Voice;
+use crate::chaos;
 use crate::phrase::{self, Returned};
 use crate::screen::{Hue, Screen};
-use crate::words::{counted, lasting, span};
+use crate::words::{counted, span};
+use brigade_core::Timeout;
 use brigade_supervisor::story::{Done, Line, Tallied, Told};
 use brigade_wire::{Attempt, Exit, SlotId, TaskId};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What the story needs to know of the plan.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Terms {
     /// Attempts before quarantine.
     pub(crate) attempts_max: u32,
     /// How long an attempt may run.
-    pub(crate) task_timeout: Option<Duration>,
+    pub(crate) task_timeout: Option<Timeout>,
     /// What the run is tried with: then deaths are no news.
     pub(crate) trial: Option<String>,
     /// Where the whole story is.
@@ -69,9 +70,9 @@ impl<W: Write> Human<W> {
             return;
         }
         match &line.told {
-            Told::RunStart { procs, cores, tasks, work, logs, start_method, .. } => {
+            Told::RunStart { procs, cores, tasks, settled, work, logs, start_method, .. } => {
                 self.template = if start_method == "fork" { "Template" } else { "Guard" };
-                self.run_start(*procs, *cores, *tasks, work, logs);
+                self.run_start((*procs, *cores), (*tasks, *settled), work, logs);
             }
             Told::WorkerStart { slot, pid, incarnation } => {
                 self.detail("Born", &format!("worker {slot} pid {pid}, number {incarnation} in its slot"));
@@ -94,6 +95,9 @@ impl<W: Write> Human<W> {
                 self.warn("UNBORN", &format!("worker {slot} · {}", phrase::reason(reason)));
             }
             &Told::BackingOff { slot, seconds } => self.backing_off(slot, seconds),
+            &Told::TaskRequeued { task, attempt, slot, pid, failed: true, .. } => {
+                self.warn("Retry", &phrase::retry(task, attempt, (slot, pid)));
+            }
             &Told::TaskRequeued { task, attempt, blamed, slot, .. } => {
                 self.task_requeued(slot, (task, attempt), blamed);
             }
@@ -123,16 +127,7 @@ impl<W: Write> Human<W> {
 
     /// Under chaos only a verbose run tells what each fault led to; the summary counts them.
     fn was_to_be_expected(&self, told: &Told) -> bool {
-        let follows = matches!(
-            told,
-            Told::WorkerExit { .. }
-                | Told::WorkerStopped { .. }
-                | Told::WorkerContinued { .. }
-                | Told::WorkerGarbled { .. }
-                | Told::TaskRequeued { .. }
-                | Told::TaskTimedOut { .. }
-        );
-        follows && self.terms.trial.is_some() && self.voice < Voice::Verbose
+        chaos::leads_to(told) && self.terms.trial.is_some() && self.voice < Voice::Verbose
     }
 
     /// How far the run is.
@@ -168,7 +163,13 @@ impl<W: Write> Human<W> {
         }
     }
 
-    fn run_start(&mut self, procs: u32, cores: u32, tasks: u64, work: &str, logs: &str) {
+    fn run_start(
+        &mut self,
+        (procs, cores): (u32, u32),
+        (tasks, settled): (u64, u64),
+        work: &str,
+        logs: &str,
+    ) {
         self.unborn = procs;
         logs.clone_into(&mut self.logs);
         let workers = counted(u64::from(procs), "worker");
@@ -177,7 +178,10 @@ impl<W: Write> Human<W> {
             counted(u64::from(cores), "core"),
             counted(tasks, "task")
         );
-        self.note(Hue::Good, "Starting", &text);
+        match settled {
+            0 => self.note(Hue::Good, "Starting", &text),
+            _ => self.note(Hue::Good, "Resuming", &format!("{text} · {settled} of them settled before")),
+        }
         if let Some(trial) = self.terms.trial.clone() {
             self.note(Hue::Warn, "Chaos", &trial);
         }
@@ -216,7 +220,7 @@ impl<W: Write> Human<W> {
 
     fn worker_stopped(&mut self, who: &Who, task: Option<TaskId>) {
         let fate = match (task, self.terms.task_timeout) {
-            (Some(task), Some(after)) => format!("task {task} times out after {}", lasting(after)),
+            (Some(task), Some(limit)) => format!("task {task} times out after {}", phrase::limit(limit)),
             (Some(task), None) => format!("it keeps task {task} until it is continued or killed"),
             (None, _) => "between two tasks".to_owned(),
         };
@@ -253,7 +257,8 @@ impl<W: Write> Human<W> {
     }
 
     fn task_timed_out(&mut self, task: TaskId, who: &Who) {
-        let limit = self.terms.task_timeout.map(|limit| format!(" {}", lasting(limit))).unwrap_or_default();
+        let limit =
+            self.terms.task_timeout.map(|limit| format!(" {}", phrase::limit(limit))).unwrap_or_default();
         let text = format!(
             "task {task} ran past{limit} in worker {} pid {}, which is killed for it",
             who.slot, who.pid
@@ -327,6 +332,7 @@ mod tests {
                 procs,
                 cores: 2,
                 tasks: 1_000,
+                settled: 0,
                 work: "sum of 0..20_000_000_000".into(),
                 daemon: true,
                 start_method: "fork".into(),
@@ -356,7 +362,14 @@ mod tests {
 
         fn requeued(self, task: u64, blamed: bool) -> Stage {
             let (task, attempt) = (TaskId(task), Attempt(if blamed { 2 } else { 1 }));
-            self.tell(Told::TaskRequeued { task, attempt, blamed, slot: SlotId(2), pid: 21_843 })
+            self.tell(Told::TaskRequeued {
+                task,
+                attempt,
+                blamed,
+                failed: false,
+                slot: SlotId(2),
+                pid: 21_843,
+            })
         }
 
         fn respawned(self) -> Stage {

@@ -44,6 +44,7 @@ fn obey(cli: Cli) -> Result<u8, Stop> {
     match verb {
         None => run::run(&common, &run),
         Some(Verb::Run(run)) => run::run(&common, &run),
+        Some(Verb::Resume(resume)) => run::resume(&common, &resume),
         Some(Verb::Ps(ps)) => ps::ps(&common, &ps),
         Some(Verb::Logs(logs)) => logs::logs(&common, &logs),
     }

@@ -1,6 +1,6 @@
 //! From words to numbers: durations, ranges, counts. Each error says what was expected.
 
-use brigade_core::Intensity;
+use brigade_core::{Halt, HaltLimit, HaltOn, HaltWhen, Intensity, Timeout};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -52,6 +52,44 @@ pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("nothing can be done in no time".into()),
         duration => Ok(duration),
     }
+}
+
+/// A duration that is not nothing, or percents of the median length of a task.
+pub(crate) fn timeout(text: &str) -> Result<Timeout, String> {
+    let Some(percent) = text.strip_suffix('%') else { return some_duration(text).map(Timeout::After) };
+    match count(percent)? {
+        less @ 0..=100 => Err(format!("{less}% of the median would end every other task: take 300%, say")),
+        percent => Ok(Timeout::OfMedian(percent)),
+    }
+}
+
+/// `now|soon,fail|success|done=N|N%`, as GNU parallel has it.
+pub(crate) fn halt(text: &str) -> Result<Halt, String> {
+    let expected = || format!("'{text}' is not like soon,fail=1 or now,success=30%");
+    let (when, what) = text.split_once(',').ok_or_else(expected)?;
+    let (on, limit) = what.split_once('=').ok_or_else(expected)?;
+    let when = match when {
+        "now" => HaltWhen::Now,
+        "soon" => HaltWhen::Soon,
+        _ => return Err(expected()),
+    };
+    let on = match on {
+        "fail" => HaltOn::Fail,
+        "success" => HaltOn::Success,
+        "done" => HaltOn::Done,
+        _ => return Err(expected()),
+    };
+    let limit = match limit.strip_suffix('%').map(count) {
+        Some(Ok(percent @ 1..=100)) => HaltLimit::Percent(percent),
+        Some(Ok(_) | Err(_)) => return Err(expected()),
+        None => HaltLimit::Count(tasks(limit).map_err(|_| expected())?),
+    };
+    Ok(Halt { when, on, limit })
+}
+
+/// A number that 32 bits hold.
+pub(crate) fn count(text: &str) -> Result<u32, String> {
+    number(text)?.try_into().map_err(|_| format!("{text} is more than {}", u32::MAX))
 }
 
 /// A number with `_` between its digits, if you like.

@@ -1,7 +1,8 @@
 //! What happened, in a phrase. None of them claims to know who sent a signal.
 
 use crate::chaos::survived;
-use crate::words::{counted, quoted, span};
+use crate::words::{counted, lasting, quoted, span};
+use brigade_core::Timeout;
 use brigade_supervisor::story::{Done, Tallied};
 use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, SlotId, TaskId};
 
@@ -134,4 +135,17 @@ pub(crate) fn thrown(fault: &str, slot: Option<SlotId>, pid: u32) -> String {
 pub(crate) fn reason(words: &str) -> String {
     let words = quoted(words);
     if words.is_empty() { "no reason given".to_owned() } else { words }
+}
+
+/// How long an attempt may run.
+pub(crate) fn limit(timeout: Timeout) -> String {
+    match timeout {
+        Timeout::After(limit) => lasting(limit),
+        Timeout::OfMedian(percent) => format!("{percent} % of the median"),
+    }
+}
+
+/// A task that failed in a worker that lives on.
+pub(crate) fn retry(task: TaskId, attempt: Attempt, (slot, pid): (SlotId, u32)) -> String {
+    format!("task {task} failed in worker {slot} pid {pid} · tried again as attempt {attempt}")
 }

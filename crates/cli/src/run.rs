@@ -1,17 +1,18 @@
 //! `supervisor run`: from the flags to a plan, from the report to an exit code.
 
 use crate::answer::{Answer, Loss, Stdout};
-use crate::args::{Common, Format, RunArgs, Voice};
+use crate::args::{Common, Format, ResumeArgs, RunArgs, Voice};
 use crate::exit::{self, Stop};
 use crate::human::{Human, Terms};
 use crate::json::Events;
 use crate::screen::Screen;
 use crate::work::RangeSum;
-use brigade_core::{Policy, Timeout};
+use brigade_core::Policy;
 use brigade_supervisor::error::{RunError, WorkerFault};
-use brigade_supervisor::run::{Plan, Report, Witness};
+use brigade_supervisor::run::{Identity, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use brigade_supervisor::story::{Line, Tallied};
+use brigade_tasks::range_sum;
 use std::io::{self, Stderr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -32,21 +33,65 @@ pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
     Ok(voices.close(&ended.map_err(refused)?))
 }
 
+/// Goes on with a run, in its own directory, and says its exit code.
+pub(crate) fn resume(common: &Common, args: &ResumeArgs) -> Result<u8, Stop> {
+    let state = common.state_dir();
+    let name = which(common, &state, &args.which)?;
+    let dir = RunDir::reopen(&state, &name).map_err(|error| refused(error.into()))?;
+    let mut work = match args.run.named_tasks()? {
+        Some((range, tasks)) => RangeSum::new(range, tasks),
+        None => work_of(&dir)?,
+    };
+    let (tasks, plan) = (work.count(), plan(&args.run, work.count())?);
+    let mut voices = Voices::new(common, &args.run, tasks, &dir);
+    let ended = brigade_supervisor::resume(plan, &mut work, dir, &mut voices);
+    voices.people.clear();
+    Ok(voices.close(&ended.map_err(refused)?))
+}
+
+/// The name of the run to go on with.
+fn which(common: &Common, state: &Path, named: &str) -> Result<String, Stop> {
+    match (named, &common.run) {
+        ("last", Some(name)) => Ok(name.clone()),
+        ("last", None) => {
+            let runs = Runs::list(state).map_err(|error| refused(error.into()))?;
+            let last = runs.into_iter().rev().find(|run| !run.live).map(|run| run.name);
+            last.ok_or_else(|| Stop::nobody(format!("there is no run to resume in {}", state.display())))
+        }
+        (name, _) => Ok(name.to_owned()),
+    }
+}
+
+/// The work of a run, as its journal describes it.
+fn work_of(dir: &RunDir) -> Result<RangeSum, Stop> {
+    let Identity { function, parameters, .. } = brigade_supervisor::identity(dir).map_err(refused)?;
+    let known = function == range_sum::NAME;
+    let work = known.then(|| RangeSum::of_parameters(&parameters)).flatten();
+    let strange =
+        || format!("run {} is of `{function}` with {parameters}, which this build does not know", dir.name());
+    work.ok_or_else(|| Stop::usage(strange()))
+}
+
 fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
     let policy = Policy {
         procs: args.procs,
         schedule: args.schedule(),
-        task_timeout: args.task_timeout(tasks).map(Timeout::After),
+        task_timeout: args.task_timeout(tasks),
+        retries: args.retries,
         attempts_max: args.max_attempts(),
         intensity: args.max_restarts,
         grace: args.grace,
+        tasks_per_worker_max: args.max_tasks_per_worker,
+        age_max: args.max_age,
+        halt: args.halt,
         hold: args.hold,
         seed: args.chaos.map_or_else(|| u64::from(std::process::id()), |chaos| chaos.seed),
         ..Policy::default()
     };
     let worker = worker(args.worker.as_deref())?;
     let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace(tasks));
-    Ok(Plan { policy, worker, start_method, daemon, pace, chaos: args.chaos })
+    let (chaos, journal) = (args.chaos, args.journal());
+    Ok(Plan { policy, worker, start_method, daemon, pace, chaos, journal })
 }
 
 /// The worker binary: the one that was named, or `worker` beside this program, or on PATH.
@@ -101,6 +146,7 @@ fn refused(error: RunError) -> Stop {
             let (worker, reason) = (path.display(), unusable(&path, &error));
             Stop::usage(format!("worker {worker}: {reason} · name another with --worker"))
         }
+        RunError::Journal(_) => Stop::Failed { code: exit::JOURNAL, why: error.into() },
         RunError::Interrupted { signal } => Stop::Failed { code: exit::signalled(signal), why: error.into() },
         RunError::Worker { .. } => Stop::usage(format!("{error} · name another with --worker")),
         _ => Stop::Failed { code: exit::USAGE, why: error.into() },

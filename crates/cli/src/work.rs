@@ -21,6 +21,13 @@ impl RangeSum {
         RangeSum { range, tasks, values: 0, sum: 0 }
     }
 
+    /// The same from what [`Work::parameters`] said of it.
+    pub(crate) fn of_parameters(parameters: &str) -> Option<RangeSum> {
+        let (range, tasks) = parameters.strip_suffix(" tasks")?.split_once(" in ")?;
+        let (start, end) = range.split_once("..")?;
+        Some(RangeSum::new(start.parse().ok()?..end.parse().ok()?, tasks.parse().ok()?))
+    }
+
     fn is_whole(&self) -> bool {
         self.values == self.tasks
     }
@@ -43,6 +50,10 @@ impl Work for RangeSum {
 
     fn describe(&self) -> String {
         format!("sum of {}..{}", grouped(self.range.start), grouped(self.range.end))
+    }
+
+    fn parameters(&self) -> String {
+        format!("{}..{} in {} tasks", self.range.start, self.range.end, self.tasks)
     }
 
     fn count(&self) -> u64 {

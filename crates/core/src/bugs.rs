@@ -71,6 +71,22 @@ pub enum Bug {
     OversleepTheBirth,
     /// A shorter median does not shorten the deadlines that run.
     IgnoreTheMedian,
+    /// A worker is lent more tasks than it may ever have.
+    LendPastTheLimit,
+    /// Who is to be recycled is not given the time to finish what it has.
+    HurryTheRecycled,
+    /// Nobody is recycled for its age.
+    NeverTooOld,
+    /// Whoever outgrows its memory goes on.
+    BearTheBloated,
+    /// A run halts one task later than the policy says.
+    HaltLate,
+    /// What was settled before counts towards the halt.
+    HaltTheRecalled,
+    /// A run that gives up ends its workers in the order of their birth.
+    OldestFirst,
+    /// Who dies idle right after its hello is replaced at once, for ever.
+    ForkHot,
 }
 
 impl Bug {
@@ -110,6 +126,14 @@ impl Bug {
         Bug::OversleepTheTask,
         Bug::OversleepTheBirth,
         Bug::IgnoreTheMedian,
+        Bug::LendPastTheLimit,
+        Bug::HurryTheRecycled,
+        Bug::NeverTooOld,
+        Bug::BearTheBloated,
+        Bug::HaltLate,
+        Bug::HaltTheRecalled,
+        Bug::OldestFirst,
+        Bug::ForkHot,
     ];
 }
 

@@ -16,7 +16,7 @@ use brigade_wire::WorkerId;
 ///
 /// The driver keeps three promises: it fulfils the wishes in order; it answers every
 /// [`Effect::Spawn`] with `Born` or `Unborn`, and every [`Effect::Kill`] with `Gone` or `Unborn`, however
-/// late; and it sends [`Event::Tick`] when [`Core::next_deadline`] has passed, however busy it is.
+/// late (an [`Effect::Abort`] may have no effect at all); and it sends [`Event::Tick`] when [`Core::next_deadline`] has passed, however busy it is.
 ///
 /// ```
 /// use brigade_core::{Core, Effect, Event, Now, Policy, Verdict};
@@ -65,6 +65,8 @@ pub(crate) enum Phase {
     Running { holding: bool },
     /// No task starts any more.
     Draining,
+    /// Enough has happened: no task starts any more, and those in hand finish, or everybody was shot.
+    Halted,
     /// Everybody was shot.
     Aborted,
     /// Everybody was shot, for this.
@@ -124,6 +126,7 @@ impl Core {
             Event::Seen { worker, running } => self.seen(worker, running, now, effects),
             Event::Stopped(worker) => self.frozen(worker, true, effects),
             Event::Continued(worker) => self.frozen(worker, false, effects),
+            Event::Bloated { worker, running } => self.bloated(worker, running, now, effects),
             Event::Gone { worker, exit, running } => self.gone(worker, exit, running, now, effects),
             Event::Tick => self.tick(now, effects),
             Event::Overslept(by) => self.overslept(by, now),
@@ -149,10 +152,13 @@ impl Core {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match &self.phase {
-            Phase::New | Phase::Running { .. } | Phase::Draining if self.all_settled() => Verdict::Complete,
-            Phase::New | Phase::Running { .. } | Phase::Draining => Verdict::Drained,
             Phase::Aborted => Verdict::Aborted,
             Phase::GaveUp(cause) => Verdict::GaveUp(cause.clone()),
+            Phase::New | Phase::Running { .. } | Phase::Draining | Phase::Halted if self.all_settled() => {
+                Verdict::Complete
+            }
+            Phase::New | Phase::Running { .. } | Phase::Draining => Verdict::Drained,
+            Phase::Halted => Verdict::Halted,
         }
     }
 
@@ -226,6 +232,7 @@ impl Core {
         self.backlog.submit(count, weights);
         if self.is_running() && count > 0 {
             self.phase = Phase::Running { holding: false };
+            self.halt(now, effects);
             self.fill(now, effects);
             self.lend_all(now, effects);
         }

@@ -4,7 +4,7 @@ use crate::bugs::Bug;
 use crate::core::Core;
 use crate::hand::{Finding, Hand};
 use crate::roster::{Cause, Force, Patience, State};
-use crate::{Effect, Note, Now, Running, Timeout};
+use crate::{Effect, Note, Now, Recycle, Running, Timeout};
 use brigade_wire::{SlotId, WorkerId};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ enum Due {
     Nothing,
     Fill { restart: bool },
     GiveUpBirth,
+    Recycle,
     Look,
     Terminate,
     Kill,
@@ -42,6 +43,7 @@ impl Core {
             Due::Look if self.bugs.has(Bug::KillWithoutLook) => effects.extend(slot.shoot(Cause::Stuck)),
             Due::Look if self.bugs.has(Bug::NeverLook) => {}
             Due::Look => effects.push(Effect::Look(worker)),
+            Due::Recycle => self.recycle(id, Recycle::Age, now, effects),
             Due::Terminate => effects.push(Effect::Terminate(worker)),
             Due::Kill => effects.extend(slot.shoot(Cause::Grace)),
         }
@@ -50,10 +52,11 @@ impl Core {
     /// The one thing that is due in this slot: patience before curiosity.
     fn due(&mut self, id: SlotId, now: Now) -> Due {
         let (no_grace, no_birth) = (self.bug(Bug::NoGrace), self.bug(Bug::NoBirthTimeout));
-        let no_force = self.bug(Bug::AbortForEver);
+        let (no_force, ageless) = (self.bug(Bug::AbortForEver), self.bug(Bug::NeverTooOld));
         match &mut self.roster.slot(id).state {
             State::Waiting { until, restart } if *until <= now => Due::Fill { restart: *restart },
             State::Starting { give_up_at } if *give_up_at <= now && !no_birth => Due::GiveUpBirth,
+            State::Ready(hand) if hand.is_old(now) && !ageless => Due::Recycle,
             State::Ready(hand) => Due::of_hand(hand, now),
             State::Draining { hand, patience } => match *patience {
                 Patience::TermAt(at) if at <= now && !no_grace => {
@@ -61,7 +64,7 @@ impl Core {
                     Due::Terminate
                 }
                 Patience::KillAt(at) if at <= now => Due::Kill,
-                Patience::TermAt(_) | Patience::KillAt(_) => Due::of_hand(hand, now),
+                Patience::TermAt(_) | Patience::KillAt(_) | Patience::Unhurried => Due::of_hand(hand, now),
             },
             // Not yet.
             State::Waiting { .. } | State::Starting { .. } => Due::Nothing,

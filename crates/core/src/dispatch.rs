@@ -2,9 +2,9 @@
 
 use crate::bugs::Bug;
 use crate::core::Core;
-use crate::hand::Flow;
+use crate::hand::{Flow, Hand};
 use crate::roster::{Cause, State};
-use crate::{Effect, Lease, Lookahead, Note, Now, Timeout};
+use crate::{Effect, Lease, Lookahead, Note, Now, Recycle, Timeout};
 use brigade_wire::{Ended, FailedAttempt, Mishap, SlotId, TaskId, WorkerId};
 
 /// How long a task takes, as far as we have seen.
@@ -45,7 +45,7 @@ impl Core {
         }
         for (slot, mut order) in orders {
             self.lend_ahead(slot, now, &mut order);
-            self.wish_run(slot, order, effects);
+            self.wish_run(slot, order, now, effects);
         }
     }
 
@@ -57,7 +57,7 @@ impl Core {
         let mut order = Vec::new();
         self.lend_first(slot, now, &mut order);
         self.lend_ahead(slot, now, &mut order);
-        self.wish_run(slot, order, effects);
+        self.wish_run(slot, order, now, effects);
     }
 
     fn may_lend(&self) -> bool {
@@ -82,7 +82,8 @@ impl Core {
 
     fn room(&mut self, slot: SlotId, window: usize) -> usize {
         match &self.roster.slot(slot).state {
-            State::Ready(hand) => hand.room(window),
+            State::Ready(hand) if self.bugs.has(Bug::LendPastTheLimit) => hand.room(window),
+            State::Ready(hand) => hand.room(window).min(usize::try_from(hand.left()).unwrap_or(usize::MAX)),
             // Not yet, no more, or never again.
             State::Draining { hand, .. } if self.bugs.has(Bug::LendAfterDrain) => hand.room(window),
             State::Waiting { .. } | State::Starting { .. } | State::Draining { .. } => 0,
@@ -99,9 +100,15 @@ impl Core {
         }
     }
 
-    fn wish_run(&mut self, slot: SlotId, leases: Vec<Lease>, effects: &mut Vec<Effect>) {
-        if !leases.is_empty() {
-            effects.push(Effect::Run { worker: self.roster.slot(slot).worker, leases });
+    /// Who has got the last task of its life is told so at once: the STOP arrives when the task is done.
+    fn wish_run(&mut self, slot: SlotId, leases: Vec<Lease>, now: Now, effects: &mut Vec<Effect>) {
+        if leases.is_empty() {
+            return;
+        }
+        effects.push(Effect::Run { worker: self.roster.slot(slot).worker, leases });
+        let is_spent = |hand: &Hand| hand.left() == 0;
+        if self.roster.slot(slot).state.hand().is_some_and(is_spent) {
+            self.recycle(slot, Recycle::Tasks, now, effects);
         }
     }
 
@@ -111,7 +118,7 @@ impl Core {
     pub(crate) fn ended(&mut self, worker: WorkerId, ended: Vec<Ended>, now: Now, effects: &mut Vec<Effect>) {
         let Some(holder) = self.holder(worker) else {
             self.ledger.echoes += ended.len() as u64;
-            return;
+            return self.distrust(worker, effects);
         };
         let (all, retried, before) = (ended.len(), self.ledger.retried, self.task_timeout());
         let out = self.bug(Bug::HearTheLiarOut);
@@ -124,6 +131,7 @@ impl Core {
         let progress = sane > 0;
         self.refresh_deadlines(before, now);
         let timeout = self.task_timeout();
+        let term_at = now + self.policy.grace;
         let slot = self.roster.slot(holder);
         if progress {
             slot.restarts.forgive();
@@ -131,6 +139,8 @@ impl Core {
         if let Some(hand) = slot.state.hand_mut() {
             hand.heard(progress, now, timeout);
         }
+        slot.hurry_idle(term_at);
+        self.halt(now, effects);
         if self.ledger.retried > retried {
             self.lend_all(now, effects);
         } else {
@@ -198,7 +208,9 @@ impl Core {
         let Lease { task, attempt } = lease;
         let next =
             Lease { task, attempt: if self.bug(Bug::RetryTheSame) { attempt } else { attempt.next() } };
-        self.ledger.fail(task, FailedAttempt { attempt, worker, end });
+        let spent = FailedAttempt { attempt, worker, end };
+        self.ledger.fail(task, spent.clone());
+        effects.push(Effect::Spend { task, attempt: spent });
         self.tell_requeued(worker, &[next], true, effects);
         self.backlog.give_back(worker.slot, &[next]);
     }
@@ -209,16 +221,23 @@ impl Core {
         let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
         match slot.state {
             State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            // That was to be a hello. The next one may do better, and if none does, births are counted.
+            State::Starting { .. } => {
+                let reason = "spoke of tasks before it said hello".to_owned();
+                effects.push(Effect::Tell(Note::NotBorn { worker, reason }));
+                effects.extend(slot.shoot(Cause::Birth));
+            }
             // Already shot.
             State::Dying { .. } => {}
-            // It has no hand that it could be wrong about.
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
+            // Gone is the last event of a worker.
+            State::Waiting { .. } | State::Ended => {}
         }
     }
 
     /// Leases that the worker never saw go back, in order and unblamed.
     pub(crate) fn unsent(&mut self, worker: WorkerId, tasks: &[TaskId], now: Now, effects: &mut Vec<Effect>) {
         let (forget, silent) = (self.bug(Bug::ForgetUnsent), self.bug(Bug::WaitForTheSilent));
+        let timeout = self.task_timeout();
         let Some(slot) = self.roster.current(worker) else { return };
         let dying = matches!(slot.state, State::Dying { .. });
         // Without a hand it was lent nothing.
@@ -226,12 +245,18 @@ impl Core {
         if forget {
             return;
         }
+        let first = hand.leases.front().copied();
         let back: Vec<Lease> = tasks.iter().filter_map(|&task| hand.release(task, None)).collect();
+        if hand.leases.front().copied() != first {
+            // It cannot be held to what it never saw.
+            hand.watch_from(now, timeout);
+        }
         if silent {
             hand.flow = Flow::Full
         } else {
             hand.refuse(now)
         };
+        slot.hurry_idle(now + self.policy.grace);
         self.backlog.give_back(worker.slot, &back);
         if dying {
             self.tell_requeued(worker, &back, false, effects);

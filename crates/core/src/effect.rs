@@ -1,7 +1,7 @@
 //! All that the core can wish for, on one screen.
 
-use crate::Now;
-use brigade_wire::{Attempt, Exit, Outcome, SlotId, TaskId, WorkerId};
+use crate::{Halt, Now};
+use brigade_wire::{Attempt, Exit, FailedAttempt, Outcome, SlotId, TaskId, WorkerId};
 
 /// One wish. The driver fulfils wishes in order; what came of them returns as events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Effect {
     Kill(WorkerId),
     /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
     Look(WorkerId),
-    /// The final word on a task: comes exactly once for each.
+    /// The final word on a task: comes exactly once for each, and never for one that was recalled with it.
     Settle {
         /// Which.
         task: TaskId,
@@ -36,6 +36,13 @@ pub enum Effect {
         worker: WorkerId,
         /// The word.
         outcome: Outcome,
+    },
+    /// An attempt at a task came to nothing, and was not the last: to be remembered, should the run be resumed.
+    Spend {
+        /// Which task.
+        task: TaskId,
+        /// Which attempt, whose, and how it ended.
+        attempt: FailedAttempt,
     },
     /// For people and logs; nothing depends on it.
     Tell(Note),
@@ -87,6 +94,15 @@ pub enum Note {
         /// Whose.
         worker: WorkerId,
     },
+    /// A worker has served its time: it finishes what it has in hand, and is replaced.
+    Recycling {
+        /// Who.
+        worker: WorkerId,
+        /// Why.
+        why: Recycle,
+    },
+    /// A worker has outgrown its memory while it runs something: it is being killed.
+    Bloated(WorkerId),
     /// A worker was found stopped.
     Stopped(WorkerId),
     /// A stopped worker goes on.
@@ -112,8 +128,21 @@ pub enum Note {
     },
     /// All tasks are settled; the workers are held (only with [`Policy::hold`](crate::Policy)).
     Holding,
+    /// Enough has happened: the run ends as this says.
+    Halting(Halt),
     /// The run ends early.
     GaveUp(GiveUp),
+}
+
+/// Why a worker is recycled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recycle {
+    /// It was lent as many tasks as it may have.
+    Tasks,
+    /// It is too old.
+    Age,
+    /// It has outgrown its memory, and runs nothing.
+    Memory,
 }
 
 /// Why a run ends before its work.

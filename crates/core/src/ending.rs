@@ -3,7 +3,8 @@
 use crate::bugs::Bug;
 use crate::core::{Core, Phase};
 use crate::roster::Cause;
-use crate::{Effect, GiveUp, Note, Now};
+use crate::{Effect, GiveUp, Halt, HaltOn, HaltWhen, Note, Now};
+use std::cmp::Reverse;
 
 impl Core {
     /// Ends the run, or holds it, once every task has its final word.
@@ -21,8 +22,31 @@ impl Core {
                 }
             }
             // Not begun, or on its way out already.
-            Phase::New | Phase::Draining | Phase::Aborted | Phase::GaveUp(_) => {}
+            Phase::New | Phase::Draining | Phase::Halted | Phase::Aborted | Phase::GaveUp(_) => {}
         }
+    }
+
+    /// Ends the run if enough has happened: before anything else is lent, and only while something is left.
+    pub(crate) fn halt(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let left = self.is_running() && !self.all_settled();
+        let Some(halt) = self.policy.halt.filter(|&halt| left && self.has_enough(halt)) else { return };
+        effects.push(Effect::Tell(Note::Halting(halt)));
+        self.phase = Phase::Halted;
+        match halt.when {
+            HaltWhen::Soon => self.stop_all(now, effects),
+            HaltWhen::Now => self.shoot_all(effects),
+        }
+    }
+
+    fn has_enough(&self, halt: Halt) -> bool {
+        let (failures, values) = self.ledger.own(self.bug(Bug::HaltTheRecalled));
+        let count = match halt.on {
+            HaltOn::Fail => failures,
+            HaltOn::Success => values,
+            HaltOn::Done => failures + values,
+        };
+        let count = count.saturating_sub(u64::from(self.bug(Bug::HaltLate)));
+        halt.limit.is_reached(count, failures + values, self.backlog.submitted())
     }
 
     /// No task starts any more; those in hand finish, the backlog stays.
@@ -33,14 +57,14 @@ impl Core {
                 self.stop_all(now, effects);
             }
             // Nothing starts any more as it is.
-            Phase::Draining | Phase::Aborted | Phase::GaveUp(_) => {}
+            Phase::Draining | Phase::Halted | Phase::Aborted | Phase::GaveUp(_) => {}
         }
     }
 
     /// Everybody ends now.
     pub(crate) fn abort(&mut self, effects: &mut Vec<Effect>) {
         match self.phase {
-            Phase::New | Phase::Running { .. } | Phase::Draining => {
+            Phase::New | Phase::Running { .. } | Phase::Draining | Phase::Halted => {
                 self.phase = Phase::Aborted;
                 self.shoot_all(effects);
             }
@@ -51,9 +75,16 @@ impl Core {
 
     /// There is no point in going on.
     pub(crate) fn give_up(&mut self, cause: GiveUp, effects: &mut Vec<Effect>) {
+        let oldest_first = self.bug(Bug::OldestFirst);
         self.phase = Phase::GaveUp(cause.clone());
         effects.push(Effect::Tell(Note::GaveUp(cause)));
-        self.shoot_all(effects);
+        // As a supervisor of Erlang's: whoever came last, and may lean on the others, goes first.
+        let mut slots: Vec<_> = self.roster.iter_mut().collect();
+        slots.sort_by_key(|slot| Reverse(slot.birth));
+        if oldest_first {
+            slots.reverse();
+        }
+        effects.extend(slots.into_iter().filter_map(|slot| slot.shoot(Cause::RunEnds)));
     }
 
     fn stop_all(&mut self, now: Now, effects: &mut Vec<Effect>) {

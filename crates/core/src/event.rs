@@ -51,7 +51,8 @@ pub enum Event {
         /// What was wrong.
         reason: String,
     },
-    /// Attempts that ended while their worker lives.
+    /// Attempts that ended while their worker lives. One that the worker holds no lease for is as good as
+    /// [`Event::Garbled`], and so is what follows it.
     Ended {
         /// Who ran them.
         worker: WorkerId,
@@ -77,6 +78,14 @@ pub enum Event {
     Stopped(WorkerId),
     /// It goes on.
     Continued(WorkerId),
+    /// The worker was found to use more memory than it may. Between two tasks it is recycled; with one that runs
+    /// it is killed, and that task is blamed.
+    Bloated {
+        /// Who.
+        worker: WorkerId,
+        /// It runs something right now.
+        running: bool,
+    },
     /// The process is dead and reaped, and nothing that it said is still under way: the last event of a
     /// worker.
     Gone {
@@ -91,6 +100,7 @@ pub enum Event {
     Tick,
     /// The loop itself did not run for so long, by its own clock: the machine was suspended, its group frozen,
     /// its terminal said Ctrl-Z. Every deadline shifts by that: a frozen second kills no healthy worker.
+    /// To be sent as soon as the loop is awake, before any [`Event::Tick`].
     Overslept(Duration),
     /// Start no task any more; let those in hand finish, then end the workers.
     Drain,

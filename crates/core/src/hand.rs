@@ -26,7 +26,16 @@ pub(crate) struct Hand {
     /// Attempts that ended while it lived: those that are tried again as well.
     pub(crate) ended: u64,
     pub(crate) flow: Flow,
+    /// How long it is kept.
+    pub(crate) tenure: Tenure,
     watch: Watch,
+}
+
+/// What a worker may have before it is recycled; without a limit, for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tenure {
+    pub(crate) tasks_max: Option<u64>,
+    pub(crate) until: Option<Now>,
 }
 
 /// Whether it can be handed anything.
@@ -64,8 +73,19 @@ pub(crate) enum Finding {
 
 impl Hand {
     /// The empty hand of a worker that just said hello.
-    pub(crate) fn new(now: Now) -> Hand {
-        Hand { ready_at: now, ..Hand::default() }
+    pub(crate) fn new(now: Now, tenure: Tenure) -> Hand {
+        Hand { ready_at: now, tenure, ..Hand::default() }
+    }
+
+    /// How many more tasks it may have in its life: those it has in hand count.
+    pub(crate) fn left(&self) -> u64 {
+        let had = self.ended + self.leases.len() as u64;
+        self.tenure.tasks_max.map_or(u64::MAX, |max| max.saturating_sub(had))
+    }
+
+    /// Whether it has been here for long enough.
+    pub(crate) fn is_old(&self, now: Now) -> bool {
+        self.tenure.until.is_some_and(|until| until <= now)
     }
 
     /// Whether it holds this task, whatever the attempt.
@@ -116,6 +136,7 @@ impl Hand {
     /// The loop slept for so long: nobody could be heard.
     pub(crate) fn shift(&mut self, by: Duration) {
         self.ready_at = self.ready_at + by;
+        self.tenure.until = self.tenure.until.map(|until| until + by);
         if let Flow::RetryAt(at) = &mut self.flow {
             *at = *at + by;
         }

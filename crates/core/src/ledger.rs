@@ -42,6 +42,13 @@ impl Ledger {
         }
     }
 
+    /// What this core itself has settled: failures of all kinds, and values.
+    pub(crate) fn own(&self, and_recalled: bool) -> (u64, u64) {
+        let before = if and_recalled { Recalled::default() } else { self.recalled };
+        let failures = self.failed + self.quarantined - before.failed - before.quarantined;
+        (failures, self.values - before.values)
+    }
+
     /// These were tried before.
     pub(crate) fn remember(&mut self, stories: impl Iterator<Item = (TaskId, Vec<FailedAttempt>)>) {
         self.stories.extend(stories);

@@ -21,11 +21,12 @@
 //! | `dispatch`  | who gets how much, and which results count                |
 //! | `lives`     | births, deaths, blame, successors                         |
 //! | `recall`    | what an earlier supervisor of the run has settled         |
+//! | `recycle`   | workers that have served their time                       |
 //! | `restart`   | intensity and backoff                                     |
 //! | `median`    | how long tasks usually take, for deadlines that follow it |
 //! | `sleeps`    | when the loop itself did not run                          |
 //! | `deadlines` | what is due, and what a look at a page tells              |
-//! | `ending`    | conclude, drain, abort, give up                           |
+//! | `ending`    | conclude, halt, drain, abort, give up                     |
 #![forbid(unsafe_code)]
 
 mod backlog;
@@ -42,6 +43,7 @@ mod lives;
 mod median;
 mod policy;
 mod recall;
+mod recycle;
 mod restart;
 mod roster;
 mod sleeps;
@@ -51,8 +53,10 @@ mod view;
 #[cfg(feature = "seeded-bugs")]
 pub use bugs::Bug;
 pub use core::Core;
-pub use effect::{Effect, GiveUp, Lease, Note};
+pub use effect::{Effect, GiveUp, Lease, Note, Recycle};
 pub use event::{Event, Running};
-pub use policy::{Backoff, Intensity, Lookahead, Policy, Schedule, Timeout};
+pub use policy::{
+    Backoff, Halt, HaltLimit, HaltOn, HaltWhen, Intensity, Lookahead, Policy, Schedule, Timeout,
+};
 pub use time::Now;
 pub use view::{Life, SlotView, Tally, Verdict};

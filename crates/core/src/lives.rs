@@ -23,6 +23,8 @@ struct Body {
     abandoned: bool,
     /// It had said hello.
     was_ready: bool,
+    /// It died of its own, with nothing in hand and nothing done.
+    was_idle: bool,
 }
 
 impl Core {
@@ -32,8 +34,9 @@ impl Core {
             return;
         }
         let give_up_at = now + self.policy.birth_timeout;
-        for slot in self.roster.iter_mut().filter(|slot| slot.is_ended()) {
-            effects.push(slot.spawn(give_up_at));
+        let births = self.roster.next_birth()..;
+        for (slot, birth) in self.roster.iter_mut().filter(|slot| slot.is_ended()).zip(births) {
+            effects.push(slot.spawn(birth, give_up_at));
         }
     }
 
@@ -42,7 +45,8 @@ impl Core {
         let Some(slot) = self.roster.current(worker) else { return };
         match slot.state {
             State::Starting { .. } => {
-                slot.state = State::Ready(Hand::new(now));
+                let tenure = self.tenure(now);
+                self.roster.slot(worker.slot).state = State::Ready(Hand::new(now, tenure));
                 effects.push(Effect::Tell(Note::Ready(worker)));
                 self.lend_to(worker.slot, now, effects);
             }
@@ -111,6 +115,7 @@ impl Core {
         self.ledger.abandoned += u64::from(body.abandoned && held.is_some());
         effects.push(Effect::Tell(Note::Exited { worker, exit, planned, settled, held }));
         let quarantined = self.take_back(&body, effects);
+        self.halt(now, effects);
         self.succeed(&body, quarantined, now, effects);
         self.lend_all(now, effects);
     }
@@ -160,7 +165,9 @@ impl Core {
             true => max.saturating_sub(self.ledger.failures(task)),
             false => max,
         };
-        let Some(attempts) = self.ledger.blame(task, FailedAttempt { attempt, worker, end }, max) else {
+        let spent = FailedAttempt { attempt, worker, end };
+        let Some(attempts) = self.ledger.blame(task, spent.clone(), max) else {
+            effects.push(Effect::Spend { task, attempt: spent });
             return Some(Lease { task, attempt: next });
         };
         self.forgive(&attempts);
@@ -195,9 +202,19 @@ impl Core {
         if exit == Exit::TRY_AGAIN && !planned {
             restarts.hurry_not();
         } else if !body.counts || quarantined {
-            return self.replace(worker.slot, now, !planned, now, effects);
+            let until = self.may_fill_at(body, now);
+            return self.replace(worker.slot, until, !planned, now, effects);
         }
         self.replace_counted(worker.slot, Some(exit), true, now, effects);
+    }
+
+    /// At once; but a worker that cannot live, in a run that has nothing to lend it, must not be born again and
+    /// again as fast as the machine can. Nothing of that counts: it costs nobody anything.
+    fn may_fill_at(&self, body: &Body, now: Now) -> Now {
+        let (first, slot) = (self.policy.backoff.first, body.worker.slot);
+        let newborn = body.was_idle && now.since(body.hand.ready_at) < first;
+        let hot = newborn && self.backlog.len_for(slot) == 0 && !self.bug(Bug::ForkHot);
+        if hot { now + first } else { now }
     }
 
     /// Fills the slot after a death that counts, unless it was one too many.
@@ -235,7 +252,8 @@ impl Core {
     /// The wait of a slot is over.
     pub(crate) fn fill_slot(&mut self, slot: SlotId, restart: bool, now: Now, effects: &mut Vec<Effect>) {
         self.ledger.restarts += u64::from(restart);
-        effects.push(self.roster.slot(slot).spawn(now + self.policy.birth_timeout));
+        let birth = self.roster.next_birth();
+        effects.push(self.roster.slot(slot).spawn(birth, now + self.policy.birth_timeout));
     }
 }
 
@@ -256,6 +274,7 @@ impl Body {
             counts: state.death_counts(),
             abandoned: state.was_abandoned(),
             was_ready: state.was_ready(),
+            was_idle: state.was_idle(),
             hand: Hand::default(),
         };
         body.hand = state.into_hand();
@@ -279,13 +298,15 @@ impl State {
         let hand = self.hand()?;
         let runner = running.map(|task| (task, Mishap::Crashed(exit)));
         let culprit = match self {
-            State::Ready(_) | State::Draining { patience: Patience::TermAt(_), .. } => runner,
+            State::Ready(_) => runner,
+            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => runner,
             State::Draining { patience: Patience::KillAt(_), .. } => None,
             State::Dying { cause, .. } => match cause {
                 // A task that garbles its worker's words would do so for ever if nobody held it against it.
                 Cause::Garbled => runner,
                 // Whatever the worker ran after the task that we shot it for, we killed it, not that.
                 Cause::TimedOut(task) => Some((*task, Mishap::TimedOut)),
+                Cause::Memory => running.map(|task| (task, Mishap::OutOfMemory)),
                 Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
             },
             State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
@@ -296,7 +317,9 @@ impl State {
     /// It drained, or was ended at the end of the run.
     fn was_to_die(&self) -> bool {
         match self {
-            State::Draining { patience: Patience::TermAt(_), hand } => hand.leases.is_empty(),
+            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, hand } => {
+                hand.leases.is_empty()
+            }
             State::Draining { patience: Patience::KillAt(_), .. } => true,
             State::Dying { cause, .. } => matches!(cause, Cause::Grace | Cause::RunEnds),
             State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
@@ -309,11 +332,12 @@ impl State {
         let fruitless = |hand: &Hand| hand.ended == 0 && !hand.leases.is_empty();
         match self {
             State::Starting { .. } => true,
-            State::Ready(hand) => fruitless(hand),
+            // The end of the run is no time to count, but a worker that is only recycled must have done something.
+            State::Ready(hand) | State::Draining { hand, patience: Patience::Unhurried } => fruitless(hand),
             State::Dying { hand, cause, .. } => match cause {
                 Cause::Birth => true,
                 Cause::Garbled => hand.ended == 0,
-                Cause::TimedOut(_) | Cause::Stuck => fruitless(hand),
+                Cause::TimedOut(_) | Cause::Stuck | Cause::Memory => fruitless(hand),
                 Cause::Grace | Cause::RunEnds => false,
             },
             State::Waiting { .. } | State::Draining { .. } | State::Ended => false,
@@ -326,6 +350,15 @@ impl State {
             State::Draining { patience, .. } => matches!(patience, Patience::KillAt(_)),
             State::Dying { cause, .. } => *cause == Cause::Grace,
             State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+        }
+    }
+
+    /// It had done nothing yet, and there was nothing for it to do.
+    fn was_idle(&self) -> bool {
+        match self {
+            State::Ready(hand) => hand.leases.is_empty() && hand.ended == 0,
+            State::Draining { .. } | State::Dying { .. } => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
         }
     }
 

@@ -26,11 +26,18 @@ pub struct Policy {
     pub grace: Duration,
     /// How long a worker may take from the wish to its hello.
     pub birth_timeout: Duration,
+    /// Tasks after which a worker is recycled, a tenth more or less.
+    pub tasks_per_worker_max: Option<u64>,
+    /// The age at which a worker is recycled, a tenth more or less: so that those who were born together do not
+    /// leave together.
+    pub age_max: Option<Duration>,
     /// How much is lent ahead of the work.
     pub lookahead: Lookahead,
+    /// When to end the run before all is settled.
+    pub halt: Option<Halt>,
     /// Keep the workers when all is settled, until told to drain.
     pub hold: bool,
-    /// Where the jitter of the backoff starts.
+    /// Where the jitter starts.
     pub seed: u64,
 }
 
@@ -91,6 +98,64 @@ pub struct Lookahead {
     pub tasks: usize,
 }
 
+/// When enough has happened to end a run before its work, as GNU parallel's `--halt` has it:
+/// `soon,fail=3%` is `Halt { when: Soon, on: Fail, limit: Percent(3) }`. What an earlier supervisor of the run
+/// settled does not count: a run that was halted can be resumed under the same policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// How.
+    pub when: HaltWhen,
+    /// What is counted.
+    pub on: HaltOn,
+    /// How many are enough.
+    pub limit: HaltLimit,
+}
+
+/// How a run halts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltWhen {
+    /// The workers are killed; nobody is blamed.
+    Now,
+    /// No task starts any more, those in hand finish.
+    Soon,
+}
+
+/// What counts towards a halt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltOn {
+    /// Tasks that failed, panicked or were quarantined.
+    Fail,
+    /// Tasks with a value.
+    Success,
+    /// Both.
+    Done,
+}
+
+/// How many are enough for a halt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltLimit {
+    /// So many; none is as good as one.
+    Count(u64),
+    /// So many percent of all that were submitted, and not before three tasks are done.
+    Percent(u32),
+}
+
+impl HaltLimit {
+    /// Before so many are done a percentage means nothing.
+    const DONE_MIN: u64 = 3;
+
+    /// Whether so many are enough, with this many `done` of so many `submitted`.
+    pub(crate) fn is_reached(self, count: u64, done: u64, submitted: u64) -> bool {
+        let part = |percent: u32| u128::from(submitted) * u128::from(percent);
+        match self {
+            HaltLimit::Count(limit) => count >= limit.max(1),
+            HaltLimit::Percent(percent) => {
+                count > 0 && done >= HaltLimit::DONE_MIN && u128::from(count) * 100 >= part(percent)
+            }
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Policy {
         Policy {
@@ -108,7 +173,10 @@ impl Default for Policy {
             },
             grace: Duration::from_secs(5),
             birth_timeout: Duration::from_secs(10),
+            tasks_per_worker_max: None,
+            age_max: None,
             lookahead: Lookahead { time: Duration::from_millis(2), tasks: 1_024 },
+            halt: None,
             hold: false,
             seed: 1,
         }

@@ -80,6 +80,12 @@ impl Dice {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % bound
     }
+
+    /// That, or up to a tenth more or less.
+    pub(crate) fn about(&mut self, much: u64) -> u64 {
+        let tenth = much / 10;
+        (much - tenth).saturating_add(self.below(2 * tenth + 1))
+    }
 }
 
 #[cfg(test)]

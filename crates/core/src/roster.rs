@@ -2,7 +2,7 @@
 
 use crate::hand::Hand;
 use crate::restart::Restarts;
-use crate::{Effect, Life, Now, SlotView};
+use crate::{Effect, Life, Note, Now, Recycle, SlotView};
 use brigade_wire::{SlotId, TaskId, WorkerId};
 use std::mem;
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub(crate) struct Slot {
     pub(crate) state: State,
     pub(crate) stopped: bool,
     pub(crate) restarts: Restarts,
+    /// The how-manieth wish for a worker its worker was.
+    pub(crate) birth: u64,
 }
 
 /// A life, and in each state only what that state needs.
@@ -36,6 +38,8 @@ pub(crate) enum State {
 /// Ask, wait, kill: where a worker that was told to stop stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
+    /// Asked, but it may take its time with what it has in hand: it is only recycled.
+    Unhurried,
     /// Asked; SIGTERM comes then.
     TermAt(Now),
     /// Told; SIGKILL comes then.
@@ -64,6 +68,8 @@ pub(crate) enum Cause {
     Stuck,
     /// It was told to stop and did not.
     Grace,
+    /// It outgrew its memory while it ran something.
+    Memory,
     /// The run ends.
     RunEnds,
 }
@@ -75,11 +81,13 @@ impl Slot {
             state: State::Ended,
             stopped: false,
             restarts: Restarts::default(),
+            birth: 0,
         }
     }
 
     /// Wishes for the next incarnation.
-    pub(crate) fn spawn(&mut self, give_up_at: Now) -> Effect {
+    pub(crate) fn spawn(&mut self, birth: u64, give_up_at: Now) -> Effect {
+        self.birth = birth;
         self.worker = self.worker.successor();
         self.stopped = false;
         self.state = State::Starting { give_up_at };
@@ -99,11 +107,44 @@ impl Slot {
                 self.shoot(Cause::RunEnds)
             }
             State::Waiting { .. } | State::Ended => None,
+            // Asked before, but now there is a hurry.
+            State::Draining { hand, patience: Patience::Unhurried } => {
+                self.state = State::Draining { hand, patience: Patience::TermAt(term_at) };
+                None
+            }
             // Already on its way out.
             leaving @ (State::Draining { .. } | State::Dying { .. }) => {
                 self.state = leaving;
                 None
             }
+        }
+    }
+
+    /// Asks it to leave when it has finished what it has in hand, however long that takes.
+    pub(crate) fn recycle(&mut self, why: Recycle, term_at: Now) -> Option<[Effect; 2]> {
+        self.state = match self.take() {
+            State::Ready(hand) => State::Draining { hand, patience: Patience::Unhurried },
+            // Not there yet, or on its way out.
+            other @ (State::Waiting { .. } | State::Starting { .. } | State::Ended) => {
+                self.state = other;
+                return None;
+            }
+            leaving @ (State::Draining { .. } | State::Dying { .. }) => {
+                self.state = leaving;
+                return None;
+            }
+        };
+        self.hurry_idle(term_at);
+        let note = Note::Recycling { worker: self.worker, why };
+        Some([Effect::Tell(note), Effect::Stop(self.worker)])
+    }
+
+    /// Who has nothing in hand any more needs no more time than it takes to leave.
+    pub(crate) fn hurry_idle(&mut self, term_at: Now) {
+        if let State::Draining { hand, patience: patience @ Patience::Unhurried } = &mut self.state
+            && hand.leases.is_empty()
+        {
+            *patience = Patience::TermAt(term_at);
         }
     }
 
@@ -149,8 +190,10 @@ impl Slot {
             State::Ready(hand) => hand.shift(by),
             State::Draining { hand, patience } => {
                 hand.shift(by);
-                let (Patience::TermAt(at) | Patience::KillAt(at)) = patience;
-                *at = *at + by;
+                match patience {
+                    Patience::TermAt(at) | Patience::KillAt(at) => *at = *at + by,
+                    Patience::Unhurried => {}
+                }
             }
             State::Dying { hand, force: Force::Abort { kill_at }, .. } => {
                 hand.shift(by);
@@ -183,10 +226,10 @@ impl Slot {
         match &self.state {
             State::Waiting { until, .. } => Some(*until),
             State::Starting { give_up_at } => Some(*give_up_at),
-            State::Ready(hand) => hand.deadline(),
-            State::Draining { hand, patience } => {
-                let (Patience::TermAt(at) | Patience::KillAt(at)) = *patience;
-                Some(hand.deadline().map_or(at, |look_at| look_at.min(at)))
+            State::Ready(hand) => hand.deadline().into_iter().chain(hand.tenure.until).min(),
+            State::Draining { hand, patience: Patience::Unhurried } => hand.deadline(),
+            State::Draining { hand, patience: Patience::TermAt(at) | Patience::KillAt(at) } => {
+                Some(hand.deadline().map_or(*at, |look_at| look_at.min(*at)))
             }
             State::Dying { force: Force::Abort { kill_at }, .. } => Some(*kill_at),
             State::Dying { force: Force::Kill, .. } | State::Ended => None,
@@ -270,6 +313,11 @@ impl Roster {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.0.iter_mut()
+    }
+
+    /// The number of the next wish for a worker.
+    pub(crate) fn next_birth(&self) -> u64 {
+        self.iter().map(|slot| slot.birth).max().unwrap_or(0) + 1
     }
 
     /// Tasks in the hands of workers.

@@ -12,6 +12,8 @@ pub enum Verdict {
     Drained,
     /// Told to end at once.
     Aborted,
+    /// Enough had happened for the policy's [`Halt`](crate::Halt): the rest stays in the backlog.
+    Halted,
     /// The core itself ended it.
     GaveUp(GiveUp),
 }

@@ -4,9 +4,11 @@ mod rules {
     mod deadlines;
     mod deaths;
     mod ending;
+    mod halt;
     mod kit;
     mod lending;
     mod recall;
+    mod recycling;
     mod restarts;
     mod retries;
 }

@@ -24,16 +24,20 @@ fn live(seed: u64) -> Weather {
 fn and(one: Weather, other: Weather) -> Weather {
     Weather {
         events: one.events + other.events,
+        births: one.births + other.births,
         deaths: one.deaths + other.deaths,
         hangs: one.hangs + other.hangs,
         echoes: one.echoes + other.echoes,
         unsent: one.unsent + other.unsent,
         unborn: one.unborn + other.unborn,
         sleeps: one.sleeps + other.sleeps,
+        recycled: one.recycled + other.recycled,
+        bloated: one.bloated + other.bloated,
         retried: one.retried + other.retried,
         recalled: one.recalled + other.recalled,
         timed_out: one.timed_out + other.timed_out,
         quarantined: one.quarantined + other.quarantined,
+        halted: one.halted + other.halted,
         complete: one.complete + other.complete,
         steps_max: one.steps_max.max(other.steps_max),
     }
@@ -68,6 +72,8 @@ fn assert_a_storm(weather: &Weather, schedules: u64) {
     assert!(weather.deaths > schedules && weather.complete > schedules / 2, "{weather:?}");
     assert!(weather.hangs > tenth && weather.echoes > tenth && weather.unsent > tenth, "{weather:?}");
     assert!(weather.sleeps > tenth && weather.retried > tenth && weather.recalled > tenth, "{weather:?}");
+    assert!(weather.recycled > tenth && weather.bloated > tenth, "{weather:?}");
+    assert!(weather.halted > tenth / 4, "{weather:?}");
     assert!(
         weather.unborn > tenth && weather.quarantined > tenth && weather.timed_out > tenth,
         "{weather:?}"

@@ -46,8 +46,8 @@ impl Fault {
     /// a worker that its supervisor aborts spends 60 ms on the names in its stack.
     const WEIGHTS: [(Fault, u64); 9] = [
         (Fault::Kill, 700),
-        (Fault::Segv, 130),
-        (Fault::Abort, 15),
+        (Fault::Segv, 137),
+        (Fault::Abort, 8),
         (Fault::Terminate, 40),
         (Fault::Stop, 15),
         (Fault::Slow, 45),

@@ -1,13 +1,14 @@
 //! The driver: everything that a run holds, and the loop that moves it.
 
 use crate::backstop::Backstop;
+use crate::books::{self, Books, Recall, ResumeError};
 use crate::chaos::Mischief;
 use crate::chronicle::Chronicle;
 use crate::error::{RunError, WorkerFault};
 use crate::hands::Hands;
 use crate::inbox::{Inbox, Incoming};
 use crate::publish::Publisher;
-use crate::run::{Plan, Report, StartMethod, Witness, Work};
+use crate::run::{Identity, Plan, Report, StartMethod, Witness, Work};
 use crate::rundir::RunDir;
 use crate::status::{Slot, Status, Task, Template as TemplateStatus};
 use crate::story::{Done, SCHEMA, Tallied, Told};
@@ -30,20 +31,58 @@ use std::time::Duration;
 /// # Errors
 /// If the run cannot begin: the worker binary, the limits of the machine, the run directory. Whatever happens
 /// to workers later is in the report.
-///
-/// # Panics
-/// Never on account of a worker.
 pub fn run(
     plan: Plan,
     work: &mut dyn Work,
     dir: RunDir,
     witness: &mut dyn Witness,
 ) -> Result<Report, RunError> {
+    let books = match plan.journal {
+        Some(durability) => {
+            Books::begin(&dir, work, durability).map_err(|e| RunError::Journal(e.to_string()))?
+        }
+        None => Books::none(),
+    };
+    hold(plan, work, &dir, witness, (books, None))
+}
+
+/// Goes on with a run whose supervisor is gone: what stands in its journal is neither done nor counted again.
+///
+/// # Errors
+/// As [`run`]; and if the journal is damaged, or is of other work.
+pub fn resume(
+    plan: Plan,
+    work: &mut dyn Work,
+    dir: RunDir,
+    witness: &mut dyn Witness,
+) -> Result<Report, RunError> {
+    let (books, recall) = Books::resume(&dir, work).map_err(|error| match error {
+        ResumeError::Other(error) => RunError::OtherWork(error.to_string()),
+        error => RunError::Journal(error.to_string()),
+    })?;
+    hold(plan, work, &dir, witness, (books, Some(recall)))
+}
+
+/// What a run was made of, as its journal has it.
+///
+/// # Errors
+/// If there is no journal, or it cannot be read.
+pub fn identity(dir: &RunDir) -> Result<Identity, RunError> {
+    books::whose(dir).map_err(|error| RunError::Journal(error.to_string()))
+}
+
+fn hold(
+    plan: Plan,
+    work: &mut dyn Work,
+    dir: &RunDir,
+    witness: &mut dyn Witness,
+    (books, recall): (Books, Option<Recall>),
+) -> Result<Report, RunError> {
     let files = OpenFiles::raise();
     check_limits(&plan, files)?;
-    let mut driver = Driver::start(plan, files, work, &dir, witness)?;
+    let mut driver = Driver::start(plan, files, work, dir, witness, books)?;
     driver.meet_template()?;
-    driver.begin();
+    driver.begin(recall);
     while !driver.core.is_finished() {
         driver.turn();
     }
@@ -55,6 +94,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) plan: Plan,
     pub(crate) core: Core,
     pub(crate) work: &'a mut dyn Work,
+    pub(crate) books: Books,
     pub(crate) inbox: Inbox,
     pub(crate) incoming: VecDeque<Incoming>,
     /// Events that came of wishes: heard before anything from outside.
@@ -75,6 +115,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) integrity: Option<String>,
     /// Under chaos alone.
     pub(crate) mischief: Option<Mischief>,
+    pub(crate) journal_fault: Option<String>,
     run_name: String,
     logs_path: String,
 }
@@ -86,6 +127,7 @@ impl<'a> Driver<'a> {
         work: &'a mut dyn Work,
         dir: &RunDir,
         witness: &'a mut dyn Witness,
+        books: Books,
     ) -> Result<Driver<'a>, RunError> {
         let os = |what| move |source: io::Error| RunError::Os { what, source };
         brigade_os::heap::keep_message_buffers();
@@ -102,6 +144,7 @@ impl<'a> Driver<'a> {
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,
+            books,
             inbox,
             incoming: VecDeque::new(),
             echoes: VecDeque::new(),
@@ -120,6 +163,7 @@ impl<'a> Driver<'a> {
             signal: None,
             integrity: None,
             mischief: plan.chaos.map(|terms| Mischief::new(terms, procs, tasks)),
+            journal_fault: None,
             run_name: dir.name().to_string(),
             logs_path: dir.logs().display().to_string(),
             plan,
@@ -187,13 +231,14 @@ impl<'a> Driver<'a> {
         self.template.fault(WorkerFault::Silent { exit, last_lines })
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, recall: Option<Recall>) {
         let told = Told::RunStart {
             run: self.run_name.clone(),
             pid: Pid::current().number(),
             procs: self.plan.policy.procs,
             cores: limits::cores(),
             tasks: self.work.count(),
+            settled: recall.as_ref().map_or(0, |recall| recall.settled),
             work: self.work.describe(),
             daemon: self.plan.daemon,
             start_method: self.plan.start_method.name().into(),
@@ -203,6 +248,13 @@ impl<'a> Driver<'a> {
         self.tell_template();
         let (now, count, weights) = (self.now(), self.work.count(), self.work.weights());
         self.core.on(Event::Submitted { count, weights }, now, &mut self.effects);
+        if let Some(Recall { event, torn_bytes, .. }) = recall {
+            self.core.on(event, now, &mut self.effects);
+            if torn_bytes > 0 {
+                let what = format!("{torn_bytes} bytes at the end of the journal were torn by a death");
+                self.chronicle.warn(format!("{what}: cut off, what they were of is done again"));
+            }
+        }
         self.core.start(now, &mut self.effects);
         self.perform();
     }
@@ -230,6 +282,7 @@ impl<'a> Driver<'a> {
 
     /// Everything that was decided is written down; returns when the loop must wake, if nothing comes.
     fn before_sleep(&mut self) -> Option<u64> {
+        self.commit();
         let tally = self.tallied();
         let progress_ns = self.chronicle.progress(tally);
         self.publish();
@@ -240,6 +293,19 @@ impl<'a> Driver<'a> {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// What was settled is written before it is told. A journal that cannot be written ends the run: tasks in hand
+    /// finish, none is begun.
+    pub(crate) fn commit(&mut self) {
+        self.books.commit();
+        let Some(error) = self.books.take_news() else { return };
+        let error = error.to_string();
+        self.chronicle
+            .warn(format!("{error}; no task is begun any more, and what is done is kept in memory"));
+        self.journal_fault = Some(error);
+        self.echoes.push_back(Event::Drain);
+        self.perform();
     }
 
     /// Tells the core one thing; what it wishes is done by [`Driver::perform`].
@@ -332,6 +398,7 @@ impl<'a> Driver<'a> {
 
     /// The run is over: the template is let go, the last state published, the story closed.
     fn end(mut self) -> Report {
+        self.commit();
         self.dismiss_template();
         let verdict = self.core.verdict();
         let done = self.done(&verdict);
@@ -339,7 +406,8 @@ impl<'a> Driver<'a> {
         self.publisher.lives_changed();
         self.publish();
         self.chronicle.flush();
-        Report { done, verdict, signal: self.signal, integrity: self.integrity }
+        let journal = self.journal_fault;
+        Report { done, verdict, signal: self.signal, integrity: self.integrity, journal }
     }
 
     fn done(&self, verdict: &Verdict) -> Done {

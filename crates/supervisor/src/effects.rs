@@ -2,10 +2,11 @@
 
 use crate::driver::Driver;
 use crate::story::Told;
-use brigade_core::{Effect, Event, GiveUp, Lease, Note, Now, Running};
+use brigade_core::{Effect, Event, Lease, Now, Running};
+use brigade_journal::Settled;
 use brigade_link::Sent;
 use brigade_os::clock;
-use brigade_wire::{Attempt, Batch, Call, Ended, Ending, Outcome, TaskId, WorkerId};
+use brigade_wire::{Batch, Call, Ended, Ending, Outcome, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,10 @@ impl Driver<'_> {
             }
             Effect::Kill(worker) => self.kill(worker),
             Effect::Look(worker) => self.look(worker),
-            Effect::Settle { task, attempt, outcome, worker } => self.settle(task, attempt, worker, &outcome),
+            Effect::Settle { task, attempt, outcome, worker } => {
+                self.settle(Settled { task, attempt, worker, outcome });
+            }
+            Effect::Spend { task, attempt } => self.books.spent(task, attempt),
             Effect::Tell(note) => self.tell(note),
         }
     }
@@ -87,119 +91,32 @@ impl Driver<'_> {
         self.echoes.push_back(Event::Seen { worker, running });
     }
 
-    fn settle(&mut self, task: TaskId, attempt: Attempt, worker: WorkerId, outcome: &Outcome) {
+    fn settle(&mut self, settled: Settled) {
         self.settled_ns = clock::monotonic_ns();
-        if let Err(reason) = self.work.settle(task, outcome) {
+        let Settled { task, attempt, worker, .. } = settled;
+        if let Err(reason) = self.work.settle(task, &settled.outcome) {
             self.integrity.get_or_insert(reason);
             self.echoes.push_back(Event::Abort);
         }
-        match outcome {
-            Outcome::Value(_) => {}
-            Outcome::Failed(reason) => {
-                self.chronicle.tell(Told::TaskFailed { task, attempt, reason: reason.clone() });
-            }
+        let told = match &settled.outcome {
+            Outcome::Value(_) => None,
+            Outcome::Failed(reason) => Some(Told::TaskFailed { task, attempt, reason: reason.clone() }),
             Outcome::Panicked { message, location } => {
                 let reason = format!("panicked at {location}: {message}");
-                self.chronicle.tell(Told::TaskFailed { task, attempt, reason });
+                Some(Told::TaskFailed { task, attempt, reason })
             }
             Outcome::Quarantined { attempts } => {
                 let words = format!("task {task} goes into quarantine, attempt {attempt} was its last");
                 self.chronicle.epitaph(self.chronicle.pid(worker), &words);
-                self.chronicle.tell(Told::TaskQuarantined { task, attempts: attempts.clone() });
-            }
-        }
-    }
-
-    fn tell(&mut self, note: Note) {
-        let told = match note {
-            Note::Ready(worker) => self.ready(worker),
-            Note::Exited { worker, exit, planned, settled, held } => {
-                self.chronicle.complete_death(worker, planned, settled);
-                let (slot, pid, incarnation) = self.who(worker);
-                Told::WorkerExit { slot, pid, incarnation, exit, planned, settled, task: held }
-            }
-            Note::Requeued { task, attempt, blamed, worker } => {
-                let (slot, pid, _) = self.who(worker);
-                let how = if blamed { "an attempt is spent" } else { "not blamed" };
-                self.chronicle.epitaph(pid, &format!("task {task} goes back as attempt {attempt}, {how}"));
-                Told::TaskRequeued { task, attempt, blamed, slot, pid }
-            }
-            Note::TimedOut { task, worker } => {
-                let (slot, pid, _) = self.who(worker);
-                self.chronicle.epitaph(pid, &format!("task {task} is past its deadline: killing the worker"));
-                Told::TaskTimedOut { task, slot, pid }
-            }
-            Note::Stopped(worker) => {
-                let (slot, pid, incarnation) = self.who(worker);
-                let task = self.pages.running(slot).map(|page| page.task);
-                Told::WorkerStopped { slot, pid, incarnation, task }
-            }
-            Note::Continued(worker) => {
-                let (slot, pid, incarnation) = self.who(worker);
-                Told::WorkerContinued { slot, pid, incarnation }
-            }
-            Note::NotBorn { worker, reason } => {
-                Told::WorkerUnborn { slot: worker.slot, incarnation: worker.incarnation, reason }
-            }
-            Note::BackingOff { slot, until } => {
-                Told::BackingOff { slot, seconds: until.since(self.now()).as_secs_f64() }
-            }
-            Note::Unrecalled { tasks } => {
-                return self.chronicle.warn(format!("{tasks} tasks of the journal are not of this run"));
-            }
-            Note::Holding => {
-                self.is_holding = true;
-                self.publisher.lives_changed();
-                Told::Holding { total: self.work.total().filter(|_| self.has_all_values()) }
-            }
-            Note::GaveUp(cause) => self.gave_up(&cause),
-        };
-        self.chronicle.tell(told);
-    }
-
-    fn has_all_values(&self) -> bool {
-        let tally = self.core.tally();
-        tally.values == tally.submitted
-    }
-
-    fn ready(&mut self, worker: WorkerId) -> Told {
-        self.publisher.lives_changed();
-        let (slot, pid, incarnation) = self.who(worker);
-        let since_ns = self.chronicle.last_death_ns(worker).unwrap_or(self.began_ns);
-        let after = Duration::from_nanos(clock::monotonic_ns().saturating_sub(since_ns)).as_secs_f64();
-        if incarnation > 1 {
-            self.restarts[slot.0 as usize] += 1;
-        }
-        Told::WorkerReady { slot, pid, incarnation, after }
-    }
-
-    fn who(&self, worker: WorkerId) -> (brigade_wire::SlotId, u32, u32) {
-        (worker.slot, self.chronicle.pid(worker), worker.incarnation)
-    }
-
-    fn gave_up(&self, cause: &GiveUp) -> Told {
-        let (reason, pid) = match cause {
-            GiveUp::Intensity { slot, deaths, exit: None } => {
-                (format!("worker {slot} could not be born, {deaths} times"), 0)
-            }
-            GiveUp::Intensity { slot, deaths, exit: Some(exit) } => {
-                let last = format!("last by {exit}");
-                let within = self.plan.policy.intensity.within.as_secs_f64();
-                let reason = format!(
-                    "worker {slot} died {deaths} times within {within} s without settling a task, {last}"
-                );
-                (reason, self.chronicle.last_pid(*slot))
-            }
-            GiveUp::CannotRun(worker) => (
-                format!("worker {} says that it cannot run here (exit code 78)", worker.slot),
-                self.chronicle.pid(*worker),
-            ),
-            GiveUp::Refused { worker, reason } => {
-                let reason = format!("worker {} is not of this build: it {reason}", worker.slot);
-                (reason, self.chronicle.pid(*worker))
+                Some(Told::TaskQuarantined { task, attempts: attempts.clone() })
             }
         };
-        Told::GaveUp { reason, last_lines: self.chronicle.last_lines(pid) }
+        self.books.settled(settled);
+        if let Some(told) = told {
+            // Written before it is told; an error is told by the next commit.
+            self.books.commit();
+            self.chronicle.tell(told);
+        }
     }
 }
 

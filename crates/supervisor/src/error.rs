@@ -30,6 +30,12 @@ pub enum RunError {
         /// What would fit.
         most: u64,
     },
+    /// The journal cannot be begun or gone on with; nothing was lost by that.
+    #[error("{0}")]
+    Journal(String),
+    /// The journal is of other work.
+    #[error("{0}")]
+    OtherWork(String),
     /// A signal came before the run had begun.
     #[error("ended by signal {signal} before the run began")]
     Interrupted {

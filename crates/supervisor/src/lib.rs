@@ -12,6 +12,7 @@
 
 mod backstop;
 mod births;
+mod books;
 pub mod chaos;
 mod chronicle;
 mod driver;
@@ -20,6 +21,7 @@ pub mod error;
 mod hands;
 mod inbox;
 mod incoming;
+mod notes;
 mod publish;
 pub mod run;
 pub mod rundir;
@@ -28,4 +30,4 @@ pub mod story;
 mod template;
 mod wreak;
 
-pub use driver::run;
+pub use driver::{identity, resume, run};

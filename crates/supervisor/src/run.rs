@@ -3,6 +3,7 @@
 use crate::chaos::Chaos;
 use crate::story::{Done, Line, Tallied};
 use brigade_core::{Policy, Verdict};
+pub use brigade_journal::{Durability, Identity};
 use brigade_wire::{Outcome, TaskId};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Plan {
     pub pace: Duration,
     /// Faults that the run throws at its own workers. Needs a deadline for tasks: only that ends a stop.
     pub chaos: Option<Chaos>,
+    /// What the journal promises; `None` keeps none. A resumed run keeps the promise that it was begun with.
+    pub journal: Option<Durability>,
 }
 
 /// How a worker is born.
@@ -40,6 +43,12 @@ pub trait Work {
     fn function(&self) -> &str;
     /// What the tasks do, for people.
     fn describe(&self) -> String;
+    /// What the tasks are made of: enough to tell two pieces of work apart, and to make this one again.
+    fn parameters(&self) -> String;
+    /// A hash of what they read beside that; 0 if nothing.
+    fn input_hash(&self) -> u64 {
+        0
+    }
     /// How many there are.
     fn count(&self) -> u64;
     /// What each weighs; empty if they are all alike.
@@ -76,4 +85,6 @@ pub struct Report {
     pub signal: Option<i32>,
     /// What was wrong with a result, if anything was.
     pub integrity: Option<String>,
+    /// Why the journal could not be kept to the end, if so.
+    pub journal: Option<String>,
 }

@@ -49,6 +49,14 @@ pub enum RunDirError {
         /// `pid N`, as its lock says.
         holder: String,
     },
+    /// There never was one, or it was pruned.
+    #[error("there is no run {name} in {}: see what there is with 'ls'", state.join("runs").display())]
+    Unknown {
+        /// The run.
+        name: String,
+        /// Where it would be.
+        state: PathBuf,
+    },
     /// There was one of that name, and its logs are kept.
     #[error("run {name} is over and kept in {}: choose another --run, or remove that directory", path.display())]
     Finished {
@@ -157,6 +165,33 @@ impl RunDir {
     #[must_use]
     pub fn status_file(&self) -> PathBuf {
         self.path.join("status.json")
+    }
+
+    /// Where the journal goes.
+    #[must_use]
+    pub fn journal_file(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    /// Takes the directory of a run whose supervisor is gone, and its lock.
+    ///
+    /// # Errors
+    /// If there is no such run, if it is live, or if the system refuses.
+    pub fn reopen(state_dir: &Path, name: &str) -> Result<RunDir, RunDirError> {
+        check_name(name)?;
+        let state = state_home(state_dir)?;
+        let path = runs_home(&state)?.join(name);
+        let unknown = |_| RunDirError::Unknown { name: name.into(), state: state.clone() };
+        let mut lock = OpenOptions::new().write(true).open(path.join("lock")).map_err(unknown)?;
+        if lock.try_lock().is_err() {
+            return Err(taken(name.into(), path));
+        }
+        let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        written.map_err(refused("write to the lock of", &path, "--run"))?;
+        let logs =
+            fs::canonicalize(path.join("logs")).map_err(refused("find the logs of", &path, "--run"))?;
+        point_latest(&state, name)?;
+        Ok(RunDir { name: name.into(), path, logs, _lock: lock })
     }
 }
 

@@ -35,6 +35,8 @@ pub enum Told {
         cores: u32,
         /// Tasks submitted.
         tasks: u64,
+        /// Tasks that an earlier supervisor of the run had settled.
+        settled: u64,
         /// What the tasks do, for people: `sum of 0..1_000`.
         work: String,
         /// Whether the workers die with the supervisor.
@@ -134,8 +136,10 @@ pub enum Told {
         task: TaskId,
         /// The attempt it will be lent as.
         attempt: Attempt,
-        /// It was running when its worker died: an attempt is spent.
+        /// It was running when its worker died, or failed: an attempt is spent.
         blamed: bool,
+        /// It failed in a worker that lives on.
+        failed: bool,
         /// The slot it comes back from.
         slot: SlotId,
         /// The process it comes back from.

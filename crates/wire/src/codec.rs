@@ -5,7 +5,7 @@
 //! ```
 //!
 //! bincode is unmaintained and believes what it reads (without a limit, a length of 2^40 aborts the
-//! process), so nothing outside this file names it and every call carries the limit.
+//! process), so nothing outside this file and `record.rs` names it and every call carries a limit.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::Serialize;

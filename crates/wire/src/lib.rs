@@ -5,6 +5,8 @@
 //! supervisor ◀── decode ◀── one packet ◀── encode ◀── Report { Hello, Done } ── worker
 //! ```
 //!
+//! What is kept for a later supervisor instead has a codec of its own, `encode_record`, with a limit of its own.
+//!
 //! Both programs must have been built from the same protocol: [`PROTOCOL`] is a fingerprint of the very
 //! sources in this crate, so nobody has to remember to raise a version number.
 #![forbid(unsafe_code)]
@@ -13,8 +15,10 @@ mod codec;
 mod frame;
 mod ids;
 mod outcome;
+mod record;
 
 pub use codec::{Batch, DecodeError, EncodeError, FRAME_BYTES_MAX, Item, decode, encode};
 pub use frame::{Call, Command, Ended, Hello, PROTOCOL, Report};
 pub use ids::{Attempt, SlotId, TaskId, WorkerId};
 pub use outcome::{Ending, Exit, FailedAttempt, Mishap, Outcome};
+pub use record::{RECORD_BYTES_MAX, RecordError, decode_record, encode_record};

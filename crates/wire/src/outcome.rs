@@ -106,10 +106,10 @@ pub struct FailedAttempt {
 }
 
 /// The final word on a task. Each task gets exactly one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The encoded result.
-    Value(Vec<u8>),
+    Value(#[serde(with = "serde_bytes")] Vec<u8>),
     /// The task itself says that it cannot be done, in its own words.
     Failed(String),
     /// The task panicked, and would do so again.

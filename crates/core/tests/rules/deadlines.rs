@@ -74,6 +74,17 @@ fn every_result_starts_the_clock_again() {
     assert_eq!(bench.core.next_deadline(), Some(Now::millis(1_900)));
 }
 
+#[test]
+fn nobody_is_held_to_the_time_of_a_task_that_it_never_saw() {
+    let mut bench = Bench::ready(100, second());
+    bench.done(w(0, 1), [0], 1);
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(1_000)));
+    bench.at(500).unsent(w(0, 1), [9, 8]);
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(1_000)), "the first of them arrived");
+    bench.unsent(w(0, 1), [1]);
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(1_500)));
+}
+
 /// A worker that was shot for task 0.
 fn timed_out() -> Bench {
     let mut bench = Bench::ready(2, second());

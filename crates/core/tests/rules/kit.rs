@@ -1,7 +1,7 @@
 //! A core on a bench: words for what happens to it, and for what it wishes.
 
 use brigade_core::{Core, Effect, Event, Lease, Note, Now, Policy, Running, Tally};
-use brigade_wire::{Attempt, Ended, Ending, Exit, SlotId, TaskId, WorkerId};
+use brigade_wire::{Attempt, Ended, Ending, Exit, FailedAttempt, SlotId, TaskId, WorkerId};
 use std::time::Duration;
 
 pub(crate) const CRASH: Exit = Exit::Signal(11);
@@ -31,6 +31,9 @@ pub(crate) fn ms(millis: u64) -> Duration {
 pub(crate) struct Bench {
     pub(crate) core: Core,
     now: Now,
+    lent: Vec<(WorkerId, Lease)>,
+    /// What is to be remembered of attempts that came to nothing; kept apart from the other wishes.
+    pub(crate) spent: Vec<(TaskId, FailedAttempt)>,
 }
 
 impl Bench {
@@ -44,7 +47,7 @@ impl Bench {
 
     /// Not started, and without a task.
     pub(crate) fn idle(policy: Policy) -> Bench {
-        Bench { core: Core::new(policy), now: Now::millis(0) }
+        Bench { core: Core::new(policy), now: Now::millis(0), lent: Vec::new(), spent: Vec::new() }
     }
 
     pub(crate) fn start(&mut self) -> Vec<Effect> {
@@ -65,7 +68,28 @@ impl Bench {
         let mut effects = Vec::new();
         self.core.on(event, self.now, &mut effects);
         self.core.check();
+        self.note_leases(&effects);
+        effects.retain(|effect| match effect {
+            Effect::Spend { task, attempt } => {
+                self.spent.push((*task, attempt.clone()));
+                false
+            }
+            _ => true,
+        });
         effects
+    }
+
+    fn note_leases(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Run { worker, leases } = effect {
+                self.lent.extend(leases.iter().map(|&lease| (*worker, lease)));
+            }
+        }
+    }
+
+    /// What this worker was lent and has not been asked for here.
+    pub(crate) fn held(&mut self, worker: WorkerId) -> Vec<Lease> {
+        self.lent.extract_if(.., |(holder, _)| *holder == worker).map(|(_, lease)| lease).collect()
     }
 
     /// The clock stands at this millisecond; nothing happens by that.
@@ -170,7 +194,7 @@ pub(crate) fn lent(effects: &[Effect]) -> Vec<u64> {
         Effect::Run { leases, .. } => Some(leases),
         Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) => None,
         Effect::Abort(_) | Effect::Kill(_) => None,
-        Effect::Look(_) | Effect::Settle { .. } | Effect::Tell(_) => None,
+        Effect::Look(_) | Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => None,
     });
     leases.flatten().map(|lease| lease.task.0).collect()
 }

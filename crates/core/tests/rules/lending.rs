@@ -117,6 +117,16 @@ fn a_worker_that_speaks_of_a_task_it_does_not_hold_has_lost_its_mind() {
 }
 
 #[test]
+fn a_worker_that_speaks_of_tasks_before_its_hello_is_not_born() {
+    let mut bench = Bench::new(3, procs(1));
+    let effects = bench.done(w(0, 1), [0], 1);
+    assert!(matches!(effects[0], Effect::Tell(Note::NotBorn { .. })), "{effects:?}");
+    assert_eq!(effects[1..], [Effect::Kill(w(0, 1))]);
+    assert_eq!(orders(bench.gone(w(0, 1), Exit::Signal(9), None)), [Effect::Spawn(w(0, 2))]);
+    assert_eq!((bench.tally().settled, bench.tally().echoes), (0, 1));
+}
+
+#[test]
 fn what_a_frame_says_before_a_lie_counts_and_what_it_says_after_does_not() {
     let mut bench = Bench::ready(100, procs(1));
     bench.done(w(0, 1), [0], 1);

@@ -20,11 +20,47 @@ fn a_person_who_kills_idle_workers_all_day_does_not_end_the_run() {
     let mut bench = Bench::ready(1, Policy { hold: true, ..one() });
     bench.done(w(0, 1), [0], 1);
     for incarnation in 1..=1_000 {
-        let effects = bench.gone(w(0, incarnation), Exit::Signal(9), None);
+        let effects = bench.at(u64::from(incarnation) * 100).gone(w(0, incarnation), Exit::Signal(9), None);
         assert_eq!(deeds(effects), [Effect::Spawn(w(0, incarnation + 1))]);
         bench.hello(w(0, incarnation + 1));
     }
     assert_eq!(bench.tally().restarts, 1_000);
+}
+
+#[test]
+fn an_idle_worker_that_cannot_live_is_not_born_again_as_fast_as_the_machine_can() {
+    for exit in [CRASH, Exit::DRAINED, Exit::RECYCLE] {
+        let mut bench = Bench::ready(0, Policy { hold: true, ..one() });
+        for incarnation in 1..=100 {
+            let before = bench.now_ms();
+            let effects = bench.gone(w(0, incarnation), exit, None);
+            assert!(matches!(effects[1], Effect::Tell(Note::BackingOff { .. })), "{effects:?}");
+            assert_eq!(bench.tick(), [Effect::Spawn(w(0, incarnation + 1))]);
+            assert_eq!(bench.now_ms() - before, 100, "never longer: it does not count");
+            bench.hello(w(0, incarnation + 1));
+        }
+        assert!(!bench.core.is_finished());
+    }
+}
+
+#[test]
+fn a_young_worker_is_replaced_at_once_where_work_waits_for_it() {
+    let mut bench = Bench::ready(1, Policy { procs: 2, ..one() });
+    let effects = bench.gone(w(1, 1), CRASH, None);
+    assert_eq!(deeds(effects), [], "the only task is in another's hand");
+    let mut bench = Bench::ready(3, Policy { procs: 2, ..one() });
+    bench.unsent(w(1, 1), [1]);
+    let effects = bench.gone(w(1, 1), CRASH, None);
+    assert_eq!(deeds(effects), [Effect::Spawn(w(1, 2))]);
+}
+
+#[test]
+fn a_run_that_gives_up_ends_its_workers_in_the_reverse_order_of_their_birth() {
+    let mut bench = Bench::ready(100, Policy { procs: 4, ..one() });
+    bench.gone(w(1, 1), CRASH, None);
+    let effects = bench.gone(w(3, 1), Exit::CANNOT_RUN, None);
+    let last = [w(1, 2), w(2, 1), w(0, 1)].map(Effect::Kill);
+    assert_eq!(orders(effects), last);
 }
 
 #[test]

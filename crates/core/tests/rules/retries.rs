@@ -81,3 +81,16 @@ fn a_worker_whose_tasks_fail_is_in_good_health() {
         bench.failed(w(0, incarnation + 1), lease(0, 2 * incarnation));
     }
 }
+
+#[test]
+fn every_attempt_that_came_to_nothing_is_to_be_remembered_but_the_last() {
+    let mut bench = Bench::ready(1, Policy { attempts_max: 2, ..retries(1) });
+    bench.failed(w(0, 1), lease(0, 1));
+    bench.gone(w(0, 1), CRASH, Some(0));
+    let spent: Vec<(u64, u32, bool)> =
+        bench.spent.iter().map(|(task, failed)| (task.0, failed.attempt.0, failed.end.is_death())).collect();
+    assert_eq!(spent, [(0, 1, false), (0, 2, true)]);
+    bench.hello(w(0, 2));
+    bench.gone(w(0, 2), CRASH, Some(0));
+    assert_eq!(bench.spent.len(), 2, "the last is in the final word's story");
+}

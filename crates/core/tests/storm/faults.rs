@@ -14,13 +14,14 @@ impl World {
             Body::Wished if self.plan.only_hangs => false,
             Body::Wished => self.fault_at_birth(at),
             Body::Alive if self.plan.only_hangs => self.hang(at),
-            Body::Alive => match self.dice.below(14) {
+            Body::Alive => match self.dice.below(15) {
                 0..=3 => self.die(at),
                 4 => self.hang(at),
                 5 => self.stop(at),
                 6 => self.garble(at),
                 7 => self.stale(at),
                 8..=9 => self.babble(at),
+                10 => self.bloat(at),
                 _ => self.echo(),
             },
             Body::Shot => match self.dice.below(3) {
@@ -71,8 +72,10 @@ impl World {
             return self.stop(at);
         }
         let process = &mut self.processes[at];
-        let saved =
-            self.oracle.timeout().is_some() || !process.hello || process.stop || process.aborted_at.is_some();
+        let saved = self.oracle.timeout().is_some()
+            || !process.hello
+            || process.stop && (!process.recycled || self.oracle.lets_go(process.worker))
+            || process.aborted_at.is_some();
         if saved && !process.hung {
             process.hung = true;
             self.weather.hangs += 1;
@@ -85,6 +88,21 @@ impl World {
         self.processes[at].hung = false;
         let worker = self.processes[at].worker;
         self.tell(Event::Stopped(worker));
+        true
+    }
+
+    fn bloat(&mut self, at: usize) -> bool {
+        let process = &mut self.processes[at];
+        if !process.hello || process.is_condemned() || process.bloated.is_some() {
+            return false;
+        }
+        let (worker, running) = (process.worker, process.running.is_some());
+        process.bloated = Some(running);
+        self.weather.bloated += 1;
+        self.tell(Event::Bloated { worker, running });
+        let process = self.process(worker);
+        let gone = if running { process.shot } else { process.stop };
+        assert!(gone, "{worker} has outgrown its memory and goes on");
         true
     }
 
@@ -122,7 +140,7 @@ impl World {
             return false;
         }
         let process = &mut self.processes[worker.slot.0 as usize];
-        let lies = process.worker == worker && process.hello;
+        let lies = process.worker == worker && process.body != Body::Nobody;
         process.garbled |= lies && !process.is_condemned();
         self.oracle.delivered += 1;
         self.tell(Event::Ended { worker, ended: vec![end] });
@@ -190,6 +208,7 @@ impl World {
             process.quiet_since = now;
         }
         process.queue.extend(&leases[..arrive]);
+        process.lent += leases.len() as u64;
         if refuses {
             self.faults_left -= 1;
             self.refusals.push((worker, leases[arrive..].iter().map(|lease| lease.task).collect()));

@@ -27,17 +27,21 @@ const STEPS_MAX: u32 = 1_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
     pub(crate) events: u64,
+    pub(crate) births: u64,
     pub(crate) deaths: u64,
     pub(crate) hangs: u64,
     pub(crate) echoes: u64,
     pub(crate) unsent: u64,
     pub(crate) unborn: u64,
     pub(crate) sleeps: u64,
+    pub(crate) recycled: u64,
+    pub(crate) bloated: u64,
     pub(crate) retried: u64,
     pub(crate) recalled: u64,
     pub(crate) timed_out: u64,
     pub(crate) quarantined: u64,
     pub(crate) complete: u64,
+    pub(crate) halted: u64,
     pub(crate) steps_max: u64,
 }
 
@@ -99,7 +103,7 @@ impl World {
         self.now = self.now + Duration::from_millis(self.dice.below(3));
         let late = self.core.next_deadline().is_some_and(|deadline| deadline <= self.now);
         if late && !self.dice.once_in(4) {
-            return self.tell(Event::Tick);
+            return self.tick();
         }
         if !self.refusals.is_empty() && self.dice.once_in(2) {
             return self.refuse(0);
@@ -130,7 +134,17 @@ impl World {
         let deadline = self.core.next_deadline();
         let deadline = deadline.unwrap_or_else(|| panic!("nothing to wait for: {:?}", self.core));
         self.now = self.now.max(deadline);
+        self.tick();
+    }
+
+    /// Time has passed, and what was due by now is done: one thing a slot, and then the other.
+    fn tick(&mut self) {
         self.tell(Event::Tick);
+        if self.core.next_deadline().is_some_and(|at| at <= self.now) {
+            self.tell(Event::Tick);
+        }
+        let next = self.core.next_deadline();
+        assert!(next.is_none_or(|at| at > self.now), "what was due at {next:?} is still to come");
     }
 
     fn go_on_or_drain(&mut self) {
@@ -159,6 +173,7 @@ impl World {
         self.weather.sleeps += 1;
         self.now = self.now + by;
         self.processes.iter_mut().for_each(|process| process.sleep(by));
+        self.oracle.sleep(by);
         self.tell(Event::Overslept(by));
         assert_eq!(self.core.next_deadline(), due.map(|at| at + by), "all deadlines shift alike");
     }
@@ -220,7 +235,7 @@ impl World {
         let process = &mut self.processes[at];
         let worker = process.worker;
         if !process.hello {
-            process.hello = true;
+            (process.hello, process.hello_at) = (true, self.now);
             self.tell(Event::Hello(worker));
         } else if !process.outbox.is_empty() && self.dice.once_in(2) {
             self.report(at);
@@ -293,6 +308,7 @@ impl World {
     fn refuse(&mut self, at: usize) {
         let (worker, tasks) = self.refusals.remove(at);
         self.weather.unsent += 1;
+        self.process(worker).lent -= tasks.len() as u64;
         self.oracle.unsent(&tasks);
         self.tell(Event::Unsent { worker, tasks });
     }
@@ -310,6 +326,7 @@ impl World {
         let running = process.running.map(|(lease, _)| lease.task);
         self.weather.deaths += 1;
         self.oracle.died(&process);
+        self.oracle.may_be_hot(&process, exit, self.now);
         self.tell(Event::Gone { worker, exit, running });
     }
 
@@ -337,10 +354,17 @@ impl World {
     fn fulfil_one(&mut self, effect: Effect) {
         match effect {
             Effect::Spawn(worker) => {
-                self.processes[worker.slot.0 as usize] = Process::wished(worker, self.now)
+                self.weather.births += 1;
+                let birth = self.weather.births;
+                self.processes[worker.slot.0 as usize] =
+                    Process { birth, ..Process::wished(worker, self.now) };
             }
             Effect::Run { worker, leases } => self.hand_over(worker, &leases),
             Effect::Stop(worker) => self.process(worker).stop = true,
+            Effect::Tell(Note::Recycling { worker, .. }) => {
+                self.weather.recycled += 1;
+                self.process(worker).recycled = true;
+            }
             Effect::Terminate(worker) => {
                 let obeys = self.dice.once_in(2);
                 let process = self.process(worker);
@@ -364,7 +388,7 @@ impl World {
             }
             Effect::Look(worker) => self.process(worker).asked = true,
             Effect::Tell(Note::TimedOut { .. }) => self.weather.timed_out += 1,
-            Effect::Settle { .. } | Effect::Tell(_) => {}
+            Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => {}
         }
     }
 
@@ -381,6 +405,7 @@ impl World {
         self.weather.recalled += tally.recalled;
         self.weather.quarantined += tally.quarantined;
         self.weather.echoes += tally.echoes;
+        self.weather.halted += u64::from(self.core.verdict() == Verdict::Halted);
         self.weather.complete += u64::from(self.core.verdict() == Verdict::Complete);
     }
 }

@@ -2,8 +2,10 @@
 
 use super::plan::{Before, Plan, ending};
 use super::process::{Body, Process};
-use brigade_core::{Core, Effect, Lease, Note, Now, Policy, Tally, Timeout, Verdict};
-use brigade_wire::{Attempt, Ended, Ending, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
+use brigade_core::{
+    Core, Effect, Halt, HaltLimit, HaltOn, Lease, Note, Now, Policy, Recycle, Tally, Timeout, Verdict,
+};
+use brigade_wire::{Attempt, Ended, Ending, Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 use std::time::Duration;
 
 /// One task, as it must be.
@@ -49,6 +51,13 @@ pub(crate) struct Oracle {
     /// Who is being shot for which task.
     timed_out: Option<(WorkerId, TaskId)>,
     shot_for: Vec<(WorkerId, TaskId)>,
+    /// Who is being told to stop because it has served its time.
+    recycling: Option<WorkerId>,
+    halted: bool,
+    /// The last of those who are killed because the run gives up.
+    given_up: u64,
+    /// A slot and the moment before which nobody may be born there.
+    hot: Vec<(SlotId, Now)>,
 }
 
 impl Oracle {
@@ -68,6 +77,10 @@ impl Oracle {
             holding: false,
             timed_out: None,
             shot_for: Vec::new(),
+            recycling: None,
+            halted: false,
+            given_up: u64::MAX,
+            hot: Vec::new(),
         }
     }
 
@@ -124,7 +137,7 @@ impl Oracle {
     }
 
     fn is_ending(&self) -> bool {
-        self.drained || self.aborted || self.gave_up
+        self.drained || self.aborted || self.gave_up || self.halted
     }
 
     fn all_settled(&self) -> bool {
@@ -179,6 +192,11 @@ impl Oracle {
         self.tasks.iter().any(|truth| truth.holder == Some(worker))
     }
 
+    /// It has nothing in hand any more, or the run ends: whoever is only recycled has all the time before that.
+    pub(crate) fn lets_go(&self, worker: WorkerId) -> bool {
+        self.is_ending() || !self.holds(worker)
+    }
+
     /// One task at most is to blame: the one that ran, or the one that its worker was shot for. Not yet if
     /// the core has already heard how it ended.
     pub(crate) fn died(&mut self, process: &Process) {
@@ -186,12 +204,49 @@ impl Oracle {
         let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
         let running = process.running.map(|(lease, _)| lease.task);
         let ours = process.terminated || process.is_condemned();
-        let culprit = if ours && !process.garbled { shot_for } else { running };
+        let by_itself = !ours || process.garbled || process.bloated == Some(true);
+        let culprit = if by_itself { running } else { shot_for };
         for (at, truth) in self.tasks.iter_mut().enumerate() {
             if truth.holder == Some(process.worker) {
                 truth.holder = None;
                 let blamed = u32::from(culprit == Some(TaskId(at as u64)));
                 (truth.attempt, truth.deaths) = (truth.attempt + blamed, truth.deaths + blamed);
+            }
+        }
+    }
+
+    /// Who dies idle right after its hello, with nothing in the world for it to do, is not replaced at once.
+    pub(crate) fn may_be_hot(&mut self, process: &Process, exit: Exit, now: Now) {
+        self.hot.retain(|(slot, _)| *slot != process.worker.slot);
+        let first = self.policy.backoff.first;
+        let of_its_own = !process.stop && !process.is_condemned() && exit != Exit::TRY_AGAIN;
+        let idle = process.hello && process.lent == 0 && now < process.hello_at + first;
+        let nothing = self.tasks.iter().all(|truth| truth.settled || truth.holder.is_some());
+        if of_its_own && idle && nothing && !self.holds(process.worker) {
+            self.hot.push((process.worker.slot, now + first));
+        }
+    }
+
+    pub(crate) fn sleep(&mut self, by: Duration) {
+        self.hot.iter_mut().for_each(|(_, at)| *at = *at + by);
+    }
+
+    /// Whether what this core has settled is enough for a halt.
+    fn has_enough(&self) -> bool {
+        let Some(Halt { on, limit, .. }) = self.policy.halt else { return false };
+        let before = |which| self.tasks.iter().filter(|truth| truth.before == which).count() as u64;
+        let values = self.tally.values - before(Before::Value);
+        let failed = self.tally.failed + self.tally.quarantined;
+        let failed = failed - before(Before::Failed) - before(Before::Quarantined);
+        let count = match on {
+            HaltOn::Fail => failed,
+            HaltOn::Success => values,
+            HaltOn::Done => failed + values,
+        };
+        match limit {
+            HaltLimit::Count(limit) => count >= limit,
+            HaltLimit::Percent(percent) => {
+                values + failed >= 3 && count > 0 && count * 100 >= self.tally.submitted * u64::from(percent)
             }
         }
     }
@@ -204,13 +259,20 @@ impl Oracle {
                 assert_eq!(of(worker).body, Body::Nobody, "{worker} would be the second in its slot");
                 let needless = self.is_ending() || self.all_settled() && !self.policy.hold;
                 assert!(!needless, "{worker} is born for nothing");
+                let hot = self.hot.iter().position(|(slot, _)| *slot == worker.slot);
+                let not_before = hot.map(|at| self.hot.swap_remove(at).1);
+                assert!(not_before.is_none_or(|at| at <= now), "{worker} is born hot");
             }
             Effect::Run { worker, leases } => self.judge_run(*worker, of(worker), leases),
-            Effect::Stop(_) => {
+            Effect::Stop(worker) => {
                 let done = self.all_settled() && !self.policy.hold;
-                assert!(self.drained || done, "told to stop though work is left");
+                let recycled = self.recycling.take() == Some(*worker);
+                assert!(self.is_ending() || done || recycled, "told to stop though work is left");
             }
-            Effect::Terminate(worker) => assert!(of(worker).stop, "{worker} was never asked"),
+            Effect::Terminate(worker) => {
+                assert!(of(worker).stop, "{worker} was never asked");
+                assert!(!of(worker).recycled || self.lets_go(*worker), "{worker} has time, and work in hand");
+            }
             Effect::Abort(worker) => {
                 let process = of(worker);
                 assert!(!process.stopped && !self.policy.abort_grace.is_zero(), "{worker} cannot hear it");
@@ -222,6 +284,9 @@ impl Oracle {
             Effect::Settle { task, attempt, worker, outcome } => {
                 self.judge_settle(*task, *attempt, *worker, outcome);
             }
+            Effect::Spend { task, .. } => {
+                assert!(!self.tasks[task.0 as usize].settled, "task {task} has its final word")
+            }
             Effect::Tell(note) => self.judge_note(note, processes, now),
         }
     }
@@ -229,6 +294,8 @@ impl Oracle {
     fn judge_run(&mut self, worker: WorkerId, process: &Process, leases: &[Lease]) {
         assert!(!self.is_ending(), "a task starts though the run ends");
         assert!(process.hello && !process.stop && !process.shot, "{worker} takes no tasks");
+        let most = self.policy.tasks_per_worker_max.map_or(u64::MAX, |max| max + max / 10);
+        assert!(process.lent + leases.len() as u64 <= most, "{worker} has had enough");
         for Lease { task, attempt } in leases {
             let truth = self.truth(*task);
             assert!(!truth.settled, "task {task} is settled, and lent");
@@ -240,6 +307,10 @@ impl Oracle {
 
     /// Nobody is shot without a reason that the world can confirm.
     fn judge_kill(&mut self, process: &Process, now: Now) {
+        if self.gave_up && !self.aborted {
+            assert!(process.birth < self.given_up, "{} is older, and goes first", process.worker);
+            self.given_up = process.birth;
+        }
         let late = |since: Now, timeout: Duration| since + timeout <= now;
         let unborn = !process.hello && late(process.wished_at, self.policy.birth_timeout);
         let at_once = process.stopped || self.policy.abort_grace.is_zero();
@@ -249,7 +320,8 @@ impl Oracle {
             && process.running.is_none()
             && self.timeout().is_some_and(|timeout| late(process.quiet_since, timeout));
         let ends = self.is_ending() || self.all_settled();
-        let reason = unborn || timed_out || deaf || stuck || ends || process.garbled;
+        let outgrown = process.bloated == Some(true) || process.recycled && process.terminated;
+        let reason = unborn || timed_out || deaf || stuck || ends || outgrown || process.garbled;
         assert!(reason, "shot for nothing: {process:?}");
         if let Some(shot_for) = self.timed_out.take() {
             self.shot_for.push(shot_for);
@@ -272,7 +344,7 @@ impl Oracle {
             assert_eq!(truth.attempt, attempt.0 + 1, "task {task} ends with another attempt");
             assert_eq!(truth.holder, None, "its worker is dead");
             let last = attempts.last().expect("at least one attempt");
-            assert!(last.worker == worker && last.end != Mishap::Crashed(brigade_wire::Exit::Unknown));
+            assert!(last.worker == worker && last.end != Mishap::Crashed(Exit::Unknown));
             self.tally.quarantined += 1;
             return;
         }
@@ -317,9 +389,35 @@ impl Oracle {
                 assert!(late, "task {task} has time left");
                 self.timed_out = Some((*worker, *task));
             }
+            Note::Recycling { worker, why } => {
+                let process = &processes[worker.slot.0 as usize];
+                let due = match why {
+                    Recycle::Tasks => {
+                        self.policy.tasks_per_worker_max.is_some_and(|max| process.lent >= max - max / 10)
+                    }
+                    Recycle::Age => {
+                        self.policy.age_max.is_some_and(|max| process.hello_at + max / 10 * 9 <= now)
+                    }
+                    Recycle::Memory => process.bloated == Some(false),
+                };
+                assert!(due && !process.stop, "{worker} is recycled for nothing: {why:?}");
+                self.recycling = Some(*worker);
+            }
+            Note::Bloated(worker) => {
+                assert_eq!(
+                    processes[worker.slot.0 as usize].bloated,
+                    Some(true),
+                    "{worker} is no fatter than it was"
+                );
+            }
             Note::Unrecalled { tasks } => {
                 assert_eq!(*tasks, self.strangers, "others were unknown");
                 self.strangers = 0;
+            }
+            Note::Halting(halt) => {
+                assert!(self.has_enough() && Some(*halt) == self.policy.halt, "halted for nothing: {halt:?}");
+                assert!(!self.is_ending() && !self.all_settled(), "it ends as it is");
+                self.halted = true;
             }
             Note::Holding => {
                 assert!(self.all_settled() && self.policy.hold, "holding with work left");
@@ -342,6 +440,8 @@ impl Oracle {
             (ours.submitted, ours.settled, ours.values, ours.failed, ours.quarantined)
         );
         assert_eq!((tally.requeued, tally.retried), (ours.requeued, ours.retried), "notes and counts differ");
+        let late = self.has_enough() && !self.is_ending() && !self.all_settled();
+        assert!(!late, "enough has happened, and the run goes on");
         assert_eq!(tally.recalled, ours.recalled, "what was settled before is another matter");
         let before = |which| self.tasks.iter().filter(|truth| truth.before == which).count() as u64;
         let heard = tally.values + tally.failed + tally.echoes + self.tried_again;
@@ -360,6 +460,7 @@ impl Oracle {
             Verdict::Complete => self.verify_sum(),
             Verdict::Drained => assert!(self.drained, "nobody asked it to drain"),
             Verdict::Aborted => assert!(self.aborted, "nobody asked it to abort"),
+            Verdict::Halted => assert!(self.halted, "it halted in silence"),
             Verdict::GaveUp(_) => assert!(self.gave_up, "it gave up in silence"),
         }
     }

@@ -1,7 +1,9 @@
 //! What a seed has in store.
 
 use super::dice::Dice;
-use brigade_core::{Backoff, Intensity, Lookahead, Policy, Schedule, Timeout};
+use brigade_core::{
+    Backoff, Halt, HaltLimit, HaltOn, HaltWhen, Intensity, Lookahead, Policy, Schedule, Timeout,
+};
 use brigade_wire::{Attempt, Ending, TaskId};
 use std::time::Duration;
 
@@ -118,9 +120,23 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
         },
         grace: Duration::from_millis(50),
         birth_timeout: Duration::from_millis(100),
+        tasks_per_worker_max: dice.once_in(4).then(|| dice.between(1, 16)),
+        age_max: dice.once_in(6).then(|| Duration::from_millis(dice.between(20, 100))),
         lookahead: Lookahead { time: Duration::from_millis(2), tasks: dice.below(4) as usize },
+        halt: dice.once_in(6).then(|| halt(dice)),
         hold: dice.once_in(5),
         seed,
+    }
+}
+
+fn halt(dice: &mut Dice) -> Halt {
+    Halt {
+        when: if dice.once_in(2) { HaltWhen::Now } else { HaltWhen::Soon },
+        on: [HaltOn::Fail, HaltOn::Success, HaltOn::Done][dice.below(3) as usize],
+        limit: match dice.once_in(2) {
+            true => HaltLimit::Count(dice.between(1, 6)),
+            false => HaltLimit::Percent(dice.between(1, 100) as u32),
+        },
     }
 }
 

@@ -32,6 +32,13 @@ pub(crate) struct Process {
     /// The core has sent SIGKILL.
     pub(crate) shot: bool,
     pub(crate) garbled: bool,
+    /// The core has heard that it outgrew its memory, while it ran nothing or something.
+    pub(crate) bloated: Option<bool>,
+    /// It is to be replaced when it has done what it has.
+    pub(crate) recycled: bool,
+    /// Tasks it was lent, without those that never left.
+    pub(crate) lent: u64,
+    pub(crate) hello_at: Now,
     /// The core wants to see its page.
     pub(crate) asked: bool,
     pub(crate) queue: VecDeque<Lease>,
@@ -40,6 +47,8 @@ pub(crate) struct Process {
     pub(crate) slept: Duration,
     pub(crate) outbox: Vec<Ended>,
     pub(crate) wished_at: Now,
+    /// The how-manieth of all it is.
+    pub(crate) birth: u64,
     /// When it was last lent something with an empty hand, or heard.
     pub(crate) quiet_since: Now,
 }
@@ -62,12 +71,17 @@ impl Process {
             aborted_at: None,
             shot: false,
             garbled: false,
+            bloated: None,
+            recycled: false,
+            lent: 0,
+            hello_at: now,
             asked: false,
             queue: VecDeque::new(),
             running: None,
             slept: Duration::ZERO,
             outbox: Vec::new(),
             wished_at: now,
+            birth: 0,
             quiet_since: now,
         }
     }
@@ -86,6 +100,7 @@ impl Process {
     pub(crate) fn sleep(&mut self, by: Duration) {
         self.wished_at = self.wished_at + by;
         self.quiet_since = self.quiet_since + by;
+        self.hello_at = self.hello_at + by;
         self.aborted_at = self.aborted_at.map(|at| at + by);
         self.slept += by;
     }

@@ -1,0 +1,49 @@
+//! What a journal keeps.
+
+use brigade_wire::{Attempt, FailedAttempt, Outcome, TaskId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened and must not be forgotten.
+///
+/// A value of 16 bytes makes a record of 31 to 35 bytes for tasks below 2^32: 8 for length and sum, 7 to 11 for what
+/// stands around the value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// The final word on a task.
+    Settled(Settled),
+    /// A task took its worker along; it will be tried again.
+    Blamed {
+        /// Which.
+        task: TaskId,
+        /// How that try ended.
+        attempt: FailedAttempt,
+    },
+    /// Another supervisor went on from here. Incarnations of workers begin anew.
+    Resumed {
+        /// When, in seconds since 1970 by the wall clock: for people only.
+        at_unix_s: u64,
+    },
+}
+
+/// The final word on a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Which.
+    pub task: TaskId,
+    /// The attempt that brought it.
+    pub attempt: Attempt,
+    /// Who ran that attempt.
+    pub worker: WorkerId,
+    /// The word.
+    pub outcome: Outcome,
+}
+
+/// What a run was promised. It stands in the journal and holds for every resume of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Durability {
+    /// What was flushed survives any kill of this process: the kernel has it.
+    #[default]
+    Kill,
+    /// What was synced survives loss of power: the disk has it.
+    Power,
+}

@@ -1,0 +1,179 @@
+//! Keeping the books: what a run has settled is in its journal before anybody is told.
+
+use crate::run::Work;
+use crate::rundir::RunDir;
+use brigade_core::Event;
+use brigade_journal::{
+    Durability, Identity, Journal, JournalError, JournalFile, OpenError, Record, Recovered, Settled,
+};
+use brigade_wire::{FailedAttempt, Outcome, PROTOCOL, TaskId};
+use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The journal of a run, or none if nobody wants one.
+#[derive(Debug)]
+pub(crate) struct Books {
+    journal: Option<Journal<JournalFile>>,
+    /// The error that ended it, until it was told.
+    news: Option<JournalError>,
+}
+
+/// What an earlier supervisor of the run had settled.
+#[derive(Debug)]
+pub(crate) struct Recall {
+    /// For the core.
+    pub(crate) event: Event,
+    /// How many tasks that are.
+    pub(crate) settled: u64,
+    /// Bytes that its death had torn off.
+    pub(crate) torn_bytes: u64,
+}
+
+impl Books {
+    /// A run that keeps none.
+    pub(crate) fn none() -> Books {
+        Books { journal: None, news: None }
+    }
+
+    /// Opens new books.
+    pub(crate) fn begin(
+        dir: &RunDir,
+        work: &dyn Work,
+        durability: Durability,
+    ) -> Result<Books, JournalError> {
+        let file = JournalFile::create(&dir.journal_file())?;
+        let journal = Journal::create(file, &identity(dir, work), durability)?;
+        Ok(Books { journal: Some(journal), news: None })
+    }
+
+    /// Goes on with those of an earlier supervisor, and hands `work` the results that stand there.
+    pub(crate) fn resume(dir: &RunDir, work: &mut dyn Work) -> Result<(Books, Recall), ResumeError> {
+        let replay = Journal::open(JournalFile::open(&dir.journal_file())?)?;
+        replay.check(&identity(dir, work))?;
+        let mut found = Found::default();
+        let (mut journal, recovered) = replay.each(|settled| found.take(settled, work))?;
+        if let Some(reason) = found.fault {
+            return Err(ResumeError::Result(reason));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        journal.append(&Record::Resumed { at_unix_s: now.as_secs() })?;
+        journal.commit()?;
+        let (settled, torn_bytes) = (recovered.settled, recovered.torn_bytes);
+        let recall = Recall { event: found.into_event(recovered), settled, torn_bytes };
+        Ok((Books { journal: Some(journal), news: None }, recall))
+    }
+
+    /// A task has its final word.
+    pub(crate) fn settled(&mut self, settled: Settled) {
+        self.write(&Record::Settled(settled));
+    }
+
+    /// An attempt came to nothing, and was not the last.
+    pub(crate) fn spent(&mut self, task: TaskId, attempt: FailedAttempt) {
+        self.write(&Record::Blamed { task, attempt });
+    }
+
+    /// Hands everything to the kernel, or to the disk if that was promised. Only then it may be told.
+    pub(crate) fn commit(&mut self) {
+        self.attempt(Journal::commit);
+    }
+
+    /// Why the journal takes nothing any more; said once.
+    pub(crate) fn take_news(&mut self) -> Option<JournalError> {
+        self.news.take()
+    }
+
+    fn write(&mut self, record: &Record) {
+        self.attempt(|journal| journal.append(record));
+    }
+
+    fn attempt(&mut self, act: impl FnOnce(&mut Journal<JournalFile>) -> Result<(), JournalError>) {
+        let Some(journal) = &mut self.journal else { return };
+        if journal.broken().is_none()
+            && let Err(error) = act(journal)
+        {
+            self.news = Some(error);
+        }
+    }
+}
+
+/// Why a run cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResumeError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Other(#[from] brigade_journal::IdentityError),
+    #[error("{0}")]
+    Result(String),
+}
+
+/// Whose journal stands in a run's directory.
+pub(crate) fn whose(dir: &RunDir) -> Result<Identity, OpenError> {
+    Ok(Journal::open(JournalFile::open(&dir.journal_file())?)?.identity().clone())
+}
+
+fn identity(dir: &RunDir, work: &dyn Work) -> Identity {
+    Identity {
+        run: dir.name().into(),
+        function: work.function().into(),
+        parameters: work.parameters(),
+        tasks: work.count(),
+        input_hash: work.input_hash(),
+        protocol: PROTOCOL,
+    }
+}
+
+/// What stands in a journal, by kind.
+#[derive(Debug, Default)]
+struct Found {
+    values: Vec<u64>,
+    failed: Vec<TaskId>,
+    quarantined: Vec<TaskId>,
+    fault: Option<String>,
+}
+
+impl Found {
+    fn take(&mut self, settled: Settled, work: &mut dyn Work) {
+        if let Err(reason) = work.settle(settled.task, &settled.outcome) {
+            self.fault.get_or_insert(reason);
+        }
+        match settled.outcome {
+            Outcome::Value(_) => self.values.push(settled.task.0),
+            Outcome::Failed(_) | Outcome::Panicked { .. } => self.failed.push(settled.task),
+            Outcome::Quarantined { .. } => self.quarantined.push(settled.task),
+        }
+    }
+
+    fn into_event(mut self, recovered: Recovered) -> Event {
+        self.values.sort_unstable();
+        let attempts = recovered.attempts.into_iter().collect();
+        let Found { values, failed, quarantined, .. } = self;
+        Event::Recalled { values: ranges(&values), failed, quarantined, attempts }
+    }
+}
+
+/// Sorted numbers as ranges.
+fn ranges(numbers: &[u64]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for &number in numbers {
+        match ranges.last_mut() {
+            Some(last) if last.end == number => last.end += 1,
+            Some(_) | None => ranges.push(number..number + 1),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_a_range() {
+        assert_eq!(ranges(&[0, 1, 2, 5, 7, 8]), [0..3, 5..6, 7..9]);
+        assert_eq!(ranges(&[]), []);
+    }
+}

@@ -1,0 +1,128 @@
+//! The core's notes, told in the story: pids in place of incarnations, and words for the logs of those concerned.
+
+use crate::driver::Driver;
+use crate::story::Told;
+use brigade_core::{GiveUp, Note, Recycle};
+use brigade_os::clock;
+use brigade_wire::{Attempt, SlotId, TaskId, WorkerId};
+use std::time::Duration;
+
+impl Driver<'_> {
+    pub(crate) fn tell(&mut self, note: Note) {
+        let told = match note {
+            Note::Ready(worker) => self.ready(worker),
+            Note::Exited { worker, exit, planned, settled, held } => {
+                self.chronicle.complete_death(worker, planned, settled);
+                let (slot, pid, incarnation) = self.who(worker);
+                Told::WorkerExit { slot, pid, incarnation, exit, planned, settled, task: held }
+            }
+            Note::Requeued { task, attempt, blamed, worker } => {
+                self.requeued(worker, (task, attempt), blamed)
+            }
+            Note::TimedOut { task, worker } => {
+                let (slot, pid, _) = self.who(worker);
+                self.chronicle.epitaph(pid, &format!("task {task} is past its deadline: killing the worker"));
+                Told::TaskTimedOut { task, slot, pid }
+            }
+            Note::Recycling { worker, why } => return self.told_to_leave(worker, recycled_for(why)),
+            Note::Bloated(worker) => {
+                return self.told_to_leave(worker, "it outgrew its memory in a task: killing it");
+            }
+            Note::Stopped(worker) => {
+                let (slot, pid, incarnation) = self.who(worker);
+                let task = self.pages.running(slot).map(|page| page.task);
+                Told::WorkerStopped { slot, pid, incarnation, task }
+            }
+            Note::Continued(worker) => {
+                let (slot, pid, incarnation) = self.who(worker);
+                Told::WorkerContinued { slot, pid, incarnation }
+            }
+            Note::NotBorn { worker, reason } => {
+                Told::WorkerUnborn { slot: worker.slot, incarnation: worker.incarnation, reason }
+            }
+            Note::BackingOff { slot, until } => {
+                Told::BackingOff { slot, seconds: until.since(self.now()).as_secs_f64() }
+            }
+            Note::Unrecalled { tasks } => {
+                return self.chronicle.warn(format!("{tasks} tasks of the journal are not of this run"));
+            }
+            Note::Holding => {
+                self.books.commit();
+                self.is_holding = true;
+                self.publisher.lives_changed();
+                Told::Holding { total: self.work.total().filter(|_| self.has_all_values()) }
+            }
+            Note::Halting(_) => return self.chronicle.warn("enough has happened: the run halts".into()),
+            Note::GaveUp(cause) => self.gave_up(&cause),
+        };
+        self.chronicle.tell(told);
+    }
+
+    fn requeued(&mut self, worker: WorkerId, (task, attempt): (TaskId, Attempt), blamed: bool) -> Told {
+        let (slot, pid, _) = self.who(worker);
+        let how = if blamed { "an attempt is spent" } else { "not blamed" };
+        self.chronicle.epitaph(pid, &format!("task {task} goes back as attempt {attempt}, {how}"));
+        // The hand of the dead was taken before the core heard of the death.
+        let failed = self.hands.get(worker).is_some();
+        Told::TaskRequeued { task, attempt, blamed, failed, slot, pid }
+    }
+
+    /// In the log of the worker itself.
+    fn told_to_leave(&mut self, worker: WorkerId, why: &str) {
+        let pid = self.chronicle.pid(worker);
+        self.chronicle.epitaph(pid, &format!("to be replaced: {why}"));
+    }
+
+    fn has_all_values(&self) -> bool {
+        let tally = self.core.tally();
+        tally.values == tally.submitted
+    }
+
+    fn ready(&mut self, worker: WorkerId) -> Told {
+        self.publisher.lives_changed();
+        let (slot, pid, incarnation) = self.who(worker);
+        let since_ns = self.chronicle.last_death_ns(worker).unwrap_or(self.began_ns);
+        let after = Duration::from_nanos(clock::monotonic_ns().saturating_sub(since_ns)).as_secs_f64();
+        if incarnation > 1 {
+            self.restarts[slot.0 as usize] += 1;
+        }
+        Told::WorkerReady { slot, pid, incarnation, after }
+    }
+
+    fn who(&self, worker: WorkerId) -> (SlotId, u32, u32) {
+        (worker.slot, self.chronicle.pid(worker), worker.incarnation)
+    }
+
+    fn gave_up(&self, cause: &GiveUp) -> Told {
+        let (reason, pid) = match cause {
+            GiveUp::Intensity { slot, deaths, exit: None } => {
+                (format!("worker {slot} could not be born, {deaths} times"), 0)
+            }
+            GiveUp::Intensity { slot, deaths, exit: Some(exit) } => {
+                let last = format!("last by {exit}");
+                let within = self.plan.policy.intensity.within.as_secs_f64();
+                let reason = format!(
+                    "worker {slot} died {deaths} times within {within} s without settling a task, {last}"
+                );
+                (reason, self.chronicle.last_pid(*slot))
+            }
+            GiveUp::CannotRun(worker) => (
+                format!("worker {} says that it cannot run here (exit code 78)", worker.slot),
+                self.chronicle.pid(*worker),
+            ),
+            GiveUp::Refused { worker, reason } => {
+                let reason = format!("worker {} is not of this build: it {reason}", worker.slot);
+                (reason, self.chronicle.pid(*worker))
+            }
+        };
+        Told::GaveUp { reason, last_lines: self.chronicle.last_lines(pid) }
+    }
+}
+
+fn recycled_for(why: Recycle) -> &'static str {
+    match why {
+        Recycle::Tasks => "it has had its number of tasks",
+        Recycle::Age => "it has reached its age",
+        Recycle::Memory => "it has outgrown its memory",
+    }
+}

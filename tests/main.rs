@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod births;
+mod chaos;
 mod faults;
 mod garbage;
 mod last_things;

@@ -12,6 +12,7 @@
 
 mod answer;
 mod args;
+mod chaos;
 mod exit;
 mod human;
 mod json;

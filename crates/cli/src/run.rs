@@ -10,7 +10,7 @@ use crate::screen::Screen;
 use crate::work::RangeSum;
 use brigade_core::Policy;
 use brigade_supervisor::error::{RunError, WorkerFault};
-use brigade_supervisor::run::{Identity, Plan, Report, Witness};
+use brigade_supervisor::run::{Identity, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use brigade_supervisor::story::{Line, Tallied};
 use brigade_tasks::range_sum;
@@ -21,13 +21,13 @@ use std::path::{Path, PathBuf};
 /// Holds a run and says its exit code.
 pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
     let (range, tasks) = args.tasks()?;
-    let plan = plan(args)?;
+    let plan = plan(args, tasks)?;
     brigade_os::signals::hold_back();
     args.log_dir.as_deref().map_or(Ok(()), no_link)?;
     let state = common.state_dir();
     let dir = RunDir::create(&state, common.run.as_deref(), args.log_dir.as_deref())
         .map_err(|error| refused(error.into()))?;
-    let mut relay = relay(common, args, &dir)?;
+    let mut relay = relay(common, args, tasks, &dir)?;
     let ended = brigade_supervisor::run(plan, &mut RangeSum::new(range, tasks), dir, &mut relay);
     let code = said(relay, ended);
     // After the answer: nobody is to wait until thousands of old logs are gone.
@@ -37,7 +37,6 @@ pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
 
 /// Goes on with a run, in its own directory, and says its exit code.
 pub(crate) fn resume(common: &Common, args: &ResumeArgs) -> Result<u8, Stop> {
-    let plan = plan(&args.run)?;
     brigade_os::signals::hold_back();
     let state = common.state_dir();
     let name = which(common, &state, &args.which)?;
@@ -46,13 +45,14 @@ pub(crate) fn resume(common: &Common, args: &ResumeArgs) -> Result<u8, Stop> {
         Some((range, tasks)) => RangeSum::new(range, tasks),
         None => work_of(&dir)?,
     };
-    let mut relay = relay(common, &args.run, &dir)?;
+    let (tasks, plan) = (work.count(), plan(&args.run, work.count())?);
+    let mut relay = relay(common, &args.run, tasks, &dir)?;
     let ended = brigade_supervisor::resume(plan, &mut work, dir, &mut relay);
     said(relay, ended)
 }
 
-fn relay(common: &Common, args: &RunArgs, dir: &RunDir) -> Result<Relay, Stop> {
-    let relay = Relay::new(Voices::new(common, args, dir));
+fn relay(common: &Common, args: &RunArgs, tasks: u64, dir: &RunDir) -> Result<Relay, Stop> {
+    let relay = Relay::new(Voices::new(common, args, tasks, dir));
     relay.map_err(|error| anyhow::Error::new(error).context("start a thread to write with").into())
 }
 
@@ -90,25 +90,26 @@ fn work_of(dir: &RunDir) -> Result<RangeSum, Stop> {
     work.ok_or_else(|| Stop::usage(strange()))
 }
 
-fn plan(args: &RunArgs) -> Result<Plan, Stop> {
+fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
     let policy = Policy {
         procs: args.procs,
         schedule: args.schedule(),
-        task_timeout: args.task_timeout,
+        task_timeout: args.task_timeout(tasks),
         retries: args.retries,
-        attempts_max: args.max_attempts,
+        attempts_max: args.max_attempts(),
         intensity: args.max_restarts,
         grace: args.grace,
         tasks_per_worker_max: args.max_tasks_per_worker,
         age_max: args.max_age,
         halt: args.halt,
         hold: args.hold,
-        seed: u64::from(std::process::id()),
+        seed: args.chaos.map_or_else(|| u64::from(std::process::id()), |chaos| chaos.seed),
         ..Policy::default()
     };
     let worker = worker(args.worker.as_deref())?;
-    let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace);
-    Ok(Plan { policy, worker, start_method, daemon, pace, journal: args.journal() })
+    let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace(tasks));
+    let (chaos, journal) = (args.chaos, args.journal());
+    Ok(Plan { policy, worker, start_method, daemon, pace, chaos, journal })
 }
 
 /// The worker binary: the one that was named, or `worker` beside this program, or on PATH.
@@ -180,9 +181,10 @@ pub(crate) struct Voices {
 }
 
 impl Voices {
-    fn new(common: &Common, args: &RunArgs, dir: &RunDir) -> Voices {
-        let (attempts_max, task_timeout) = (args.max_attempts, args.task_timeout);
-        let terms = Terms { attempts_max, task_timeout, events: dir.events_file() };
+    fn new(common: &Common, args: &RunArgs, tasks: u64, dir: &RunDir) -> Voices {
+        let (attempts_max, task_timeout) = (args.max_attempts(), args.task_timeout(tasks));
+        let (trial, events) = (args.trial(tasks), dir.events_file());
+        let terms = Terms { attempts_max, task_timeout, trial, events };
         let stdout: Box<dyn Stdout + Send> = match common.format {
             Format::Human => Box::new(Answer::new(io::stdout())),
             Format::Json => Box::new(Events::new(io::stdout())),

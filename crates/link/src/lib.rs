@@ -19,7 +19,7 @@ pub use birth::{
     Answer, AnswerEar, Charter, Door, Introduction, Order, Spawned, Stranger, TemplateEnd, TemplateLink,
     Visitor, introduce, put_sockets_into,
 };
-pub use ear::{Death, Ear, Heard, Tombstone};
+pub use ear::{Death, Ear, Heard, Impostor, Tombstone};
 pub use link::{Ends, Link, Sent, WINDOW_FRAMES, conversation};
 pub use worker_end::WorkerEnd;
 

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod birth;
+pub mod blow;
 pub mod body;
 pub mod clock;
 pub mod death;
@@ -20,4 +21,5 @@ pub mod page;
 pub mod proc;
 pub mod signals;
 
+pub use blow::Blow;
 pub use body::{Body, Motion, Pid};

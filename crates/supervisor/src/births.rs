@@ -68,11 +68,13 @@ impl Driver<'_> {
             self.template.wish(worker);
             return Ok(());
         }
+        let impostor = self.mischief.as_ref().map(|_| tombstone.impostor());
         self.hands.insert(Hand {
             worker,
             link,
             voice: Voice::Unheard,
             presence: Presence::Awaited { tombstone, door, doomed: false },
+            impostor,
         });
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use crate::backstop::Backstop;
 use crate::books::{self, Books, Recall, ResumeError};
+use crate::chaos::Mischief;
 use crate::chronicle::Chronicle;
 use crate::error::{RunError, WorkerFault};
 use crate::hands::Hands;
@@ -116,6 +117,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) is_holding: bool,
     pub(crate) signal: Option<i32>,
     pub(crate) integrity: Option<String>,
+    /// Under chaos alone.
+    pub(crate) mischief: Option<Mischief>,
     pub(crate) journal_fault: Option<String>,
     run_name: String,
     logs_path: String,
@@ -134,7 +137,7 @@ impl<'a> Driver<'a> {
         brigade_os::heap::keep_message_buffers();
         brigade_os::inherit::keep_to_ourselves();
         brigade_link::put_sockets_into(dir.path());
-        let (procs, began_ns) = (plan.policy.procs, clock::monotonic_ns());
+        let (procs, tasks, began_ns) = (plan.policy.procs, work.count(), clock::monotonic_ns());
         let inbox = Inbox::new();
         signals::see_children().map_err(os("see children die"))?;
         let bell = inbox.slot();
@@ -164,6 +167,7 @@ impl<'a> Driver<'a> {
             is_holding: false,
             signal: None,
             integrity: None,
+            mischief: plan.chaos.map(|terms| Mischief::new(terms, procs, tasks)),
             journal_fault: None,
             run_name: dir.name().to_string(),
             logs_path: dir.logs().display().to_string(),
@@ -270,6 +274,7 @@ impl<'a> Driver<'a> {
             self.perform();
         }
         self.watch_template();
+        self.wreak();
         self.perform();
     }
 
@@ -281,7 +286,8 @@ impl<'a> Driver<'a> {
         self.publish();
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
-        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns()]
+        let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
+        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns(), chaos_ns]
             .into_iter()
             .flatten()
             .min()
@@ -418,6 +424,7 @@ impl<'a> Driver<'a> {
             abandoned: tally.abandoned,
             exact: is_whole && self.work.is_exact(),
             seconds: Duration::from_nanos(self.settled_ns - self.began_ns).as_secs_f64(),
+            survived: self.survived(),
         }
     }
 }

@@ -50,6 +50,7 @@ fn a_new_run_is_private_live_and_the_latest() {
     assert_eq!(dir.logs(), scratch.0.join("runs/one/logs"));
     assert_eq!(dir.status_file(), scratch.0.join("runs/one/status.json"));
     assert_eq!((mode(dir.path()), mode(dir.logs())), (0o700, 0o700));
+    dir.become_latest().unwrap();
     assert_eq!(fs::read_link(scratch.0.join("latest")).unwrap(), Path::new("runs/one"));
     assert!(Runs::find(&scratch.0, None).unwrap().unwrap().live);
     drop(dir);

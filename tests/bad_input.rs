@@ -247,8 +247,6 @@ fn a_worker_of_another_build_is_refused_before_it_gets_work() {
         let path = other.display();
         let finished = stage.ask(&format!("--procs 2 --range 0..10 --start-method {method} --worker {path}"));
         assert_one_line(&finished, 2, &[&format!("worker {path}"), "build", "name another with --worker"]);
-        let finished = stage.ask(&format!("logs all --run {}", latest(&stage)));
-        assert!(!finished.stdout.contains("start task"), "{}", finished.stdout);
     }
 }
 
@@ -258,11 +256,6 @@ fn a_worker_of_another_build_is_told_from_one_that_merely_died() {
     let other = program(&stage, "other", &worker_of_another_build());
     let finished = stage.ask(&format!("--procs 2 --range 0..10 --worker {}", other.display()));
     assert_one_line(&finished, 2, &["speaks protocol", "build supervisor and worker together"]);
-}
-
-fn latest(stage: &Stage) -> String {
-    let link = fs::read_link(stage.dir().join("s/latest")).expect("a link to the latest run");
-    link.file_name().expect("a name").to_string_lossy().into_owned()
 }
 
 #[test]
@@ -454,7 +447,7 @@ fn on_small_disk(stage: &Stage, then: &str) -> Option<Command> {
 fn a_disk_that_fills_during_a_run_costs_files_and_one_warning_but_no_result() {
     for method in ["fork", "spawn"] {
         let stage = Stage::new();
-        let args = "--procs 2 --pace 10ms --range 0..1_000 --tasks 400";
+        let args = "--procs 2 --pace 10ms --range 0..1_000 --tasks 400 --no-journal";
         let script = format!("exec $0 {args} --start-method {method} --state-dir $1/disk/s");
         let Some(mut command) = on_small_disk(&stage, &script) else { return };
         let (complaints, answer) = (stage.dir().join("stderr"), stage.dir().join("stdout"));
@@ -476,6 +469,26 @@ fn a_disk_that_fills_during_a_run_costs_files_and_one_warning_but_no_result() {
         assert_eq!(told().matches("Warning").count(), 1, "{}", told());
         assert!(told().contains("status.json") && told().contains("sum exact"), "{}", told());
     }
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_ends_the_run_in_order_and_says_what_to_do() {
+    let stage = Stage::new();
+    let script = "exec $0 --procs 2 --pace 10ms --range 0..1_000 --tasks 400 --state-dir $1/disk/s";
+    let Some(mut command) = on_small_disk(&stage, script) else { return };
+    let complaints = stage.dir().join("stderr");
+    let file = File::create(&complaints).expect("our own directory");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::from(file)).spawn().expect("sh");
+    let told = || fs::read_to_string(&complaints).unwrap_or_default();
+    let disk = PathBuf::from(format!("/proc/{}/root{}/disk", child.id(), stage.dir().display()));
+    eventually("workers are at work", || told().contains("Workers").then_some(()));
+    let mut ballast = File::create(disk.join("ballast")).expect("there is room for a name");
+    eventually("the broken journal is told", || {
+        while ballast.write_all(&[0; 4_096]).is_ok() {}
+        told().contains("then resume the run").then_some(())
+    });
+    assert_eq!(child.wait().expect("our child").code(), Some(104), "{}", told());
+    assert!(told().contains("UNFINISHED") && !told().contains("panicked"), "{}", told());
 }
 
 #[test]
@@ -530,4 +543,34 @@ fn a_program_that_never_says_hello_is_given_up_and_ended() {
     let mute = program(&stage, "mute", b"#!/bin/sh\nexec sleep 4321\n");
     let finished = stage.ask(&format!("--procs 2 --range 0..10 --worker {}", mute.display()));
     assert_one_line(&finished, 2, &["said no hello within 10 s", "name another with --worker"]);
+}
+
+#[test]
+fn a_state_directory_that_is_removed_in_the_middle_of_a_run_ends_it_with_the_cause_and_no_panic() {
+    let mut run =
+        Stage::new().with("--procs 1 --range 0..1_000 --tasks 10 --hold --max-restarts 1/10s").start();
+    run.wait_for("all is settled", |line| line["ev"] == "holding");
+    let worker = run.wait_ready(1)[0];
+    let template = run.template();
+    fs::remove_dir_all(run.stage.dir().join("s")).expect("our own directory");
+    kill("KILL", template);
+    run.wait_for("its death is told", |line| line["ev"] == "template_exit");
+    kill("KILL", worker);
+    let (finished, _run) = run.finish();
+    assert_eq!(finished.code, Some(102), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("No such file or directory"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_run_that_never_began_leaves_nothing_and_is_not_the_latest() {
+    let stage = Stage::new();
+    assert_eq!(stage.ask("--run real --procs 1 --range 0..10").code, Some(0));
+    assert_eq!(stage.ask("--procs 1000000 --range 0..10").code, Some(2));
+    assert_eq!(stage.ask("--procs 1 --range 0..10 --worker /bin/true").code, Some(2));
+    let runs = fs::read_dir(stage.dir().join("s/runs")).expect("it is there").flatten();
+    let runs: Vec<String> = runs.map(|run| run.file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(runs, ["real"]);
+    let latest = fs::read_link(stage.dir().join("s/latest")).expect("a link");
+    assert!(latest.ends_with("real"), "{}", latest.display());
 }

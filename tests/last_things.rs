@@ -168,3 +168,32 @@ fn a_drain_prints_two_lines_and_tells_what_a_second_ctrl_c_does() {
     assert!(told.lines().skip(at).take(2).any(|line| line.contains("Ctrl-C")), "{told}");
     assert!(output.stdout.is_empty(), "no total of a part: {:?}", output.stdout);
 }
+
+#[test]
+fn a_reader_that_does_not_read_holds_up_nothing_but_the_last_words() {
+    let stage = Stage::new();
+    let (_unread, mut full) = std::io::pipe().expect("a pipe");
+    std::io::Write::write_all(&mut full, &[b'\n'; 65_536]).expect("just as much as a pipe holds");
+    let mut command = stage.command("--procs 2 --range 0..1_000 --tasks 10 --format json");
+    let mut child = command.stdout(full).spawn().expect("the supervisor starts");
+    eventually("the run is over", || {
+        let status = std::fs::read_to_string(stage.dir().join("s/latest/status.json")).ok()?;
+        status.contains(r#""state":"finished""#).then_some(())
+    });
+    eventually("nobody is left but the supervisor", || (stage.processes().len() == 1).then_some(()));
+    kill("INT", child.id().into());
+    let status = child.wait().expect("our child");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(2), "it would wait for ever");
+}
+
+#[test]
+fn a_stopped_guard_is_woken_by_the_death_of_the_supervisor_and_does_its_part() {
+    for _ in 0..10 {
+        let mut run = Stage::new().with("--procs 2 --range 0..1_000 --tasks 10 --hold").start();
+        let mut pids = run.wait_ready(2);
+        pids.push(run.template());
+        kill("STOP", run.template());
+        kill("KILL", run.pid());
+        eventually("nobody is left", || (!pids.iter().any(|pid| is_alive(*pid))).then_some(()));
+    }
+}

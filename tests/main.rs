@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod births;
+mod chaos;
 mod descent;
 mod faults;
 mod garbage;

@@ -500,7 +500,7 @@ fn a_run_leaves_its_directory_to_its_owner_alone_with_nothing_in_it_that_nobody_
             let found = fs::read_dir(state.join(dir)).expect("it is there").flatten();
             found.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<BTreeSet<String>>()
         };
-        let expected = ["events.ndjson", "lock", "logs", "status.json"];
+        let expected = ["events.ndjson", "journal", "lock", "logs", "status.json"];
         assert_eq!(names("latest"), expected.map(String::from).into(), "no socket, no half-written status");
         assert_eq!(names(""), ["latest", "runs"].map(String::from).into());
         let link = fs::read_link(state.join("latest")).expect("a link");

@@ -7,7 +7,6 @@ use brigade_tasks::range_sum;
 use brigade_wire::{Attempt, Ended, Ending, Report, TaskId, encode};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::IntoRawFd;
 use std::process::{Command, ExitCode, Stdio, abort, exit};
 use std::thread::sleep;
 use std::time::Duration;
@@ -63,11 +62,9 @@ fn speak(bytes: &[u8]) {
     let mut sockets: Vec<i32> =
         open.filter(is_socket).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     sockets.sort_unstable();
-    let mut mouth = File::from(brigade_os::inherit::take(sockets[1]).expect("it is open"));
+    let mut mouth = File::from(brigade_os::inherit::duplicate(sockets[1]).expect("it is open"));
     // A supervisor that has closed its ear is no reason to stop.
     let _ = mouth.write_all(bytes);
-    // It belongs to the link.
-    let _ = mouth.into_raw_fd();
 }
 
 fn is_first_time() -> bool {

@@ -1,8 +1,10 @@
 //! What the command line can say: one definition for the parser, `--help` and the environment.
 
+use crate::chaos;
 use crate::exit::{self, Stop};
 use crate::parse;
 use brigade_core::{Halt, Intensity, Schedule, Timeout};
+use brigade_supervisor::chaos::Chaos;
 use brigade_supervisor::run::{Durability, StartMethod};
 use brigade_supervisor::rundir::Runs;
 use clap::builder::FalseyValueParser;
@@ -135,12 +137,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PATH", env = "SUPERVISOR_WORKER", hide_env_values = true)]
     pub(crate) worker: Option<PathBuf>,
     /// How long one attempt at a task may run before its worker is ended: a time, or a part of the median length of
-    /// the tasks so far [default: for ever]
+    /// the tasks so far [default: for ever; 200ms beyond the pace with --chaos]
     #[arg(long, value_name = "DUR|N%", value_parser = parse::timeout, env = "SUPERVISOR_TASK_TIMEOUT", hide_env_values = true)]
     pub(crate) task_timeout: Option<Timeout>,
-    /// Workers that may die of a task before it is quarantined
-    #[arg(long, value_name = "N", default_value = "3", value_parser = parse::at_least_one, env = "SUPERVISOR_MAX_ATTEMPTS", hide_env_values = true)]
-    pub(crate) max_attempts: u32,
+    /// Workers that may die of a task before it is quarantined [default: 3; 1000 with --chaos]
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one, env = "SUPERVISOR_MAX_ATTEMPTS", hide_env_values = true)]
+    pub(crate) max_attempts: Option<u32>,
     /// Times that a task which returns an error or panics is tried again
     #[arg(long, value_name = "N", default_value = "0", value_parser = parse::count, env = "SUPERVISOR_RETRIES", hide_env_values = true)]
     pub(crate) retries: u32,
@@ -168,9 +170,17 @@ pub(crate) struct RunArgs {
     /// Let workers finish the task in hand when the supervisor dies, instead of dying with it
     #[arg(long, value_parser = FalseyValueParser::new(), env = "SUPERVISOR_NO_DAEMON", hide_env_values = true)]
     pub(crate) no_daemon: bool,
-    /// Make every task last at least that long
-    #[arg(long, value_name = "DUR", default_value = "0", value_parser = parse::duration, env = "SUPERVISOR_PACE", hide_env_values = true)]
-    pub(crate) pace: Duration,
+    /// Make every task last at least that long [default: 0; with --chaos what the faults need]
+    #[arg(long, value_name = "DUR", value_parser = parse::duration, env = "SUPERVISOR_PACE", hide_env_values = true)]
+    pub(crate) pace: Option<Duration>,
+    /// Throw N faults at our own workers while the run lasts, and see the sum stay exact: KILL, SEGV, ABRT, TERM,
+    /// STOP, slowness, garbage
+    ///
+    /// A worker is hit once it has settled a task; when the tasks run out first, fewer are thrown. The same SEED
+    /// draws the same faults for the same workers in the same order; what each was doing is the kernel's affair.
+    /// Unless they are given, --task-timeout, --max-attempts and --pace become what the faults need.
+    #[arg(long, value_name = "N[,SEED]", value_parser = chaos::chaos, env = "SUPERVISOR_CHAOS", hide_env_values = true)]
+    pub(crate) chaos: Option<Chaos>,
     /// Print the total when it is known, and keep the workers until Ctrl-C
     #[arg(long, value_parser = FalseyValueParser::new(), env = "SUPERVISOR_HOLD", hide_env_values = true)]
     pub(crate) hold: bool,
@@ -444,7 +454,8 @@ mod tests {
     fn without_flags_it_is_the_main_job() {
         let run = run("");
         assert_eq!(run.tasks().unwrap(), (0..20_000_000_000, 1_000));
-        assert_eq!((run.max_attempts, run.grace), (3, Duration::from_secs(5)));
+        assert_eq!((run.max_attempts(), run.grace), (3, Duration::from_secs(5)));
+        assert_eq!((run.task_timeout(1_000), run.pace(1_000)), (None, Duration::ZERO));
         assert_eq!((run.schedule(), run.start_method()), (Schedule::Dynamic, StartMethod::Fork));
         assert_eq!((run.voice(), run.hold, run.no_daemon), (Voice::Normal, false, false));
     }
@@ -453,11 +464,24 @@ mod tests {
     fn flags_alone_and_the_command_run_are_the_same() {
         let line = "--procs 4 --range 0..100_000_000 --tasks 20000 --schedule round-robin --start-method spawn \
             --worker /w --task-timeout 200ms --max-attempts 50 --max-restarts 3/1m --grace 0s --no-daemon \
-            --pace 2ms --hold --log-dir /l --run a --state-dir /s --format json --color never -v";
+            --pace 2ms --chaos 200,7 --hold --log-dir /l --run a --state-dir /s --format json --color never -v";
         assert_eq!(format!("{:?}", run(line)), format!("{:?}", run(&format!("run {line}"))));
         let run = run(line);
-        assert_eq!((run.procs, run.pace, run.voice()), (4, Duration::from_millis(2), Voice::Verbose));
+        assert_eq!((run.procs, run.pace(1), run.voice()), (4, Duration::from_millis(2), Voice::Verbose));
         assert_eq!(run.max_restarts, Intensity { restarts: 3, within: Duration::from_secs(60) });
+    }
+
+    #[test]
+    fn chaos_sets_what_it_needs_and_leaves_what_was_given() {
+        let tasks = 1_000_000;
+        let trial = run("--chaos 10_000,7 --procs 4 --tasks 1_000_000");
+        assert_eq!((trial.max_attempts(), trial.pace(tasks)), (1_000, Duration::from_micros(30)));
+        assert_eq!(trial.task_timeout(tasks), Some(Timeout::After(Duration::from_micros(200_030))));
+        let given = run("--chaos 10_000,7 --task-timeout 1s --max-attempts 100 --pace 0");
+        assert_eq!((given.max_attempts(), given.pace(tasks)), (100, Duration::ZERO));
+        assert_eq!(given.task_timeout(tasks), Some(Timeout::After(Duration::from_secs(1))));
+        let endless = run("--chaos 18446744073709551615 --procs 1000");
+        assert_eq!(endless.pace(1), Duration::from_millis(50));
     }
 
     #[test]
@@ -501,6 +525,7 @@ mod tests {
             ),
             ("--tasks 0", "invalid value '0' for '--tasks <N>': expected 1 or more"),
             ("--max-attempts 0", "invalid value '0' for '--max-attempts <N>': expected 1 or more"),
+            ("--chaos many", "expected N or N,SEED, as 200 or 200,7"),
             ("--grace 5", "expected a number and a unit, as 2ms, 1.5s or 2m"),
             ("--max-restarts 5", "expected N/DUR, as 5/10s"),
             ("--prcos 3", "unexpected argument '--prcos' found · a similar argument exists: '--procs'"),

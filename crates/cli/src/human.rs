@@ -4,6 +4,7 @@
 //! dead waits for that line, or goes without it when no successor comes.
 
 use crate::args::Voice;
+use crate::chaos;
 use crate::phrase::{self, Returned};
 use crate::screen::{Hue, Screen};
 use crate::words::{counted, span};
@@ -21,6 +22,8 @@ pub(crate) struct Terms {
     pub(crate) attempts_max: u32,
     /// How long an attempt may run.
     pub(crate) task_timeout: Option<Timeout>,
+    /// What the run is tried with: then deaths are no news.
+    pub(crate) trial: Option<String>,
     /// Where the whole story is.
     pub(crate) events: PathBuf,
 }
@@ -63,6 +66,9 @@ impl<W: Write> Human<W> {
 
     /// Something happened.
     pub(crate) fn tell(&mut self, line: &Line) {
+        if self.was_to_be_expected(&line.told) {
+            return;
+        }
         match &line.told {
             Told::RunStart { procs, cores, tasks, settled, work, logs, start_method, .. } => {
                 self.template = if start_method == "fork" { "Template" } else { "Guard" };
@@ -109,6 +115,7 @@ impl<W: Write> Human<W> {
             Told::TemplateExit { pid, exit } => {
                 self.detail(self.template, &format!("pid {pid} is gone ({exit}) · workers do not notice"));
             }
+            Told::Chaos { slot, pid, fault } => self.detail("Chaos", &phrase::thrown(fault, *slot, *pid)),
             Told::Progress(tally) => self.detail("Progress", &phrase::progress(tally)),
             &Told::Draining { leased, backlog } => self.draining(leased, backlog),
             Told::Holding { total } => self.holding(total.is_some()),
@@ -116,6 +123,11 @@ impl<W: Write> Human<W> {
             Told::GaveUp { reason, last_lines } => self.gave_up(reason, last_lines),
             Told::Done(done) => self.done(done),
         }
+    }
+
+    /// Under chaos only a verbose run tells what each fault led to; the summary counts them.
+    fn was_to_be_expected(&self, told: &Told) -> bool {
+        chaos::leads_to(told) && self.terms.trial.is_some() && self.voice < Voice::Verbose
     }
 
     /// How far the run is.
@@ -166,17 +178,23 @@ impl<W: Write> Human<W> {
             counted(u64::from(cores), "core"),
             counted(tasks, "task")
         );
-        if settled == 0 {
-            return self.note(Hue::Good, "Starting", &text);
+        match settled {
+            0 => self.note(Hue::Good, "Starting", &text),
+            _ => self.note(Hue::Good, "Resuming", &format!("{text} · {settled} of them settled before")),
         }
-        self.note(Hue::Good, "Resuming", &format!("{text} · {settled} of them settled before"));
+        if let Some(trial) = self.terms.trial.clone() {
+            self.note(Hue::Warn, "Chaos", &trial);
+        }
     }
 
     fn worker_ready(&mut self, Who { slot, pid }: Who, incarnation: u32, after: f64) {
         if incarnation > 1 {
             let returned = self.returned.remove(&slot).unwrap_or_default().phrase(self.terms.attempts_max);
             let text = format!("worker {slot} pid {pid} in {}{returned}", span(after));
-            self.note(Hue::Good, "Respawn", &text);
+            match self.terms.trial {
+                Some(_) => self.detail("Respawn", &text),
+                None => self.note(Hue::Good, "Respawn", &text),
+            }
         } else {
             self.detail("Ready", &format!("worker {slot} pid {pid} in {}", span(after)));
         }
@@ -290,13 +308,15 @@ impl<W: Write> Human<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use brigade_supervisor::story::Survived;
     use brigade_wire::{FailedAttempt, Mishap, WorkerId};
 
     struct Stage(Human<Vec<u8>>);
 
     impl Stage {
         fn new(voice: Voice) -> Stage {
-            let terms = Terms { attempts_max: 3, task_timeout: None, events: "/r/events.ndjson".into() };
+            let events = "/r/events.ndjson".into();
+            let terms = Terms { attempts_max: 3, task_timeout: None, trial: None, events };
             Stage(Human::new(Screen::of_bytes(false, true), voice, terms))
         }
 
@@ -435,6 +455,22 @@ mod tests {
                 Template pid 10, number 2
                    Ended worker 0 pid 21841 · exit code 0 · after 1000 tasks · idle
                     Done 1000 tasks in 2.9 s · 0 lost · 1 retried · 1 restart · sum exact
+            ",
+        );
+    }
+
+    #[test]
+    fn under_chaos_deaths_are_no_news_and_the_summary_counts_them() {
+        let mut stage = Stage::new(Voice::Normal);
+        stage.0.terms.trial = Some("2 faults over the run, seed 7".into());
+        stage = stage.tell(Told::WorkerReady { slot: SlotId(2), pid: 21_843, incarnation: 1, after: 0.001 });
+        stage = stage.tell(Told::Chaos { slot: Some(SlotId(2)), pid: 21_843, fault: "KILL".into() });
+        stage = stage.killed(Exit::Signal(9), Some(287)).requeued(287, true).respawned();
+        let fault_kinds = [("KILL".to_string(), 1)].into_iter().collect();
+        let survived = Some(Survived { faults: 1, faults_wanted: 2, seed: 7, fault_kinds });
+        stage.done(Done { survived, ..exact() }).shows(
+            "
+                    Done 1000 tasks in 2.9 s · 0 lost · 1 retried · 1 restart · sum exact · survived 1 of 2 faults (seed 7: 1 KILL)
             ",
         );
     }

@@ -12,6 +12,7 @@
 
 mod answer;
 mod args;
+mod chaos;
 mod exit;
 mod human;
 mod json;
@@ -19,6 +20,7 @@ mod logs;
 mod parse;
 mod phrase;
 mod ps;
+mod relay;
 mod run;
 mod screen;
 mod sight;
@@ -34,8 +36,11 @@ use std::process::ExitCode;
 /// Does what the command line asks for. Never panics over a closed stdout or stderr.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = args::parse(std::env::args_os()).and_then(obey);
-    ExitCode::from(done.unwrap_or_else(Stop::tell))
+    // Somebody who wants us dead by SIGSEGV is to have it so.
+    let _ = brigade_os::signals::crash_plainly();
+    // A panic is our fault, and its exit code must not be taken for the word of a run (101: quarantine).
+    let done = std::panic::catch_unwind(|| args::parse(std::env::args_os()).and_then(obey));
+    ExitCode::from(done.map_or(exit::INTERNAL, |done| done.unwrap_or_else(Stop::tell)))
 }
 
 fn obey(cli: Cli) -> Result<u8, Stop> {

@@ -1,5 +1,6 @@
 //! What happened, in a phrase. None of them claims to know who sent a signal.
 
+use crate::chaos::survived;
 use crate::words::{counted, lasting, quoted, span};
 use brigade_core::Timeout;
 use brigade_supervisor::story::{Done, Tallied};
@@ -100,7 +101,8 @@ pub(crate) fn progress(tally: &Tallied) -> String {
 pub(crate) fn done(done: &Done) -> String {
     let tail =
         format!("{} lost · {} retried · {}", done.lost, done.retried, counted(done.restarts, "restart"));
-    format!("{} in {} · {tail} · sum exact", counted(done.tasks, "task"), span(done.seconds))
+    let survived = survived(done.survived.as_ref());
+    format!("{} in {} · {tail} · sum exact{survived}", counted(done.tasks, "task"), span(done.seconds))
 }
 
 /// `163 of 1000 tasks settled in 1.2 s · 836 not done · 1 given up in hand · 0 lost`.
@@ -118,7 +120,15 @@ pub(crate) fn unfinished(done: &Done) -> String {
     for (count, word) in parts.into_iter().filter(|(count, _)| *count > 0) {
         phrase += &format!(" · {count} {word}");
     }
-    format!("{phrase} · {} lost", done.lost)
+    format!("{phrase} · {} lost{}", done.lost, survived(done.survived.as_ref()))
+}
+
+/// `SEGV to worker 2 pid 21843`.
+pub(crate) fn thrown(fault: &str, slot: Option<SlotId>, pid: u32) -> String {
+    match slot {
+        Some(slot) => format!("{fault} to worker {slot} pid {pid}"),
+        None => format!("{fault}, pid {pid}"),
+    }
 }
 
 /// A reason in somebody else's words, or that there was none.

@@ -5,11 +5,12 @@ use crate::args::{Common, Format, ResumeArgs, RunArgs, Voice};
 use crate::exit::{self, Stop};
 use crate::human::{Human, Terms};
 use crate::json::Events;
+use crate::relay::Relay;
 use crate::screen::Screen;
 use crate::work::RangeSum;
 use brigade_core::Policy;
 use brigade_supervisor::error::{RunError, WorkerFault};
-use brigade_supervisor::run::{Identity, Plan, Report, Witness};
+use brigade_supervisor::run::{Identity, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use brigade_supervisor::story::{Line, Tallied};
 use brigade_tasks::range_sum;
@@ -20,22 +21,23 @@ use std::path::{Path, PathBuf};
 /// Holds a run and says its exit code.
 pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
     let (range, tasks) = args.tasks()?;
-    let plan = plan(args)?;
+    let plan = plan(args, tasks)?;
+    brigade_os::signals::hold_back();
     args.log_dir.as_deref().map_or(Ok(()), no_link)?;
     let state = common.state_dir();
     let dir = RunDir::create(&state, common.run.as_deref(), args.log_dir.as_deref())
         .map_err(|error| refused(error.into()))?;
-    let mut voices = Voices::new(common, args, &dir);
-    let ended = brigade_supervisor::run(plan, &mut RangeSum::new(range, tasks), dir, &mut voices);
+    let mut relay = relay(common, args, tasks, &dir)?;
+    let ended = brigade_supervisor::run(plan, &mut RangeSum::new(range, tasks), dir, &mut relay);
+    let code = said(relay, ended);
     // After the answer: nobody is to wait until thousands of old logs are gone.
     Runs::prune(&state, RUNS_KEPT);
-    voices.people.clear();
-    Ok(voices.close(&ended.map_err(refused)?))
+    code
 }
 
 /// Goes on with a run, in its own directory, and says its exit code.
 pub(crate) fn resume(common: &Common, args: &ResumeArgs) -> Result<u8, Stop> {
-    let plan = plan(&args.run)?;
+    brigade_os::signals::hold_back();
     let state = common.state_dir();
     let name = which(common, &state, &args.which)?;
     let dir = RunDir::reopen(&state, &name).map_err(|error| refused(error.into()))?;
@@ -43,10 +45,26 @@ pub(crate) fn resume(common: &Common, args: &ResumeArgs) -> Result<u8, Stop> {
         Some((range, tasks)) => RangeSum::new(range, tasks),
         None => work_of(&dir)?,
     };
-    let mut voices = Voices::new(common, &args.run, &dir);
-    let ended = brigade_supervisor::resume(plan, &mut work, dir, &mut voices);
-    voices.people.clear();
-    Ok(voices.close(&ended.map_err(refused)?))
+    let (tasks, plan) = (work.count(), plan(&args.run, work.count())?);
+    let mut relay = relay(common, &args.run, tasks, &dir)?;
+    let ended = brigade_supervisor::resume(plan, &mut work, dir, &mut relay);
+    said(relay, ended)
+}
+
+fn relay(common: &Common, args: &RunArgs, tasks: u64, dir: &RunDir) -> Result<Relay, Stop> {
+    let relay = Relay::new(Voices::new(common, args, tasks, dir));
+    relay.map_err(|error| anyhow::Error::new(error).context("start a thread to write with").into())
+}
+
+/// Everything has been said; the exit code, or why there was no run.
+fn said(relay: Relay, ended: Result<Report, RunError>) -> Result<u8, Stop> {
+    match ended {
+        Ok(report) => Ok(relay.close(Some(report))),
+        Err(error) => {
+            relay.close(None);
+            Err(refused(error))
+        }
+    }
 }
 
 /// The name of the run to go on with.
@@ -72,25 +90,26 @@ fn work_of(dir: &RunDir) -> Result<RangeSum, Stop> {
     work.ok_or_else(|| Stop::usage(strange()))
 }
 
-fn plan(args: &RunArgs) -> Result<Plan, Stop> {
+fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
     let policy = Policy {
         procs: args.procs,
         schedule: args.schedule(),
-        task_timeout: args.task_timeout,
+        task_timeout: args.task_timeout(tasks),
         retries: args.retries,
-        attempts_max: args.max_attempts,
+        attempts_max: args.max_attempts(),
         intensity: args.max_restarts,
         grace: args.grace,
         tasks_per_worker_max: args.max_tasks_per_worker,
         age_max: args.max_age,
         halt: args.halt,
         hold: args.hold,
-        seed: u64::from(std::process::id()),
+        seed: args.chaos.map_or_else(|| u64::from(std::process::id()), |chaos| chaos.seed),
         ..Policy::default()
     };
     let worker = worker(args.worker.as_deref())?;
-    let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace);
-    Ok(Plan { policy, worker, start_method, daemon, pace, journal: args.journal() })
+    let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace(tasks));
+    let (chaos, journal) = (args.chaos, args.journal());
+    Ok(Plan { policy, worker, start_method, daemon, pace, chaos, journal })
 }
 
 /// The worker binary: the one that was named, or `worker` beside this program, or on PATH.
@@ -153,19 +172,20 @@ fn refused(error: RunError) -> Stop {
 }
 
 /// stderr for people, stdout for the answer or for programs.
-struct Voices {
+pub(crate) struct Voices {
     people: Human<Stderr>,
-    stdout: Box<dyn Stdout>,
+    stdout: Box<dyn Stdout + Send>,
     voice: Voice,
     events: PathBuf,
     spoiled: bool,
 }
 
 impl Voices {
-    fn new(common: &Common, args: &RunArgs, dir: &RunDir) -> Voices {
-        let (attempts_max, task_timeout) = (args.max_attempts, args.task_timeout);
-        let terms = Terms { attempts_max, task_timeout, events: dir.events_file() };
-        let stdout: Box<dyn Stdout> = match common.format {
+    fn new(common: &Common, args: &RunArgs, tasks: u64, dir: &RunDir) -> Voices {
+        let (attempts_max, task_timeout) = (args.max_attempts(), args.task_timeout(tasks));
+        let (trial, events) = (args.trial(tasks), dir.events_file());
+        let terms = Terms { attempts_max, task_timeout, trial, events };
+        let stdout: Box<dyn Stdout + Send> = match common.format {
             Format::Human => Box::new(Answer::new(io::stdout())),
             Format::Json => Box::new(Events::new(io::stdout())),
         };
@@ -193,7 +213,14 @@ impl Voices {
     }
 
     /// Says what was wrong with the answer, if anything was, and what the exit code is.
-    fn close(&mut self, report: &Report) -> u8 {
+    pub(crate) fn close(&mut self, report: Option<&Report>, lost: u64) -> u8 {
+        self.people.clear();
+        let Some(report) = report else { return exit::OK };
+        if lost > 0 {
+            let events = self.events.display();
+            self.people
+                .warn("Unread", &format!("{lost} lines found no reader in time · they are in {events}"));
+        }
         if let Some(fault) = &report.integrity {
             self.people.warn("WRONG", &format!("{fault} · see {}", self.events.display()));
         }

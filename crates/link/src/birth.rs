@@ -2,7 +2,7 @@
 //! one-shot server) when it is executed.
 
 use crate::link::Ends;
-use crate::{io_error, retry};
+use crate::{io_error, is_closed, retry};
 use brigade_wire::{PROTOCOL, WorkerId};
 use ipc_channel::IpcError;
 use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver, IpcSender, channel};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 /// What every worker of a run is told at birth.
@@ -22,8 +22,10 @@ pub struct Charter {
     pub daemon: bool,
     /// How long every task lasts at least, in nanoseconds.
     pub pace_ns: u64,
-    /// The supervisor's pid, which the worker's parent must be.
+    /// The supervisor's pid, which the template's parent must be.
     pub supervisor: u32,
+    /// The worker binary, for those that are executed anew.
+    pub program: PathBuf,
 }
 
 /// Supervisor to template.
@@ -147,7 +149,7 @@ impl Door {
     pub fn for_template(
         met: impl FnOnce(Visitor<(TemplateLink, Vec<String>, AnswerEar)>) + Send + 'static,
     ) -> io::Result<Door> {
-        let (server, name) = IpcOneShotServer::<Introduction>::new()?;
+        let (server, name) = open::<Introduction>()?;
         let greet = move || match guarded(|| Ok(server.accept()?)) {
             Ok((_, said)) if said.protocol == PROTOCOL => {
                 let Introduction { functions, orders, answers, .. } = said;
@@ -170,7 +172,7 @@ impl Door {
     /// # Errors
     /// If there is no socket or thread to be had.
     pub fn for_worker(spawned: Spawned) -> io::Result<Door> {
-        let (server, name) = IpcOneShotServer::<IpcSender<Spawned>>::new()?;
+        let (server, name) = open::<IpcSender<Spawned>>()?;
         let greet = move || {
             let _ = guarded(|| {
                 let (_, visitor) = server.accept()?;
@@ -192,6 +194,16 @@ impl Door {
     pub fn knock(&self) {
         let _ = IpcSender::<()>::connect(self.name.clone());
     }
+}
+
+/// ipc-channel asserts that a directory for the socket can be had: look first, so that a full disk is an error.
+fn open<T>() -> io::Result<(IpcOneShotServer<T>, String)>
+where
+    T: for<'de> Deserialize<'de> + Serialize,
+{
+    drop(tempfile::tempdir()?);
+    let opened = catch_unwind(IpcOneShotServer::new);
+    opened.unwrap_or_else(|_| Err(io::Error::other("ipc-channel could not make a socket")))
 }
 
 /// ipc-channel panics on some of what a stranger may send.
@@ -239,8 +251,15 @@ pub fn introduce(door: &str, functions: Vec<String>) -> io::Result<TemplateEnd> 
 
 impl TemplateEnd {
     /// Waits for the next order; `None` when the supervisor is gone.
-    pub fn receive(&self) -> Option<Order> {
-        retry(|| self.orders.recv().map_err(io_error)).ok()
+    ///
+    /// # Errors
+    /// If an order could not be taken: the supervisor lives, and is owed an answer.
+    pub fn receive(&self) -> io::Result<Option<Order>> {
+        match retry(|| self.orders.recv().map_err(io_error)) {
+            Ok(order) => Ok(Some(order)),
+            Err(error) if is_closed(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Answers one.

@@ -50,7 +50,33 @@ pub struct Tombstone {
     epitaph: Arc<OnceLock<Option<Death>>>,
 }
 
+/// Speaks in a worker's name through the sender that its tombstone keeps: how the supervisor tries itself with
+/// garbage. It is the same descriptor, not one more.
+#[derive(Debug)]
+pub struct Impostor {
+    reports: IpcBytesSender,
+}
+
+impl Impostor {
+    /// So many reports may be unheard when garbage is sent, lest the loop waits for room: 49 frames fit.
+    pub const UNHEARD_MAX: usize = 32;
+
+    /// Says what no worker of ours says: one packet that is no frame. Must not be called while more than
+    /// [`Impostor::UNHEARD_MAX`] reports may be unheard. False if the ear is closed.
+    #[must_use]
+    pub fn garble(&self) -> bool {
+        // Not empty: that would be heard as a death, if there was one.
+        retry(|| self.reports.send(b"garbage, by way of trial")).is_ok()
+    }
+}
+
 impl Tombstone {
+    /// Somebody who can garble in the worker's name.
+    #[must_use]
+    pub fn impostor(&self) -> Impostor {
+        Impostor { reports: self.reports.clone() }
+    }
+
     /// Tells the ear that its worker is dead. Waits while the channel is full, so never on the loop.
     pub fn post(self, death: Death) {
         self.inscribe(Some(death));

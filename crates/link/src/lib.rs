@@ -19,7 +19,7 @@ pub use birth::{
     Answer, AnswerEar, Charter, Door, Introduction, Order, Spawned, Stranger, TemplateEnd, TemplateLink,
     Visitor, introduce, put_sockets_into,
 };
-pub use ear::{Death, Ear, Heard, Tombstone};
+pub use ear::{Death, Ear, Heard, Impostor, Tombstone};
 pub use link::{Ends, Link, Sent, WINDOW_FRAMES, conversation};
 pub use worker_end::WorkerEnd;
 
@@ -43,4 +43,10 @@ fn io_error(error: ipc_channel::IpcError) -> io::Error {
         ipc_channel::IpcError::Disconnected => io::ErrorKind::UnexpectedEof.into(),
         ipc_channel::IpcError::SerializationError(error) => io::Error::other(error.to_string()),
     }
+}
+
+/// The peer may have left by closing (end of file) or by dying with unread packets (reset).
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }

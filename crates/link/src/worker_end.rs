@@ -1,7 +1,7 @@
 //! The worker's side of the conversation.
 
 use crate::link::Ends;
-use crate::{io_error, retry};
+use crate::{io_error, is_closed, retry};
 use brigade_wire::{Batch, Command, Ended, Ending, Hello, PROTOCOL, Report, WorkerId, decode, encode};
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 use std::io;
@@ -83,14 +83,6 @@ impl WorkerEnd {
         let packet = encode(report).map_err(io::Error::other)?;
         retry(|| self.reports.send(&packet))
     }
-}
-
-/// The peer may have left by closing (end of file) or by dying with unread packets (reset).
-fn is_closed(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-    )
 }
 
 /// An ending too long for a frame: a value cannot be cut, words can.

@@ -158,3 +158,15 @@ fn a_process_that_dies_before_it_knocks_releases_the_door() {
     assert_eq!(met.recv_timeout(PATIENCE), Ok(true), "nobody came, and the waiting thread was told");
     door.knock();
 }
+
+#[test]
+fn an_impostor_is_heard_as_garbage_and_never_as_a_death() {
+    let (_link, ear, tombstone, _ends) = conversation().expect("two channels");
+    let impostor = tombstone.impostor();
+    let heard = listen(ear);
+    assert!(impostor.garble());
+    assert!(matches!(heard.recv_timeout(PATIENCE), Ok(Heard::Garbled(_))));
+    tombstone.post(DEATH);
+    assert!(matches!(heard.recv_timeout(PATIENCE), Ok(Heard::Gone(death)) if death == DEATH));
+    assert!(!impostor.garble(), "the ear is closed");
+}

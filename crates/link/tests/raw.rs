@@ -7,7 +7,6 @@ use brigade_wire::Exit;
 use std::collections::BTreeSet;
 use std::fs::{File, read_dir};
 use std::io::Write;
-use std::os::fd::IntoRawFd;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -27,10 +26,9 @@ fn a_raw_byte_from_a_worker_costs_that_worker_only() {
     let (sender, heard) = channel();
     ear.listen("ear-0".into(), move |said| drop(sender.send(said))).unwrap();
 
-    let mut raw = File::from(inherit::take(mouth).unwrap());
+    let mut raw = File::from(inherit::duplicate(mouth).unwrap());
     raw.write_all(&[1]).unwrap();
-    // It belongs to `ends`, which closes it.
-    let _ = raw.into_raw_fd();
+    drop(raw);
     drop(ends);
     tombstone.post(Death { exit: Exit::Signal(11), running: None, at_ns: 1 });
 

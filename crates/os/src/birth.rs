@@ -154,33 +154,47 @@ pub fn bind(command: &mut Command) {
     unsafe { command.pre_exec(bind) };
 }
 
-/// Lives on when the parent dies.
+/// Lives on when the parent dies, and is woken by that if it is stopped.
 ///
 /// # Errors
 /// If the kernel refuses; it does not.
 pub fn part() -> io::Result<()> {
-    Ok(nix::sys::prctl::set_pdeathsig(None)?)
+    Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGCONT)?)
 }
 
-/// Ends the process groups of `leaders`, SIGKILL: the guard's last act.
-///
-/// By number, because the leaders are gone already (PDEATHSIG was faster) and only their groups may be left;
-/// a number is safe as long as its group has a member, and without one it names nobody until the kernel has
-/// gone once around all its numbers.
-pub fn end_groups(leaders: &[Pid]) {
+/// Ends the process groups of `leaders`, SIGKILL: the guard's last act. Each is held by its pidfd from the start, so that
+/// no number is used that a stranger may have got meanwhile. With `patience` a group is ended when its leader has
+/// ended of its own accord, otherwise now.
+pub fn end_groups(leaders: impl Iterator<Item = Pid>, patience: bool) {
+    let mut held = Vec::new();
     for leader in leaders {
-        let _ = nix::sys::signal::killpg(leader.to_nix(), nix::sys::signal::Signal::SIGKILL);
+        match Body::of(leader) {
+            Ok(body) => held.push(body),
+            // It is gone already: a number is safe as long as its group has a member, and without one it names
+            // nobody until the kernel has gone once around all its numbers.
+            Err(_) => drop(nix::sys::signal::killpg(leader.to_nix(), nix::sys::signal::Signal::SIGKILL)),
+        }
+    }
+    while !held.is_empty() {
+        if patience {
+            await_one_of(&held);
+        }
+        held.retain(|body| {
+            let is_due = !patience || body.has_ended();
+            if is_due {
+                body.sweep_group();
+            }
+            !is_due
+        });
     }
 }
 
-/// Waits until each of these processes has ended, whoever its parent is now.
-pub fn await_ends(processes: &[Pid]) {
+/// Waits until one of these has ended, whoever its parent is now: its pidfd is readable then.
+fn await_one_of(bodies: &[Body]) {
     use rustix::event::{PollFd, PollFlags, poll};
-    let bodies: Vec<Body> = processes.iter().filter_map(|pid| Body::of(*pid).ok()).collect();
-    for body in &bodies {
-        // A pidfd is readable when its process has ended; one after the other takes as long as the longest.
-        let _ = retry(|| poll(&mut [PollFd::from_borrowed_fd(body.pidfd(), PollFlags::IN)], None));
-    }
+    let mut waited: Vec<PollFd<'_>> =
+        bodies.iter().map(|body| PollFd::from_borrowed_fd(body.pidfd(), PollFlags::IN)).collect();
+    let _ = retry(|| poll(&mut waited, None));
 }
 
 /// The name that `ps` and `top` show for this process; 15 bytes are kept.

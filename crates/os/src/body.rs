@@ -154,6 +154,15 @@ impl Body {
         }
     }
 
+    /// Whether it has ended, reaped or not; also for a process that is no child of ours.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut pidfd = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        retry(|| poll(&mut pidfd, Some(&now))).is_ok_and(|ready| ready > 0)
+    }
+
     /// Waits for its end and takes its status; at once if its pidfd is readable.
     #[must_use]
     pub fn reap(&self) -> Exit {

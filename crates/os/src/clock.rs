@@ -10,6 +10,12 @@ pub fn monotonic_ns() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
+/// Seconds since 1970 by the wall clock: for people only, no decision is taken by it.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
 /// Time of day in UTC, `hh:mm:ss.mmm`: for the eyes of people only, no decision is taken by it.
 #[must_use]
 pub fn time_of_day() -> String {

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod birth;
+pub mod blow;
 pub mod body;
 pub mod cgroup;
 pub mod clock;
@@ -22,4 +23,5 @@ pub mod proc;
 pub mod signals;
 pub mod strays;
 
+pub use blow::Blow;
 pub use body::{Body, Motion, Pid};

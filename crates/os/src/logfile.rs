@@ -5,7 +5,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -57,19 +57,19 @@ pub fn put_under_stdio(log: &File) -> io::Result<()> {
 }
 
 /// Lets the program that `command` starts write into `<its pid>.log` in `dir` before its first instruction, so
-/// that a loader's complaint is kept too; it writes to nobody if that cannot be opened. `dir` must stay open until
-/// the command was spawned.
-pub fn put_under(command: &mut Command, dir: BorrowedFd<'_>) {
+/// that a loader's complaint is kept too; it writes to nobody if that cannot be opened.
+///
+/// # Errors
+/// If there is no descriptor to be had.
+pub fn put_under(command: &mut Command, dir: impl AsFd) -> io::Result<()> {
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let dir = dir.as_raw_fd();
+    let dir = dir.as_fd().try_clone_to_owned()?;
     let open_own = move || {
         // No allocation between fork and exec: another thread may have held the allocator's lock.
         let mut name = [0_u8; 24];
         write!(&mut name[..], "{}.log\0", std::process::id())?;
         let name = CStr::from_bytes_until_nul(&name).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: the caller keeps the directory open until the spawn, of which this is a part.
-        let dir = unsafe { BorrowedFd::borrow_raw(dir) };
-        if let Ok(log) = open_plain(dir, name) {
+        if let Ok(log) = open_plain(&dir, name) {
             dup2_stdout(&log)?;
             dup2_stderr(&log)?;
         }
@@ -77,4 +77,5 @@ pub fn put_under(command: &mut Command, dir: BorrowedFd<'_>) {
     };
     // SAFETY: the closure only makes system calls; it neither allocates nor locks.
     unsafe { command.pre_exec(open_own) };
+    Ok(())
 }

@@ -167,6 +167,8 @@ impl OwnPage {
     /// A task begins now; returns that moment.
     pub fn begin(&self, task: TaskId, attempt: Attempt) -> u64 {
         let (page, now) = (self.page(), monotonic_ns());
+        // Whoever sees what follows sees that the task before it has ended.
+        std::sync::atomic::fence(Release);
         page.attempt.store(attempt.0, Relaxed);
         page.since_ns.store(now, Relaxed);
         page.progress_ns.store(now, Relaxed);

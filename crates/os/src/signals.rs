@@ -16,19 +16,26 @@ pub enum Bell {
     Child,
 }
 
+/// The signals that end a run, unless we were started to ignore them, as `nohup` does with SIGHUP and a shell with SIGINT
+/// for what it starts in the background.
+const ENDS: [libc::c_int; 4] = [signal::SIGINT, signal::SIGTERM, signal::SIGHUP, signal::SIGQUIT];
+
+/// Lets the signals that end a run end this process at once again: there is nothing left that would have to be ended in
+/// order.
+pub fn let_go() {
+    for signal in ENDS.into_iter().filter(|signal| !is_ignored(*signal)) {
+        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Starts the thread that turns signals into bells. `ring` must not block for long.
 ///
 /// # Errors
 /// If the handlers or the thread cannot be had.
 pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
-    let mut heeded = vec![signal::SIGCHLD, signal::SIGINT, signal::SIGTERM, signal::SIGQUIT];
-    if !is_ignored(signal::SIGHUP) {
-        heeded.push(signal::SIGHUP);
-    }
-    if !is_ignored(signal::SIGTSTP) {
-        heeded.push(signal::SIGTSTP);
-    }
-    let mut signals = Signals::new(heeded)?;
+    let heeded = ENDS.into_iter().chain([signal::SIGTSTP]).filter(|signal| !is_ignored(*signal));
+    let mut signals = Signals::new(heeded.chain([signal::SIGCHLD]))?;
     let told = move || {
         for signal in signals.forever() {
             ring(match signal {
@@ -48,7 +55,7 @@ pub fn stop_here() {
     let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
 }
 
-/// Whether we were started to ignore a signal, as `nohup` does with SIGHUP.
+/// Whether we were started to ignore a signal.
 fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: all zero is a valid sigaction, and a null new action makes the call a question.
     let (told, action) = unsafe {
@@ -58,19 +65,36 @@ fn is_ignored(signal: libc::c_int) -> bool {
     told == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Undoes what whoever started us may have left behind: a blocked mask, and ignored signals that we and our
-/// children need (a child that inherits a blocked SIGTERM cannot be asked to end).
+/// Lets the signals that end a run wait until somebody listens: between the first instruction and [`ring`] they would
+/// end this process without a word.
+pub fn hold_back() {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        set.add(signal);
+    }
+    let _ = set.thread_block();
+}
+
+/// Undoes what whoever started us may have left behind: an ignored SIGCHLD, for then the kernel would bury our children
+/// unseen. Before [`ring`].
 ///
 /// # Errors
 /// If the kernel refuses; it does not.
-pub fn reset_inherited() -> io::Result<()> {
-    use nix::sys::signal::{SigHandler, SigSet, Signal, signal as set};
-    SigSet::empty().thread_set_mask()?;
-    for ignored in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
-        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context.
-        unsafe { set(ignored, SigHandler::SigDfl) }?;
-    }
+pub fn see_children() -> io::Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal as set};
+    // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context.
+    unsafe { set(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     Ok(())
+}
+
+/// Undoes [`hold_back`], and a mask that whoever started us may have left behind: a child that inherits a blocked SIGTERM
+/// cannot be asked to end. After [`ring`].
+///
+/// # Errors
+/// If the kernel refuses; it does not.
+pub fn hold_back_no_more() -> io::Result<()> {
+    Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
 }
 
 /// Lets the supervisor ask where this process is: SIGABRT from its parent makes it write the stack of the interrupted

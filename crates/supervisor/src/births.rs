@@ -68,11 +68,13 @@ impl Driver<'_> {
             self.template.wish(worker);
             return Ok(());
         }
+        let impostor = self.mischief.as_ref().map(|_| tombstone.impostor());
         self.hands.insert(Hand {
             worker,
             link,
             voice: Voice::Unheard,
             presence: Presence::Awaited { tombstone, door, doomed: false },
+            impostor,
         });
         Ok(())
     }
@@ -183,6 +185,7 @@ impl Driver<'_> {
         }
         match legacy.was_met {
             true => self.replace_template(),
+            false if self.template.is_worth_another(exit) => self.replace_template(),
             false => {
                 let fault = self.template.take_fault();
                 let reason = fault

@@ -6,9 +6,9 @@ use brigade_core::Event;
 use brigade_journal::{
     Durability, Identity, Journal, JournalError, JournalFile, OpenError, Record, Recovered, Settled,
 };
+use brigade_os::clock;
 use brigade_wire::{FailedAttempt, Outcome, PROTOCOL, TaskId};
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The journal of a run, or none if nobody wants one.
 #[derive(Debug)]
@@ -55,8 +55,7 @@ impl Books {
         if let Some(reason) = found.fault {
             return Err(ResumeError::Result(reason));
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        journal.append(&Record::Resumed { at_unix_s: now.as_secs() })?;
+        journal.append(&Record::Resumed { at_unix_s: clock::unix_seconds() })?;
         journal.commit()?;
         let (settled, torn_bytes) = (recovered.settled, recovered.torn_bytes);
         let recall = Recall { event: found.into_event(recovered), settled, torn_bytes };

@@ -7,11 +7,11 @@ use crate::story::{Line, SCHEMA, Tallied, Told};
 use brigade_os::{clock, logfile};
 use brigade_wire::{Exit, SlotId, TaskId, WorkerId};
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often people are told how far the run is.
@@ -127,8 +127,8 @@ impl<'a> Chronicle<'a> {
     /// The last lines that a process wrote into its log.
     pub(crate) fn last_lines(&self, pid: u32) -> Vec<String> {
         const LINES: usize = 3;
-        let log = fs::read(self.logs_path.join(format!("{pid}.log"))).unwrap_or_default();
-        let text = String::from_utf8_lossy(&log);
+        let end = end_of(&self.logs_path.join(format!("{pid}.log"))).unwrap_or_default();
+        let text = String::from_utf8_lossy(&end);
         let own = text.lines().filter(|line| !line.contains(" supervisor: "));
         let mut last: Vec<String> = own.rev().take(LINES).map(ToString::to_string).collect();
         last.reverse();
@@ -182,4 +182,15 @@ fn due(last: Option<(Tallied, u64)>, tally: &Tallied, every: Duration) -> Option
 pub(crate) fn obituary(exit: Exit, settled: u64, held: Option<TaskId>) -> String {
     let held = held.map(|task| format!(", while it ran task {task}")).unwrap_or_default();
     format!("ended by {exit} after {settled} tasks{held}")
+}
+
+/// The last few KiB of a file, however long it is.
+fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+    const END_BYTES: u64 = 8 << 10;
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(END_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut end = Vec::new();
+    file.take(END_BYTES).read_to_end(&mut end)?;
+    Ok(end)
 }

@@ -2,6 +2,7 @@
 
 use crate::backstop::Backstop;
 use crate::books::{self, Books, Recall, ResumeError};
+use crate::chaos::Mischief;
 use crate::chronicle::Chronicle;
 use crate::descent::{self, Strays};
 use crate::error::{RunError, WorkerFault};
@@ -45,7 +46,11 @@ pub fn run(
         }
         None => Books::none(),
     };
-    hold(plan, work, &dir, witness, (books, None))
+    let held = hold(plan, work, &dir, witness, (books, None));
+    if held.is_err() {
+        dir.discard();
+    }
+    held
 }
 
 /// Goes on with a run whose supervisor is gone: what stands in its journal is neither done nor counted again.
@@ -84,7 +89,7 @@ fn hold(
     check_limits(&plan, files)?;
     let mut driver = Driver::start(plan, files, work, dir, witness, books)?;
     driver.meet_template()?;
-    driver.begin(recall);
+    driver.begin(recall, dir);
     while !driver.core.is_finished() {
         driver.turn();
     }
@@ -118,6 +123,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) is_holding: bool,
     pub(crate) signal: Option<i32>,
     pub(crate) integrity: Option<String>,
+    /// Under chaos alone.
+    pub(crate) mischief: Option<Mischief>,
     pub(crate) journal_fault: Option<String>,
     run_name: String,
     logs_path: String,
@@ -135,12 +142,13 @@ impl<'a> Driver<'a> {
         let os = |what| move |source: io::Error| RunError::Os { what, source };
         brigade_os::heap::keep_message_buffers();
         brigade_os::inherit::keep_to_ourselves();
-        signals::reset_inherited().map_err(os("reset inherited signals"))?;
         brigade_link::put_sockets_into(dir.path());
-        let (procs, began_ns) = (plan.policy.procs, clock::monotonic_ns());
+        let (procs, tasks, began_ns) = (plan.policy.procs, work.count(), clock::monotonic_ns());
         let inbox = Inbox::new();
+        signals::see_children().map_err(os("see children die"))?;
         let bell = inbox.slot();
         signals::ring(move |rung| drop(bell.send(Incoming::Bell(rung)))).map_err(os("listen for signals"))?;
+        signals::hold_back_no_more().map_err(os("unblock signals"))?;
         let pages = Arc::new(Pages::create(procs).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
         let cgroup = descent::own_cgroup();
@@ -169,6 +177,7 @@ impl<'a> Driver<'a> {
             is_holding: false,
             signal: None,
             integrity: None,
+            mischief: plan.chaos.map(|terms| Mischief::new(terms, procs, tasks)),
             journal_fault: None,
             run_name: dir.name().to_string(),
             logs_path: dir.logs().display().to_string(),
@@ -184,21 +193,39 @@ impl<'a> Driver<'a> {
         loop {
             match self.news_until(until_ns) {
                 Some(Incoming::Met(_, Ok(visitor))) => return self.template.met(visitor, &self.inbox),
-                Some(Incoming::Met(_, Err(stranger))) => return Err(self.refuse_template(stranger)),
-                Some(Incoming::TemplateGone(_, exit)) => return Err(self.template_was_silent(exit)),
+                Some(Incoming::Met(_, Err(Stranger::OtherBuild(words)))) => {
+                    self.template.kill();
+                    return Err(self.template.fault(WorkerFault::OtherBuild(words)));
+                }
+                // It died on the threshold: its death is the news, and on its way.
+                Some(Incoming::Met(_, Err(Stranger::Silent(_)))) => {}
+                Some(Incoming::TemplateGone(_, exit)) => self.try_another_template(exit)?,
                 Some(Incoming::Bell(Bell::End(signal))) => {
                     self.template.kill();
                     return Err(RunError::Interrupted { signal });
                 }
                 Some(Incoming::Bell(Bell::Pause)) => until_ns += self.pause().as_nanos() as u64,
-                // The template itself, on its way; and of workers there are none yet.
-                Some(Incoming::Bell(Bell::Child) | Incoming::Heard(..) | Incoming::Answer(..)) => {}
+                // The template itself, on its way, or stopped: then it is killed, and another is tried.
+                Some(Incoming::Bell(Bell::Child)) => self.look_at_children(),
+                // There are no workers yet.
+                Some(Incoming::Heard(..) | Incoming::Answer(..)) => {}
                 None => {
                     self.template.kill();
                     return Err(self.template.fault(WorkerFault::Mute { seconds: MEET_WITHIN.as_secs() }));
                 }
             }
         }
+    }
+
+    fn try_another_template(&mut self, exit: Exit) -> Result<(), RunError> {
+        self.template.gone();
+        if self.template.is_worth_another(exit) {
+            return self
+                .start_template()
+                .map_err(|source| self.template.fault(WorkerFault::NotStarted(source)));
+        }
+        let last_lines = self.chronicle.last_lines(self.template.last_pid());
+        Err(self.template.fault(WorkerFault::Silent { exit, last_lines }))
     }
 
     /// The next news, if any comes by then.
@@ -210,35 +237,7 @@ impl<'a> Driver<'a> {
         self.incoming.pop_front()
     }
 
-    /// Nobody of ours came to the door.
-    fn refuse_template(&mut self, stranger: Stranger) -> RunError {
-        match stranger {
-            Stranger::OtherBuild(words) => {
-                self.template.kill();
-                self.template.fault(WorkerFault::OtherBuild(words))
-            }
-            Stranger::Silent(words) => self.await_silent_template(words),
-        }
-    }
-
-    /// It died on the threshold: its death is the news, and on its way.
-    fn await_silent_template(&mut self, words: String) -> RunError {
-        let until_ns = clock::monotonic_ns() + 1_000_000_000;
-        while let Some(news) = self.news_until(until_ns) {
-            if let Incoming::TemplateGone(_, exit) = news {
-                return self.template_was_silent(exit);
-            }
-        }
-        self.template.kill();
-        self.template.fault(WorkerFault::OtherBuild(words))
-    }
-
-    fn template_was_silent(&mut self, exit: Exit) -> RunError {
-        let last_lines = self.chronicle.last_lines(self.template.last_pid());
-        self.template.fault(WorkerFault::Silent { exit, last_lines })
-    }
-
-    fn begin(&mut self, recall: Option<Recall>) {
+    fn begin(&mut self, recall: Option<Recall>, dir: &RunDir) {
         let told = Told::RunStart {
             run: self.run_name.clone(),
             pid: Pid::current().number(),
@@ -252,6 +251,9 @@ impl<'a> Driver<'a> {
             logs: self.logs_path.clone(),
         };
         self.chronicle.tell(told);
+        if let Err(error) = dir.become_latest() {
+            self.chronicle.warn(format!("{error}; the run goes on, under its own name only"));
+        }
         self.tell_template();
         let (now, count, weights) = (self.now(), self.work.count(), self.work.weights());
         self.core.on(Event::Submitted { count, weights }, now, &mut self.effects);
@@ -290,6 +292,7 @@ impl<'a> Driver<'a> {
         }
         self.watch_template();
         self.look_for_strays();
+        self.wreak();
         self.perform();
     }
 
@@ -301,7 +304,9 @@ impl<'a> Driver<'a> {
         self.publish();
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
-        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns(), self.strays_due_ns()]
+        let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
+        let strays_ns = self.strays_due_ns();
+        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns(), strays_ns, chaos_ns]
             .into_iter()
             .flatten()
             .min()
@@ -440,6 +445,7 @@ impl<'a> Driver<'a> {
             abandoned: tally.abandoned,
             exact: is_whole && self.work.is_exact(),
             seconds: Duration::from_nanos(self.settled_ns - self.began_ns).as_secs_f64(),
+            survived: self.survived(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The hands: what the supervisor holds of each living worker, by slot.
 
-use brigade_link::{Door, Link, Tombstone};
+use brigade_link::{Door, Impostor, Link, Tombstone};
 use brigade_os::Body;
 use brigade_wire::{SlotId, WorkerId};
 use std::sync::Arc;
@@ -12,6 +12,8 @@ pub(crate) struct Hand {
     pub(crate) link: Link,
     pub(crate) voice: Voice,
     pub(crate) presence: Presence,
+    /// Under chaos alone.
+    pub(crate) impostor: Option<Impostor>,
 }
 
 /// What may be expected of its words.

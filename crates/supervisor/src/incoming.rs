@@ -126,7 +126,7 @@ impl Driver<'_> {
     }
 
     /// Somebody died, stopped or went on. Deaths come by pidfd; the rest is asked for here.
-    fn look_at_children(&mut self) {
+    pub(crate) fn look_at_children(&mut self) {
         self.strays.somebody_moved();
         let moved: Vec<_> =
             self.hands.here().filter_map(|(worker, body, _)| Some((worker, body.moved()?))).collect();

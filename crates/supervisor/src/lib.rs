@@ -13,6 +13,7 @@
 mod backstop;
 mod births;
 mod books;
+pub mod chaos;
 mod chronicle;
 mod descent;
 mod driver;
@@ -29,5 +30,6 @@ pub mod rundir;
 pub mod status;
 pub mod story;
 mod template;
+mod wreak;
 
 pub use driver::{identity, resume, run};

@@ -1,5 +1,6 @@
 //! What a caller hands to a run, and what it gets back.
 
+use crate::chaos::Chaos;
 use crate::story::{Done, Line, Tallied};
 use brigade_core::{Policy, Verdict};
 pub use brigade_journal::{Durability, Identity};
@@ -20,6 +21,8 @@ pub struct Plan {
     pub daemon: bool,
     /// How long every task lasts at least.
     pub pace: Duration,
+    /// Faults that the run throws at its own workers. Needs a deadline for tasks: only that ends a stop.
+    pub chaos: Option<Chaos>,
     /// What the journal promises; `None` keeps none. A resumed run keeps the promise that it was begun with.
     pub journal: Option<Durability>,
 }

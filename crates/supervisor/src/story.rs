@@ -2,6 +2,7 @@
 
 use brigade_wire::{Attempt, Exit, FailedAttempt, SlotId, TaskId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version of the schema below; a field may be added within it, never renamed or dropped.
 pub const SCHEMA: u32 = 1;
@@ -183,6 +184,15 @@ pub enum Told {
         /// How it ended.
         exit: Exit,
     },
+    /// The run threw a fault at itself (`--chaos`).
+    Chaos {
+        /// At whose worker; none if at the template.
+        slot: Option<SlotId>,
+        /// At which process.
+        pid: u32,
+        /// What: `KILL`, `SEGV`, `ABRT`, `TERM`, `STOP`, `slow`, `garbage`, `template KILL`, `template STOP`.
+        fault: String,
+    },
     /// How far the run is; at most one a second.
     Progress(Tallied),
     /// A drain began: no task starts any more.
@@ -263,4 +273,20 @@ pub struct Done {
     pub exact: bool,
     /// Seconds from the first wish to the last settled task.
     pub seconds: f64,
+    /// What it was tried with (`--chaos`); its fields stand among these.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub survived: Option<Survived>,
+}
+
+/// What a run under chaos has thrown at itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survived {
+    /// Faults thrown.
+    pub faults: u64,
+    /// Faults asked for; the tasks may run out before.
+    pub faults_wanted: u64,
+    /// The seed that throws them again.
+    pub seed: u64,
+    /// How many of each kind.
+    pub fault_kinds: BTreeMap<String, u64>,
 }

@@ -8,10 +8,10 @@ use brigade_os::cgroup::Cgroup;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
 use brigade_os::{Body, Pid, birth, clock, inherit, logfile};
-use brigade_wire::WorkerId;
+use brigade_wire::{Exit, WorkerId};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -44,6 +44,8 @@ pub(crate) struct Template {
     slept_ns: u64,
     /// Why it was condemned: what its death is to be told as.
     fault: Option<String>,
+    /// How many died in a row before they said hello.
+    failures: u32,
     life: Life,
     /// Wished for, and not ordered yet.
     waiting: VecDeque<WorkerId>,
@@ -86,6 +88,7 @@ impl Template {
             daemon: plan.daemon,
             pace_ns: u64::try_from(plan.pace.as_nanos()).unwrap_or(u64::MAX),
             supervisor: Pid::current().number(),
+            program: plan.worker.clone(),
         };
         let (waiting, ordered) = (VecDeque::new(), Vec::new());
         Template {
@@ -99,6 +102,7 @@ impl Template {
             last_pid: 0,
             slept_ns: 0,
             fault: None,
+            failures: 0,
             life: Life::Absent,
             waiting,
             ordered,
@@ -115,12 +119,13 @@ impl Template {
             let _ = slot.send(Incoming::Met(incarnation, visitor));
         })?;
         let mut command = Command::new(&self.plan.worker);
-        let pages = inherit::pass(&mut command, self.pages.fd());
-        let logs = inherit::pass(&mut command, &self.logs);
+        let pages = inherit::pass(&mut command, self.pages.fd())?;
+        let logs = inherit::pass(&mut command, &self.logs)?;
+        // Before the limit is lowered: it opens a file.
+        logfile::put_under(&mut command, &self.logs)?;
         self.files.give_back(&mut command);
         // Until it has said who it is; the guard itself must outlive us.
         birth::bind(&mut command);
-        logfile::put_under(&mut command, self.logs.as_fd());
         let cgroup = self.cgroup.as_ref().map_or(Path::new("-"), |cgroup| cgroup.path());
         command.arg("template").arg(cgroup).arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
         let child = command.process_group(0).stdin(Stdio::null()).spawn().inspect_err(|_| door.knock())?;
@@ -156,6 +161,7 @@ impl Template {
         let ear = thread::Builder::new().name("template-ear".into()).stack_size(64 << 10).spawn(listen);
         ear.map_err(os("start a thread to hear the template"))?;
         self.life = Life::Ready { body: Arc::clone(body), link, born_ns: *born_ns };
+        self.failures = 0;
         Ok(())
     }
 
@@ -280,6 +286,13 @@ impl Template {
             }
             Life::Absent | Life::Dying { .. } => {}
         }
+    }
+
+    /// It died before it said hello. A few times that may be somebody's doing, and another is worth a try.
+    pub(crate) fn is_worth_another(&mut self, exit: Exit) -> bool {
+        const TRIES_MAX: u32 = 5;
+        self.failures += 1;
+        matches!(exit, Exit::Signal(_)) && self.fault.is_none() && self.failures < TRIES_MAX
     }
 
     /// What came to its door is no template of ours, or is of no use: its death brings the births back.

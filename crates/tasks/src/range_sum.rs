@@ -40,6 +40,9 @@ pub fn sum(range: Range<u64>) -> u128 {
             false => (from..to).fold(0_u128, |sum, n| sum + u128::from(black_box(n))),
         };
         from = to;
+        if from < range.end {
+            brigade_worker::progress();
+        }
     }
     total
 }

@@ -23,6 +23,8 @@ impl Exit {
     pub const TRY_AGAIN: Exit = Exit::Code(75);
     /// The worker can never run here: starting it again is useless (`EX_CONFIG`).
     pub const CANNOT_RUN: Exit = Exit::Code(78);
+    /// The worker binary could not be executed; later it may be there again.
+    pub const NOT_EXECUTED: Exit = Exit::Code(127);
     /// The worker asks to be replaced; nothing is wrong.
     pub const RECYCLE: Exit = Exit::Code(86);
 }

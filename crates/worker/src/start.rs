@@ -78,6 +78,10 @@ fn template(
     match template.serve()? {
         template::Ended::SupervisorGone => Ok(ExitCode::SUCCESS),
         template::Ended::Child(calling) => serve::serve(*calling, table),
+        template::Ended::NotExecuted(error) => {
+            log::line(format_args!("{error}"));
+            Ok(exit::code(Exit::NOT_EXECUTED))
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Ended {
     SupervisorGone,
     /// This is a child: everything of the template's has been dropped.
     Child(Box<Calling>),
+    /// This is a child that was to become another program, and could not.
+    NotExecuted(io::Error),
 }
 
 impl Template {
@@ -59,7 +61,7 @@ impl Template {
             Pid::parent().ok_or_else(|| io::Error::other("the supervisor is in another pid namespace"))?;
         log::header(&io::stderr(), "template (and guard)", parent, true);
         let supervisor = introduce(door, table.iter().map(|(name, _)| (*name).to_string()).collect())?;
-        match supervisor.receive() {
+        match supervisor.receive()? {
             Some(Order::Begin(charter)) if charter.supervisor == parent.number() => {
                 birth::part()?;
                 Ok(Template { supervisor, charter, parent, pages, logs, cgroup })
@@ -76,7 +78,7 @@ impl Template {
 
     /// Fulfils orders until the supervisor is gone; returns in every child that it forks.
     pub(crate) fn serve(self) -> io::Result<Ended> {
-        while let Some(order) = self.supervisor.receive() {
+        while let Some(order) = self.supervisor.receive()? {
             match order {
                 // Said once, in `begin`; a repetition changes nothing.
                 Order::Begin(_) => {}
@@ -91,7 +93,7 @@ impl Template {
                 Order::Exec { worker, door } => {
                     if self.fork(worker)? {
                         self.settle_in(worker)?;
-                        return Err(self.execute(&door));
+                        return Ok(Ended::NotExecuted(self.execute(&door)));
                     }
                 }
             }
@@ -147,25 +149,20 @@ impl Template {
 
     /// Becomes the binary as it is on disk now; returns only if that failed.
     fn execute(&self, door: &str) -> io::Error {
-        let program = match std::env::args_os().next() {
-            Some(program) => program,
-            None => return io::Error::other("started without a name"),
+        let mut command = Command::new(&self.charter.program);
+        let pages = match inherit::pass(&mut command, self.pages.fd()) {
+            Ok(pages) => pages,
+            Err(error) => return error,
         };
-        let mut command = Command::new(program);
-        let pages = inherit::pass(&mut command, self.pages.fd());
         command.arg("born").arg(door).arg(pages.to_string());
         let error = command.exec();
-        io::Error::new(error.kind(), format!("execute {}: {error}", command.get_program().display()))
+        io::Error::new(error.kind(), format!("execute {}: {error}", self.charter.program.display()))
     }
 
     /// The guard's part: daemonic workers are dead by now (PDEATHSIG), what they started may not be. Others
     /// finish the task in hand first. Groups go first, because they go at once.
     fn end_what_is_left(&self) {
-        let leaders: Vec<Pid> = self.pages.pids().collect();
-        if !self.charter.daemon {
-            birth::await_ends(&leaders);
-        }
-        birth::end_groups(&leaders);
+        birth::end_groups(self.pages.pids(), !self.charter.daemon);
         self.cgroup.iter().for_each(|cgroup| cgroup.end(EMPTY_WITHIN));
     }
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod births;
 mod chaos;
+mod descent;
 mod faults;
 mod garbage;
 mod last_things;

@@ -66,9 +66,15 @@ impl Stage {
 
     /// Uses the worker that misbehaves.
     pub(crate) fn stunt(self, stunt: &str) -> Stage {
+        let stuntman = self.stuntman();
+        self.with(&format!("--worker {stuntman}")).env("STUNT", stunt)
+    }
+
+    /// Where that one is.
+    pub(crate) fn stuntman(&self) -> String {
         let stuntman = Path::new(env!("CARGO_BIN_EXE_worker")).with_file_name("examples").join("stunt");
         assert!(stuntman.exists(), "{} is missing: cargo build --example stunt", stuntman.display());
-        self.with(&format!("--worker {}", stuntman.display())).env("STUNT", stunt)
+        stuntman.display().to_string()
     }
 
     /// The stunt happens once.

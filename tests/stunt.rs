@@ -101,6 +101,23 @@ fn perform(act: &str) -> Result<(), String> {
             let child = Command::new("sleep").arg("4321").stdin(Stdio::null()).spawn();
             println!("left pid {}", child.map_err(|error| error.to_string())?.id());
         }
+        // A daemon of its own: another session and another parent, as `nohup` and the like leave it.
+        ("escape", _) => {
+            let told = "echo left pid $$; exec sleep 4321";
+            let left = Command::new("setsid").args(["-f", "sh", "-c", told]).stdin(Stdio::null()).status();
+            left.map_err(|error| error.to_string())?;
+        }
+        // Many such, one after the other, that end at once and are reaped by whoever they come to.
+        ("flicker", count) => {
+            let many = format!("for n in $(seq {count}); do setsid -f true; done");
+            let left = Command::new("setsid").args(["-f", "sh", "-c", &many]).stdin(Stdio::null()).status();
+            left.map_err(|error| error.to_string())?;
+        }
+        // Healthy, and slow by steps: whatever freezes it, it has as many steps before it as ever.
+        ("stroll", steps) => {
+            println!("strolling");
+            (0..steps.parse().unwrap_or(0)).for_each(|_| sleep(Duration::from_millis(10)));
+        }
         (unknown, _) => return Err(format!("there is no stunt {unknown}")),
     }
     Ok(())

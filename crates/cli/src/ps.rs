@@ -118,6 +118,7 @@ struct RunSight {
     state: String,
     work: String,
     start_method: &'static str,
+    descendants: String,
     logs: String,
     age: f64,
     tasks: u64,
@@ -173,6 +174,7 @@ fn look(status: &Status, live: bool, all: bool, now: u64) -> RunSight {
         state: if live { status.state.clone() } else { "over".to_owned() },
         work: status.work.clone(),
         start_method: if is_fork(status) { "fork" } else { "spawn" },
+        descendants: status.descendants.clone(),
         logs: status.logs.clone(),
         age: seconds(status.began_ns, until),
         tasks: status.tally.tasks,
@@ -263,10 +265,14 @@ fn seconds(since_ns: u64, until_ns: u64) -> f64 {
 
 impl RunSight {
     fn text(&self) -> String {
-        let RunSight { run, pid, state, settled, tasks, age, work, .. } = self;
+        let RunSight { run, pid, state, descendants, settled, tasks, age, work, .. } = self;
         let age = span(*age);
-        let mut text =
-            format!("run {run} · supervisor {pid} · {state} · {work}: {settled} of {tasks} tasks in {age}\n");
+        // Of the living only: whoever is over holds nobody.
+        let held =
+            if self.live && !descendants.is_empty() { format!(" · {descendants}") } else { String::new() };
+        let mut text = format!(
+            "run {run} · supervisor {pid} · {state}{held} · {work}: {settled} of {tasks} tasks in {age}\n"
+        );
         if self.live {
             text += &table(&HEAD, &self.processes.iter().map(Row::cells).collect::<Vec<_>>());
         }
@@ -363,6 +369,7 @@ mod tests {
             work: "sum of 0..9".into(),
             daemon: true,
             start_method: "fork".into(),
+            descendants: "cgroup".into(),
             logs: "/r/logs".into(),
             began_ns: 5 * SECOND,
             written_ns: 10 * SECOND,
@@ -390,7 +397,10 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            format!("run r · supervisor {} · running · sum of 0..9: 286 of 1000 tasks in 5.0 s", seen.pid)
+            format!(
+                "run r · supervisor {} · running · cgroup · sum of 0..9: 286 of 1000 tasks in 5.0 s",
+                seen.pid
+            )
         );
         let words = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>().join(" ");
         assert_eq!(words(lines[1]), "NAME SLOT PID DAEMON ALIVE STATE TASK AGE DONE RESTARTS RSS SIGN");

@@ -2,9 +2,11 @@
 //! real parent (its death, its status, PDEATHSIG) although the template made it.
 
 use crate::body::{Body, Pid, retry};
+use crate::cgroup::Cgroup;
 use crate::page::Pages;
 use brigade_wire::SlotId;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -23,17 +25,26 @@ pub enum Side {
 /// # Errors
 /// What `clone` says: EAGAIN or ENOMEM where processes are scarce. Refused if this process has more than one
 /// thread: a lock held by another one would be held in the child for ever (150 of 150 times, when tried).
-pub fn fork_sibling(pages: &Pages, slot: SlotId) -> io::Result<Side> {
+///
+/// With a cgroup it is born into that.
+pub fn fork_sibling(pages: &Pages, slot: SlotId, into: Option<&Cgroup>) -> io::Result<Side> {
     if threads()? != 1 {
         return Err(io::Error::other("only a process with one thread may fork"));
     }
-    let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
+    let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID;
     let tid = libc_tid_address();
     let flags =
         if tid.is_null() { flags } else { flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID };
+    let pid = pages.pid_address(slot);
     // SAFETY: without CLONE_VM the child gets a copy of everything, as with fork, and this is the only thread.
     // The pid's address is inside the shared mapping, the tid's is libc's own.
-    match unsafe { clone(flags, pages.pid_address(slot), tid) } {
+    let made = unsafe {
+        match into {
+            Some(cgroup) => clone_into(cgroup, flags, pid, tid),
+            None => clone(flags | libc::SIGCHLD, pid, tid),
+        }
+    };
+    match made {
         0 => Ok(Side::Child),
         pid => match Pid::new(pid as i32) {
             Some(pid) => Ok(Side::Template(pid)),
@@ -64,6 +75,45 @@ unsafe fn clone(
     // SAFETY: by the caller's promise.
     let made = unsafe { libc::syscall(libc::SYS_clone, flags, no_stack, parent_tid, no_tls, child_tid) };
     made
+}
+
+/// The younger call, which can say CLONE_INTO_CGROUP. A sibling's exit signal is its parent's own.
+unsafe fn clone_into(
+    cgroup: &Cgroup,
+    flags: libc::c_int,
+    parent_tid: *mut libc::pid_t,
+    child_tid: *mut libc::pid_t,
+) -> libc::c_long {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    // SAFETY: all zero asks for nothing, and is a valid value of this struct of numbers.
+    let mut asked: libc::clone_args = unsafe { std::mem::zeroed() };
+    asked.flags = CLONE_INTO_CGROUP | u64::from(flags.cast_unsigned());
+    asked.parent_tid = parent_tid.expose_provenance() as u64;
+    asked.child_tid = child_tid.expose_provenance() as u64;
+    asked.cgroup = cgroup.fd().as_raw_fd() as u64;
+    // SAFETY: by the caller's promise; the kernel reads as much of the struct as it is told.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw const asked, size_of::<libc::clone_args>()) }
+}
+
+/// Lets somebody be born into a cgroup and leave at once: whether that can be done here is known afterwards.
+///
+/// # Errors
+/// What `clone3` says: ENOSYS, EACCES, EOPNOTSUPP …
+pub(crate) fn try_birth_into(cgroup: &Cgroup) -> io::Result<()> {
+    let nobody = std::ptr::null_mut();
+    // SAFETY: the child has a copy of everything and makes one system call, so it needs no lock that another
+    // thread may have held.
+    let made = unsafe { clone_into(cgroup, 0, nobody, nobody) };
+    match i32::try_from(made).ok().and_then(Pid::new) {
+        None if made == 0 => leave(0),
+        None => Err(io::Error::last_os_error()),
+        Some(pid) => {
+            // Without an exit signal it is a "clone child", which only __WALL or __WCLONE waits for.
+            let all = nix::sys::wait::WaitPidFlag::__WALL;
+            while nix::sys::wait::waitpid(pid.to_nix(), Some(all)) == Err(nix::errno::Errno::EINTR) {}
+            Ok(())
+        }
+    }
 }
 
 /// Where libc keeps the id of this thread. A raw clone leaves the template's there, and a robust mutex that

@@ -37,7 +37,7 @@ impl Pid {
         self.0.get().unsigned_abs()
     }
 
-    fn to_rustix(self) -> rustix::process::Pid {
+    pub(crate) fn to_rustix(self) -> rustix::process::Pid {
         rustix::process::Pid::from_raw(self.0.get()).expect("a Pid is never zero")
     }
 
@@ -116,6 +116,24 @@ impl Body {
     pub fn terminate(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
         let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
+    }
+
+    /// Stops it and everything in its process group; false if it was stopped before, and is for somebody else to continue.
+    #[must_use]
+    pub fn pause(&self) -> bool {
+        let state = crate::proc::stat(self.pid.number()).map(|stat| stat.state);
+        if matches!(state, Ok('T' | 't')) {
+            return false;
+        }
+        self.signal_group(Signal::STOP);
+        true
+    }
+
+    /// Continues it and its group. Neither the stop nor this is news afterwards.
+    pub fn go_on(&self) {
+        self.signal_group(Signal::CONT);
+        // The kernel notes both when the signal is sent, and forgets a stop for a continuation.
+        let _ = self.moved();
     }
 
     /// Ends what is left of its process group after its death. Only before [`Body::reap`]: until then the

@@ -11,6 +11,7 @@
 pub mod birth;
 pub mod blow;
 pub mod body;
+pub mod cgroup;
 pub mod clock;
 pub mod death;
 pub mod heap;
@@ -20,6 +21,7 @@ pub mod logfile;
 pub mod page;
 pub mod proc;
 pub mod signals;
+pub mod strays;
 
 pub use blow::Blow;
 pub use body::{Body, Motion, Pid};

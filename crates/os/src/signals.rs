@@ -10,6 +10,8 @@ use std::thread;
 pub enum Bell {
     /// SIGINT, SIGTERM, SIGHUP or SIGQUIT: the number that an exit code is made of.
     End(i32),
+    /// SIGTSTP, as Ctrl-Z sends it. Does not come if we were started to ignore it.
+    Pause,
     /// SIGCHLD: some child died, stopped or went on. Many may share one ring, so look at all of them.
     Child,
 }
@@ -32,15 +34,25 @@ pub fn let_go() {
 /// # Errors
 /// If the handlers or the thread cannot be had.
 pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
-    let ends = ENDS.into_iter().filter(|signal| !is_ignored(*signal));
+    let ends = ENDS.into_iter().chain([signal::SIGTSTP]).filter(|signal| !is_ignored(*signal));
     let mut signals = Signals::new(ends.chain([signal::SIGCHLD]))?;
     let told = move || {
         for signal in signals.forever() {
-            ring(if signal == signal::SIGCHLD { Bell::Child } else { Bell::End(signal) });
+            ring(match signal {
+                signal::SIGCHLD => Bell::Child,
+                signal::SIGTSTP => Bell::Pause,
+                signal => Bell::End(signal),
+            });
         }
     };
     thread::Builder::new().name("bell".into()).stack_size(64 << 10).spawn(told)?;
     Ok(())
+}
+
+/// Stops this process, all threads of it, and returns when somebody continues it; at once as PID 1, which the kernel
+/// does not stop. Sent to this thread, so that it gets no further than here.
+pub fn stop_here() {
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
 }
 
 /// Whether we were started to ignore a signal.

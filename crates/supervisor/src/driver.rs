@@ -4,9 +4,11 @@ use crate::backstop::Backstop;
 use crate::books::{self, Books, Recall, ResumeError};
 use crate::chaos::Mischief;
 use crate::chronicle::Chronicle;
+use crate::descent::{self, Strays};
 use crate::error::{RunError, WorkerFault};
 use crate::hands::Hands;
 use crate::inbox::{Inbox, Incoming};
+use crate::pauses::Naps;
 use crate::publish::Publisher;
 use crate::run::{Identity, Plan, Report, StartMethod, Witness, Work};
 use crate::rundir::RunDir;
@@ -15,6 +17,7 @@ use crate::story::{Done, SCHEMA, Tallied, Told};
 use crate::template::{MEET_WITHIN, Template};
 use brigade_core::{Core, Effect, Event, Life, Now, SlotView, Verdict};
 use brigade_link::Stranger;
+use brigade_os::cgroup::Cgroup;
 use brigade_os::death::Undertaker;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
@@ -106,6 +109,9 @@ pub(crate) struct Driver<'a> {
     pub(crate) effects: Vec<Effect>,
     pub(crate) hands: Hands,
     pub(crate) template: Template,
+    pub(crate) cgroup: Option<Arc<Cgroup>>,
+    pub(crate) strays: Strays,
+    pub(crate) naps: Naps,
     pub(crate) pages: Arc<Pages>,
     pub(crate) undertaker: Undertaker,
     pub(crate) backstop: Backstop,
@@ -145,7 +151,8 @@ impl<'a> Driver<'a> {
         signals::hold_back_no_more().map_err(os("unblock signals"))?;
         let pages = Arc::new(Pages::create(procs).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
-        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs);
+        let cgroup = descent::own_cgroup();
+        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, cgroup.clone());
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,
@@ -156,6 +163,9 @@ impl<'a> Driver<'a> {
             effects: Vec::new(),
             hands: Hands::new(procs),
             template,
+            strays: Strays::adopt(),
+            naps: Naps::new(),
+            cgroup,
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
             backstop: Backstop::start().map_err(os("start the backstop"))?,
@@ -179,7 +189,7 @@ impl<'a> Driver<'a> {
     /// one line, before anything else begins.
     fn meet_template(&mut self) -> Result<(), RunError> {
         self.start_template().map_err(|source| self.template.fault(WorkerFault::NotStarted(source)))?;
-        let until_ns = clock::monotonic_ns() + MEET_WITHIN.as_nanos() as u64;
+        let mut until_ns = clock::monotonic_ns() + MEET_WITHIN.as_nanos() as u64;
         loop {
             match self.news_until(until_ns) {
                 Some(Incoming::Met(_, Ok(visitor))) => return self.template.met(visitor, &self.inbox),
@@ -194,6 +204,7 @@ impl<'a> Driver<'a> {
                     self.template.kill();
                     return Err(RunError::Interrupted { signal });
                 }
+                Some(Incoming::Bell(Bell::Pause)) => until_ns += self.pause().as_nanos() as u64,
                 // The template itself, on its way, or stopped: then it is killed, and another is tried.
                 Some(Incoming::Bell(Bell::Child)) => self.look_at_children(),
                 // There are no workers yet.
@@ -261,8 +272,14 @@ impl<'a> Driver<'a> {
     fn turn(&mut self) {
         let patience =
             self.before_sleep().map(|at| Duration::from_nanos(at.saturating_sub(clock::monotonic_ns())));
+        let is_armed = self.core.next_deadline().is_some() || self.template.deadline_ns().is_some();
+        let patience = self.naps.bound(patience, is_armed);
         if self.incoming.is_empty() {
             self.inbox.wait(patience, &mut self.incoming);
+        }
+        // Before any news, and before any deadline.
+        if let Some(by) = self.naps.woke() {
+            self.overslept(by);
         }
         while let Some(news) = self.incoming.pop_front() {
             self.take(news);
@@ -275,6 +292,7 @@ impl<'a> Driver<'a> {
         }
         self.watch_template();
         self.wreak();
+        self.look_for_strays();
         self.perform();
     }
 
@@ -287,7 +305,8 @@ impl<'a> Driver<'a> {
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
         let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
-        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns(), chaos_ns]
+        let (template_ns, strays_ns) = (self.template.deadline_ns(), self.strays_due_ns());
+        [core_ns, template_ns, progress_ns, self.publisher.due_ns(), strays_ns, chaos_ns]
             .into_iter()
             .flatten()
             .min()
@@ -357,6 +376,7 @@ impl<'a> Driver<'a> {
             work: self.work.describe(),
             daemon: self.plan.daemon,
             start_method: self.plan.start_method.name().into(),
+            descendants: self.descendants().into(),
             logs: self.logs_path.clone(),
             began_ns: self.began_ns,
             written_ns: clock::monotonic_ns(),
@@ -398,6 +418,7 @@ impl<'a> Driver<'a> {
     fn end(mut self) -> Report {
         self.commit();
         self.dismiss_template();
+        self.end_descendants();
         let verdict = self.core.verdict();
         let done = self.done(&verdict);
         self.chronicle.tell(Told::Done(done.clone()));

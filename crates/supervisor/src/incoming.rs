@@ -32,6 +32,9 @@ impl Driver<'_> {
             Incoming::TemplateGone(incarnation, exit) => self.template_gone(incarnation, exit),
             Incoming::Bell(Bell::Child) => self.look_at_children(),
             Incoming::Bell(Bell::End(signal)) => self.asked_to_end(signal),
+            Incoming::Bell(Bell::Pause) => {
+                self.pause();
+            }
         }
     }
 
@@ -99,6 +102,7 @@ impl Driver<'_> {
         let pid = self.chronicle.pid(worker);
         let born_ns = self.hands.in_slot(worker.slot).map_or(at_ns, |(_, born_ns)| born_ns);
         self.publisher.lives_changed();
+        self.strays.somebody_died();
         let settled = self.core.slots().find(|view| view.worker == worker).map_or(0, |view| view.settled);
         self.chronicle.epitaph(pid, &obituary(exit, settled, running));
         let (slot, incarnation) = (worker.slot, worker.incarnation);
@@ -123,6 +127,7 @@ impl Driver<'_> {
 
     /// Somebody died, stopped or went on. Deaths come by pidfd; the rest is asked for here.
     pub(crate) fn look_at_children(&mut self) {
+        self.strays.somebody_moved();
         let moved: Vec<_> =
             self.hands.here().filter_map(|(worker, body, _)| Some((worker, body.moved()?))).collect();
         for (worker, motion) in moved {

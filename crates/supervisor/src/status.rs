@@ -24,6 +24,10 @@ pub struct Status {
     pub daemon: bool,
     /// `fork` or `spawn`.
     pub start_method: String,
+    /// How far those who descend from workers are followed: `cgroup` (wherever they go) or `group` (while they stay
+    /// in their worker's process group). Empty in what an older build wrote.
+    #[serde(default)]
+    pub descendants: String,
     /// Where the per-PID logs are.
     pub logs: String,
     /// When the run began.

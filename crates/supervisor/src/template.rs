@@ -4,6 +4,7 @@ use crate::error::{RunError, WorkerFault};
 use crate::inbox::{Inbox, Incoming};
 use crate::run::{Plan, StartMethod};
 use brigade_link::{AnswerEar, Charter, Door, Order, TemplateLink};
+use brigade_os::cgroup::Cgroup;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
 use brigade_os::{Body, Pid, birth, clock, inherit, logfile};
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -34,9 +36,12 @@ pub(crate) struct Template {
     files: OpenFiles,
     pages: Arc<Pages>,
     logs: OwnedFd,
+    cgroup: Option<Arc<Cgroup>>,
     incarnation: u32,
     /// Of the last one that was started, dead or alive; for showing.
     last_pid: u32,
+    /// How long the supervisor itself did not run since it was started.
+    slept_ns: u64,
     /// Why it was condemned: what its death is to be told as.
     fault: Option<String>,
     /// How many died in a row before they said hello.
@@ -76,6 +81,7 @@ impl Template {
         files: OpenFiles,
         pages: Arc<Pages>,
         logs: OwnedFd,
+        cgroup: Option<Arc<Cgroup>>,
     ) -> Template {
         let charter = Charter {
             function: function.to_string(),
@@ -91,8 +97,10 @@ impl Template {
             files,
             pages,
             logs,
+            cgroup,
             incarnation: 0,
             last_pid: 0,
+            slept_ns: 0,
             fault: None,
             failures: 0,
             life: Life::Absent,
@@ -118,14 +126,15 @@ impl Template {
         self.files.give_back(&mut command);
         // Until it has said who it is; the guard itself must outlive us.
         birth::bind(&mut command);
-        command.arg("template").arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
+        let cgroup = self.cgroup.as_ref().map_or(Path::new("-"), |cgroup| cgroup.path());
+        command.arg("template").arg(cgroup).arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
         let child = command.process_group(0).stdin(Stdio::null()).spawn().inspect_err(|_| door.knock())?;
         let pid = Pid::new(child.id().cast_signed()).expect("a child has a pid");
         let body = Arc::new(Body::of(pid).inspect_err(|_| {
             Body::end_unheld(pid);
             door.knock();
         })?);
-        self.last_pid = pid.number();
+        (self.last_pid, self.slept_ns) = (pid.number(), 0);
         self.life = Life::Starting { body: Arc::clone(&body), door, born_ns: clock::monotonic_ns() };
         Ok(body)
     }
@@ -199,6 +208,11 @@ impl Template {
         matches!(self.life, Life::Absent)
     }
 
+    /// Whether a birth may be under way.
+    pub(crate) fn owes_answers(&self) -> bool {
+        !self.ordered.is_empty()
+    }
+
     pub(crate) fn is_met(&self) -> bool {
         matches!(self.life, Life::Ready { .. })
     }
@@ -244,12 +258,18 @@ impl Template {
     /// Until when the template must have said something, in monotonic nanoseconds.
     pub(crate) fn deadline_ns(&self) -> Option<u64> {
         match &self.life {
-            Life::Starting { born_ns, .. } => Some(born_ns + MEET_WITHIN.as_nanos() as u64),
+            Life::Starting { born_ns, .. } => Some(born_ns + MEET_WITHIN.as_nanos() as u64 + self.slept_ns),
             Life::Ready { .. } => {
                 self.ordered.iter().map(|(_, at)| at + ANSWER_WITHIN.as_nanos() as u64).min()
             }
             Life::Absent | Life::Dying { .. } => None,
         }
+    }
+
+    /// The supervisor did not run for so long, so it could not be heard.
+    pub(crate) fn overslept(&mut self, by_ns: u64) {
+        self.slept_ns += by_ns;
+        self.ordered.iter_mut().for_each(|(_, at)| *at += by_ns);
     }
 
     /// It said nothing in time, or was found stopped: it is no use any more, nor as a guard.

@@ -2,17 +2,19 @@
 
 use crate::{Table, exit, log, serve, template};
 use brigade_link::Spawned;
+use brigade_os::cgroup::Cgroup;
 use brigade_os::page::Pages;
 use brigade_os::{birth, heap, inherit, signals};
 use brigade_wire::{Exit, PROTOCOL};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The arguments that make a process a template, and those that make it a worker.
 #[derive(Debug)]
 pub(crate) enum Role {
-    /// `template DOOR PAGES LOGS`
-    Template { door: String, pages: i32, logs: i32 },
+    /// `template CGROUP DOOR PAGES LOGS`; a cgroup `-` is none.
+    Template { door: String, pages: i32, logs: i32, cgroup: Option<PathBuf> },
     /// `born DOOR PAGES`
     Born { door: String, pages: i32 },
 }
@@ -30,9 +32,10 @@ pub(crate) fn role(args: impl Iterator<Item = String>) -> Result<Role, Told> {
     let args: Vec<String> = args.collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["template", door, pages, logs] => {
+        ["template", cgroup, door, pages, logs] => {
             let (pages, logs) = (number(pages)?, number(logs)?);
-            Ok(Role::Template { door: door.into(), pages, logs })
+            let cgroup = (cgroup != "-").then(|| PathBuf::from(cgroup));
+            Ok(Role::Template { door: door.into(), pages, logs, cgroup })
         }
         ["born", door, pages] => Ok(Role::Born { door: door.into(), pages: number(pages)? }),
         ["--version" | "-V"] => Err(Told::Version),
@@ -50,7 +53,7 @@ pub(crate) fn play(role: Role, table: Table<'_>) -> ExitCode {
     heap::keep_message_buffers();
     let ended =
         signals::crash_plainly().and_then(|()| signals::tell_where_on_abort()).and_then(|()| match role {
-            Role::Template { door, pages, logs } => template(&door, pages, logs, table),
+            Role::Template { door, pages, logs, cgroup } => template(&door, pages, logs, cgroup, table),
             Role::Born { door, pages } => born(&door, pages, table),
         });
     ended.unwrap_or_else(|error| {
@@ -59,9 +62,19 @@ pub(crate) fn play(role: Role, table: Table<'_>) -> ExitCode {
     })
 }
 
-fn template(door: &str, pages: i32, logs: i32, table: Table<'_>) -> io::Result<ExitCode> {
+fn template(
+    door: &str,
+    pages: i32,
+    logs: i32,
+    cgroup: Option<PathBuf>,
+    table: Table<'_>,
+) -> io::Result<ExitCode> {
     let (pages, logs) = (inherit::take(pages)?, inherit::take(logs)?);
-    let template = template::Template::begin(door, Pages::map(pages)?, logs, table)?;
+    let cgroup = cgroup.and_then(|path| {
+        let gone = |error: &io::Error| log::line(format_args!("without cgroup {}: {error}", path.display()));
+        Cgroup::open(&path).inspect_err(gone).ok()
+    });
+    let template = template::Template::begin(door, Pages::map(pages)?, logs, cgroup, table)?;
     match template.serve()? {
         template::Ended::SupervisorGone => Ok(ExitCode::SUCCESS),
         template::Ended::Child(calling) => serve::serve(*calling, table),

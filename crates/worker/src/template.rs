@@ -7,6 +7,7 @@ use crate::serve::Calling;
 use crate::{Table, log};
 use brigade_link::{Answer, Charter, Order, TemplateEnd, WorkerEnd, introduce};
 use brigade_os::birth::{self, Side};
+use brigade_os::cgroup::Cgroup;
 use brigade_os::page::{OwnPage, Pages};
 use brigade_os::{Pid, inherit, limits, logfile};
 use brigade_wire::WorkerId;
@@ -15,6 +16,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 /// A template at work.
 #[derive(Debug)]
@@ -24,7 +26,12 @@ pub(crate) struct Template {
     parent: Pid,
     pages: Pages,
     logs: OwnedFd,
+    /// Where workers are born, if that can be had: whoever descends from them can be found there.
+    cgroup: Option<Cgroup>,
 }
+
+/// How long the guard waits for those whom it has ended. They are dead already; only their cgroup is to be removed.
+const EMPTY_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why [`Template::serve`] returned, and as whom.
 #[derive(Debug)]
@@ -39,7 +46,13 @@ pub(crate) enum Ended {
 
 impl Template {
     /// Comes to the door and hears the charter.
-    pub(crate) fn begin(door: &str, pages: Pages, logs: OwnedFd, table: Table<'_>) -> io::Result<Template> {
+    pub(crate) fn begin(
+        door: &str,
+        pages: Pages,
+        logs: OwnedFd,
+        cgroup: Option<Cgroup>,
+        table: Table<'_>,
+    ) -> io::Result<Template> {
         birth::lead_own_group();
         birth::set_name("worker-template");
         limits::no_core_dumps();
@@ -51,7 +64,7 @@ impl Template {
         match supervisor.receive()? {
             Some(Order::Begin(charter)) if charter.supervisor == parent.number() => {
                 birth::part()?;
-                Ok(Template { supervisor, charter, parent, pages, logs })
+                Ok(Template { supervisor, charter, parent, pages, logs, cgroup })
             }
             Some(Order::Begin(charter)) => Err(io::Error::other(format!(
                 "the supervisor {} is not the parent {parent}",
@@ -91,7 +104,7 @@ impl Template {
 
     /// Forks; true in the child. The template answers for both.
     fn fork(&self, worker: WorkerId) -> io::Result<bool> {
-        let answer = match birth::fork_sibling(&self.pages, worker.slot) {
+        let answer = match self.bear(worker) {
             Ok(Side::Child) => return Ok(true),
             Ok(Side::Template(_)) => Answer::Born(worker),
             Err(error) => Answer::Unborn(worker, format!("fork: {error}")),
@@ -99,6 +112,17 @@ impl Template {
         // If the supervisor is gone, the next order is its end of file.
         let _ = self.supervisor.answer(answer);
         Ok(false)
+    }
+
+    /// Should somebody have removed the cgroup, a worker outside of it is better than none.
+    fn bear(&self, worker: WorkerId) -> io::Result<Side> {
+        match birth::fork_sibling(&self.pages, worker.slot, self.cgroup.as_ref()) {
+            Err(error) if self.cgroup.is_some() && !limits::is_scarcity(&error) => {
+                log::line(format_args!("worker {worker} is born outside of the cgroup: {error}"));
+                birth::fork_sibling(&self.pages, worker.slot, None)
+            }
+            side => side,
+        }
     }
 
     /// The child's first steps, before any code of a task: its own group, its bond to the supervisor, its log.
@@ -136,8 +160,9 @@ impl Template {
     }
 
     /// The guard's part: daemonic workers are dead by now (PDEATHSIG), what they started may not be. Others
-    /// finish the task in hand first.
+    /// finish the task in hand first. Groups go first, because they go at once.
     fn end_what_is_left(&self) {
         birth::end_groups(self.pages.pids(), !self.charter.daemon);
+        self.cgroup.iter().for_each(|cgroup| cgroup.end(EMPTY_WITHIN));
     }
 }

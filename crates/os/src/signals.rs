@@ -34,8 +34,8 @@ pub fn let_go() {
 /// # Errors
 /// If the handlers or the thread cannot be had.
 pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
-    let heeded = ENDS.into_iter().chain([signal::SIGTSTP]).filter(|signal| !is_ignored(*signal));
-    let mut signals = Signals::new(heeded.chain([signal::SIGCHLD]))?;
+    let ends = ENDS.into_iter().chain([signal::SIGTSTP]).filter(|signal| !is_ignored(*signal));
+    let mut signals = Signals::new(ends.chain([signal::SIGCHLD]))?;
     let told = move || {
         for signal in signals.forever() {
             ring(match signal {

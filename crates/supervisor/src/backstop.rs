@@ -7,9 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// One send may take about a second.
+/// How long between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-const LOOKS: u32 = 2;
+
+/// How often a send may be seen under way. Counted in looks and not by the clock: a send that was frozen for an hour
+/// together with all the rest has been seen once more, and is not late.
+const LOOKS_MAX: u32 = 3;
 
 /// Watches over sends. Its thread sleeps while nothing is sent: an idle supervisor is not woken for it.
 #[derive(Debug)]
@@ -25,10 +28,7 @@ struct Watch {
 
 #[derive(Debug, Default)]
 struct Send {
-    under_way: Option<Arc<Body>>,
-    /// How often the keeper has found this very send under way. Looks are counted, not time: a supervisor that was
-    /// stopped in the middle of a send is no reason to kill anybody.
-    looks: u32,
+    under_way: Option<(u32, Arc<Body>)>,
     is_watched: bool,
 }
 
@@ -43,8 +43,7 @@ impl Backstop {
     /// Runs `send`, and kills `to` if that takes too long.
     pub(crate) fn over<T>(&self, to: &Arc<Body>, send: impl FnOnce() -> T) -> T {
         let mut now = self.watch.lock();
-        now.under_way = Some(Arc::clone(to));
-        now.looks = 0;
+        now.under_way = Some((0, Arc::clone(to)));
         if !now.is_watched {
             now.is_watched = true;
             self.watch.began.notify_one();
@@ -70,10 +69,9 @@ impl Watch {
             drop(now);
             thread::sleep(LOOK_EVERY);
             now = self.lock();
-            let looks = now.looks;
-            match &now.under_way {
-                Some(to) if looks == LOOKS => to.kill(),
-                Some(_) => now.looks += 1,
+            match &mut now.under_way {
+                Some((looks, to)) if *looks + 1 >= LOOKS_MAX => to.kill(),
+                Some((looks, _)) => *looks += 1,
                 None => now.is_watched = false,
             }
         }

@@ -291,8 +291,8 @@ impl<'a> Driver<'a> {
             self.perform();
         }
         self.watch_template();
-        self.look_for_strays();
         self.wreak();
+        self.look_for_strays();
         self.perform();
     }
 
@@ -305,8 +305,8 @@ impl<'a> Driver<'a> {
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
         let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
-        let strays_ns = self.strays_due_ns();
-        [core_ns, self.template.deadline_ns(), progress_ns, self.publisher.due_ns(), strays_ns, chaos_ns]
+        let (template_ns, strays_ns) = (self.template.deadline_ns(), self.strays_due_ns());
+        [core_ns, template_ns, progress_ns, self.publisher.due_ns(), strays_ns, chaos_ns]
             .into_iter()
             .flatten()
             .min()

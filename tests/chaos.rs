@@ -84,15 +84,11 @@ fn after_chaos_the_supervisor_has_the_descriptors_and_threads_of_one_that_was_sp
     let args = "--procs 4 --range 0..2_000_000 --tasks 20_000 --hold";
     let mut spared = Stage::new().with(args).start();
     spared.wait_for("all is settled", |line| line["ev"] == "holding");
-    let before = held_by(spared.pid());
     let mut tried = Stage::new().with(args).with("--chaos 200,9").start();
     tried.wait_for("all is settled", |line| line["ev"] == "holding");
     tried.wait_ready(4);
-    let mut after = before;
-    eventually("as many as before", || {
-        after = held_by(tried.pid());
-        (after == before).then_some(())
-    });
+    // Both are looked at until they agree: a status that is being replaced is a descriptor more.
+    eventually("as many of each", || (held_by(tried.pid()) == held_by(spared.pid())).then_some(()));
     for run in [spared, tried] {
         kill("INT", run.pid());
         run.finish().0.assert_exact(2_000_000);
@@ -101,8 +97,8 @@ fn after_chaos_the_supervisor_has_the_descriptors_and_threads_of_one_that_was_sp
 
 #[test]
 fn a_task_longer_than_its_deadline_is_not_ended_while_it_gets_on() {
-    let args = "--procs 2 --range 0..4_000_000_000 --tasks 2 --task-timeout 300ms --chaos 0,7";
+    let args = "--procs 2 --range 0..1_000_000_000 --tasks 2 --task-timeout 100ms --chaos 0,7";
     let (finished, _run) = Stage::new().with(args).start().finish();
-    finished.assert_exact(4_000_000_000);
+    finished.assert_exact(1_000_000_000);
     assert_eq!((finished.count("task_timed_out"), &finished.done()["faults"]), (0, &0.into()));
 }

@@ -1,5 +1,5 @@
 # One word each; CI says `make ci` and nothing else. Only `deny` and `advisories` need more than a Rust toolchain.
-.PHONY: run test check tidy storm chaos figures docs deny advisories ci cargo-deny
+.PHONY: run test check tidy storm chaos sweep fuzz miri figures docs deny advisories ci cargo-deny
 .NOTPARALLEL:
 ARGS ?= --procs 4
 comma := ,
@@ -11,6 +11,8 @@ tidy: ; cargo test --locked --test main -- --quiet tidy::
 storm: ; STORM_SCHEDULES=1000000 cargo test --release --locked --package brigade-core --test storms -- --nocapture && cargo test --release --locked --package brigade-core --features seeded-bugs --test seeded_bugs -- --nocapture
 # 10,000 faults over 1,000,000 tasks; a seed is drawn and printed, `make chaos SEED=7` throws that one's again.
 chaos: ; @cargo build --release --locked && cargo run --release --locked --quiet -- --chaos 10_000$(if $(SEED),$(comma)$(SEED)) --procs 4 --range 0..1_000_000_000 --tasks 1_000_000 --state-dir target/chaos
+# The supervisor is killed at each of its system calls and resumed; needs strace. Some forty of these are in `make test`.
+sweep: ; @command -v strace >/dev/null || { echo "strace is not installed: apt-get install strace" >&2; exit 1; }; SWEEP_POINTS=all cargo test --release --locked --test main -- --nocapture sweep::
 figures: ; cargo bench --locked --bench figures
 docs: ; RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
 deny: cargo-deny ; cargo deny --locked check bans licenses sources

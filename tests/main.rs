@@ -12,4 +12,5 @@ mod range_sum;
 mod resume;
 mod stage;
 mod story;
+mod sweep;
 mod tidy;

@@ -10,6 +10,7 @@ mod last_things;
 mod logs;
 mod range_sum;
 mod resume;
+mod scarcity;
 mod stage;
 mod story;
 mod sweep;

@@ -323,7 +323,11 @@ fn as_pid_1_it_reaps_strangers_and_leaves_the_living_alone() {
     let is_stranger = |pid: &u64| cmdline(*pid).starts_with("sleep");
     let stranger = eventually("its orphan has come", || init.children().into_iter().find(is_stranger));
     eventually("no body is left", || bodies(init.pid).is_empty().then_some(()));
-    let worker = *init.children().iter().rfind(|pid| !is_stranger(pid)).expect("two workers");
+    let is_worker = |pid: &u64| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.starts_with("worker-") && !name.starts_with("worker-t")
+    };
+    let worker = init.children().into_iter().find(is_worker).expect("two workers");
     kill("KILL", worker);
     let restarted = || status(&init.stage).contains(r#""restarts":1"#).then_some(());
     eventually("another is there, and the dead is reaped", restarted);

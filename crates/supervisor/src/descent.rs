@@ -15,7 +15,7 @@ use std::time::Duration;
 /// How long the end of a run waits for those whom it has ended.
 const EMPTY_WITHIN: Duration = Duration::from_secs(1);
 
-/// A look goes through all children, so it costs 0.1 ms with a thousand workers. Deaths share it: however many there are,
+/// A look goes through all children, so it costs 0.2 ms with a thousand workers. Deaths share it: however many there are,
 /// there are ten looks a second. The last one is so long after the last death that even a stray's orphans have come.
 const LOOK_EVERY_NS: u64 = 100_000_000;
 

@@ -16,6 +16,9 @@ sweep: ; @command -v strace >/dev/null || { echo "strace is not installed: apt-g
 # Needs cargo-fuzz (and a C++ compiler for libFuzzer), but no nightly: the variable lets the stable toolchain pass its flags on.
 FUZZ_SECONDS ?= 60
 fuzz: ; @command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not installed: cargo install cargo-fuzz --locked" >&2; exit 1; }; for target in frames records journal; do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 || exit 1; done
+# Needs `rustup component add miri rust-src --toolchain nightly`. It knows no memfd, no mapping of files and no clone: so only what
+# the pages do with their memory, which is where two processes meet without a lock.
+miri: ; @cargo +nightly miri --version >/dev/null 2>&1 || { echo "miri is not installed: rustup component add miri rust-src --toolchain nightly" >&2; exit 1; }; MIRIFLAGS=-Zmiri-disable-isolation RUSTFLAGS=--cfg=rustix_use_libc cargo +nightly miri test --locked --package brigade-os --lib --target-dir target/miri page::interpreted
 figures: ; cargo bench --locked --bench figures
 docs: ; RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
 deny: cargo-deny ; cargo deny --locked check bans licenses sources

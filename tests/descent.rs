@@ -324,7 +324,7 @@ fn as_pid_1_it_reaps_strangers_and_leaves_the_living_alone() {
     let stranger = eventually("its orphan has come", || init.children().into_iter().find(is_stranger));
     eventually("no body is left", || bodies(init.pid).is_empty().then_some(()));
     let is_worker = |pid: &u64| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         name.starts_with("worker-") && !name.starts_with("worker-t")
     };
     let worker = init.children().into_iter().find(is_worker).expect("two workers");

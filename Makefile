@@ -1,5 +1,5 @@
 # One word each; CI says `make ci` and nothing else. Only `deny` and `advisories` need more than a Rust toolchain.
-.PHONY: run test check tidy storm chaos figures docs deny advisories ci cargo-deny
+.PHONY: run test check tidy storm chaos sweep fuzz miri figures docs deny advisories ci cargo-deny
 .NOTPARALLEL:
 ARGS ?= --procs 4
 comma := ,
@@ -8,9 +8,17 @@ run: ; @cargo build --release --locked && cargo run --release --locked --quiet -
 test: ; cargo test --locked --workspace -- --quiet
 check: ; cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings && cargo clippy --locked --workspace --all-targets --features brigade-core/seeded-bugs -- -D warnings
 tidy: ; cargo test --locked --test main -- --quiet tidy::
-storm: ; STORM_SCHEDULES=1000000 cargo test --release --locked --package brigade-core --test storms -- --nocapture && cargo test --release --locked --package brigade-core --features seeded-bugs --test seeded_bugs -- --nocapture
+storm: ; STORM_SCHEDULES=1000000 cargo test --release --locked --package brigade-core --test storms -- --nocapture && cargo test --release --locked --package brigade-core --features seeded-bugs --test seeded_bugs -- --nocapture && MALFORMED=10000000 cargo test --release --locked --package brigade-wire --test malformed -- --nocapture && BENT=1000000 cargo test --release --locked --package brigade-journal --test bent -- --nocapture
 # 10,000 faults over 1,000,000 tasks; a seed is drawn and printed, `make chaos SEED=7` throws that one's again.
 chaos: ; @cargo build --release --locked && cargo run --release --locked --quiet -- --chaos 10_000$(if $(SEED),$(comma)$(SEED)) --procs 4 --range 0..1_000_000_000 --tasks 1_000_000 --state-dir target/chaos
+# The supervisor is killed at each of its system calls and resumed; needs strace. Some forty of these are in `make test`.
+sweep: ; @command -v strace >/dev/null || { echo "strace is not installed: apt-get install strace" >&2; exit 1; }; SWEEP_POINTS=all cargo test --release --locked --test main -- --nocapture sweep::
+# Needs cargo-fuzz (and a C++ compiler for libFuzzer), but no nightly: the variable lets the stable toolchain pass its flags on.
+FUZZ_SECONDS ?= 60
+fuzz: ; @command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not installed: cargo install cargo-fuzz --locked" >&2; exit 1; }; for target in frames records journal; do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 || exit 1; done
+# Needs `rustup component add miri rust-src --toolchain nightly`. It knows no memfd, no mapping of files and no clone: so only what
+# the pages do with their memory, which is where two processes meet without a lock.
+miri: ; @cargo +nightly miri --version >/dev/null 2>&1 || { echo "miri is not installed: rustup component add miri rust-src --toolchain nightly" >&2; exit 1; }; MIRIFLAGS=-Zmiri-disable-isolation RUSTFLAGS=--cfg=rustix_use_libc cargo +nightly miri test --locked --package brigade-os --lib --target-dir target/miri page::interpreted
 figures: ; cargo bench --locked --bench figures
 docs: ; RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
 deny: cargo-deny ; cargo deny --locked check bans licenses sources

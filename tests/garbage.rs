@@ -37,3 +37,16 @@ fn raw_bytes_and_then_death_cost_one_worker() {
     let finished = survives("raw@50000");
     assert_eq!(finished.done()["restarts"], 1);
 }
+
+/// Half a message, a header without a body, one that claims 2^62 bytes, more than fits into any buffer of ours.
+#[test]
+fn raw_bytes_without_a_descriptor_and_then_business_as_usual_cost_one_worker() {
+    for bytes in ["byte", "header", "claim", "block"] {
+        let args = "--procs 3 --range 0..100_000 --tasks 200 --pace 1ms --task-timeout 300ms";
+        let stage = Stage::new().stunt(&format!("mutter:{bytes}@50000")).once().with(args);
+        let (finished, _run) = stage.start().finish();
+        finished.assert_exact(100_000);
+        println!("{bytes}: {}", finished.done());
+        assert_eq!(finished.done()["restarts"], 1, "{bytes}");
+    }
+}

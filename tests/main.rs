@@ -10,6 +10,8 @@ mod last_things;
 mod logs;
 mod range_sum;
 mod resume;
+mod scarcity;
 mod stage;
 mod story;
+mod sweep;
 mod tidy;

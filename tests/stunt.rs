@@ -96,6 +96,11 @@ fn perform(act: &str) -> Result<(), String> {
             speak(&[1]);
             abort();
         }
+        // Bytes that are not even a packet of ipc-channel, and then on with the work.
+        ("mutter", "byte") => speak(&[1]),
+        ("mutter", "header") => speak(&8_u64.to_le_bytes()),
+        ("mutter", "claim") => speak(&[16_u64.to_le_bytes(), (1_u64 << 62).to_le_bytes()].concat()),
+        ("mutter", "block") => speak(&[0xFF; 200_000]),
         // Left behind in the worker's process group, as a careless task would.
         ("child", _) => {
             let child = Command::new("sleep").arg("4321").stdin(Stdio::null()).spawn();

@@ -91,9 +91,9 @@ const CLOCK_READERS: &[(&str, &str)] = &[
 ];
 
 /// Documents that say which test holds what they say.
-const PROMISING: &[&str] = &["docs/PROMISES.md", "docs/HAZARDS.md", "docs/LINK.md"];
+const PROMISING: &[&str] = &["docs/PROMISES.md", "docs/FAULTS.md", "docs/LINK.md"];
 
-/// Hazards that docs/HAZARDS.md must account for.
+/// Hazards that docs/FAULTS.md must account for.
 const HAZARDS: u32 = 48;
 
 // The rules.
@@ -288,12 +288,12 @@ fn every_promise_names_its_test_or_is_called_open() {
 
 #[test]
 fn every_hazard_is_accounted_for_once() {
-    let text = read("docs/HAZARDS.md");
+    let text = read("docs/FAULTS.md");
     let count = |hazard: u32| text.lines().filter(|line| line.starts_with(&format!("| H{hazard} |"))).count();
     let faults = (1..=HAZARDS).filter(|hazard| count(*hazard) != 1);
     report(
         faults.map(|hazard| format!("H{hazard}: {} rows", count(hazard))).collect(),
-        "docs/HAZARDS.md has one row for each",
+        "docs/FAULTS.md has one row for each",
     );
 }
 

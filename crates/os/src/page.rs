@@ -231,6 +231,9 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 #[cfg(test)]
+mod interpreted;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

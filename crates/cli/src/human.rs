@@ -91,6 +91,8 @@ impl<W: Write> Human<W> {
             Told::WorkerGarbled { slot, pid, reason, .. } => {
                 self.warn("GARBLED", &format!("worker {slot} pid {pid} · {reason} · killing it"));
             }
+            Told::WorkerRecycled { .. } => self.detail("Recycled", &phrase::replaced(&line.told)),
+            Told::WorkerBloated { .. } => self.bad("BLOATED", &phrase::replaced(&line.told)),
             Told::WorkerUnborn { slot, reason, .. } => {
                 self.warn("UNBORN", &format!("worker {slot} · {}", phrase::reason(reason)));
             }

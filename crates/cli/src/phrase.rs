@@ -1,9 +1,9 @@
 //! What happened, in a phrase. None of them claims to know who sent a signal.
 
 use crate::chaos::survived;
-use crate::words::{counted, lasting, quoted, span};
+use crate::words::{bytes, counted, lasting, quoted, span};
 use brigade_core::Timeout;
-use brigade_supervisor::story::{Done, Tallied};
+use brigade_supervisor::story::{Done, Tallied, Told};
 use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, SlotId, TaskId};
 
 /// Attempts of a quarantined task that are told one by one: the last ones.
@@ -128,6 +128,27 @@ pub(crate) fn thrown(fault: &str, slot: Option<SlotId>, pid: u32) -> String {
     match slot {
         Some(slot) => format!("{fault} to worker {slot} pid {pid}"),
         None => format!("{fault}, pid {pid}"),
+    }
+}
+
+/// `worker 2 pid 21843 has reached its age, and makes room for another`, or
+/// `worker 2 pid 21843 · 612.0 MiB of 512.0 MiB · task 7 is ended for it`; nothing of anything else.
+pub(crate) fn replaced(told: &Told) -> String {
+    match told {
+        Told::WorkerRecycled { slot, pid, why, .. } => {
+            let why = match why.as_str() {
+                "tasks" => "has had its number of tasks",
+                "age" => "has reached its age",
+                _ => "has outgrown its memory between two tasks",
+            };
+            format!("worker {slot} pid {pid} {why}, and makes room for another")
+        }
+        Told::WorkerBloated { slot, pid, task, rss_bytes, rss_bytes_max, .. } => {
+            let whose = task.map_or_else(|| "it".to_owned(), |task| format!("task {task}"));
+            let (rss, max) = (bytes(*rss_bytes), bytes(*rss_bytes_max));
+            format!("worker {slot} pid {pid} · {rss} of {max} · {whose} is ended for it")
+        }
+        _ => String::new(),
     }
 }
 

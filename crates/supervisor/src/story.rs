@@ -114,6 +114,32 @@ pub enum Told {
         /// What was wrong with its words.
         reason: String,
     },
+    /// A worker has served its time, and makes room for another; nobody is blamed.
+    WorkerRecycled {
+        /// Where it works.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+        /// `tasks`, `age` or `memory`.
+        why: String,
+    },
+    /// A worker has outgrown its memory in the middle of a task; it is being killed, and the task is blamed.
+    WorkerBloated {
+        /// Where it works.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+        /// The task it is in the middle of.
+        task: Option<TaskId>,
+        /// What it had in RAM.
+        rss_bytes: u64,
+        /// What it may have.
+        rss_bytes_max: u64,
+    },
     /// No process could be made for a slot, or it never said hello.
     WorkerUnborn {
         /// Which slot.

@@ -3,7 +3,7 @@
 use crate::chaos::survived;
 use crate::words::{bytes, counted, lasting, quoted, span};
 use brigade_core::Timeout;
-use brigade_supervisor::story::{Done, Tallied, Told};
+use brigade_supervisor::story::{Bloated, Done, Recycled, Tallied};
 use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, SlotId, TaskId};
 
 /// Attempts of a quarantined task that are told one by one: the last ones.
@@ -131,31 +131,32 @@ pub(crate) fn thrown(fault: &str, slot: Option<SlotId>, pid: u32) -> String {
     }
 }
 
-/// `worker 2 pid 21843 has reached its age, and makes room for another`, or
-/// `worker 2 pid 21843 · 612.0 MiB of 512.0 MiB · task 7 is ended for it`; nothing of anything else.
-pub(crate) fn replaced(told: &Told) -> String {
-    match told {
-        Told::WorkerRecycled { slot, pid, why, .. } => {
-            let why = match why.as_str() {
-                "tasks" => "has had its number of tasks",
-                "age" => "has reached its age",
-                _ => "has outgrown its memory between two tasks",
-            };
-            format!("worker {slot} pid {pid} {why}, and makes room for another")
-        }
-        Told::WorkerBloated { slot, pid, task, rss_bytes, rss_bytes_max, .. } => {
-            let whose = task.map_or_else(|| "it".to_owned(), |task| format!("task {task}"));
-            let (rss, max) = (bytes(*rss_bytes), bytes(*rss_bytes_max));
-            format!("worker {slot} pid {pid} · {rss} of {max} · {whose} is ended for it")
-        }
-        _ => String::new(),
-    }
+/// `worker 2 pid 21843 has reached its age, and makes room for another`.
+pub(crate) fn recycled(Recycled { slot, pid, why, .. }: &Recycled) -> String {
+    let why = match why.as_str() {
+        "tasks" => "has had its number of tasks",
+        "age" => "has reached its age",
+        _ => "has outgrown its memory between two tasks",
+    };
+    format!("worker {slot} pid {pid} {why}, and makes room for another")
+}
+
+/// `worker 2 pid 21843 · 612.0 MiB of 512.0 MiB · task 7 is ended for it`.
+pub(crate) fn bloated(Bloated { slot, pid, task, rss_bytes, rss_bytes_max, .. }: &Bloated) -> String {
+    let whose = task.map_or_else(|| "it".to_owned(), |task| format!("task {task}"));
+    let (rss, max) = (bytes(*rss_bytes), bytes(*rss_bytes_max));
+    format!("worker {slot} pid {pid} · {rss} of {max} · {whose} is ended for it")
 }
 
 /// A reason in somebody else's words, or that there was none.
 pub(crate) fn reason(words: &str) -> String {
     let words = quoted(words);
     if words.is_empty() { "no reason given".to_owned() } else { words }
+}
+
+/// A task that failed for good, in its own words.
+pub(crate) fn failed(task: TaskId, attempt: Attempt, words: &str) -> String {
+    format!("task {task} in attempt {attempt} · {}", reason(words))
 }
 
 /// How long an attempt may run.

@@ -10,7 +10,7 @@
 //! left, ends that task and leaves.
 
 use crate::driver::Driver;
-use crate::story::Told;
+use crate::story::{Bloated, Recycled, Told};
 use brigade_core::{Event, Life, Recycle, SlotView};
 use brigade_os::{clock, proc};
 use brigade_wire::{Attempt, Exit, TaskId, WorkerId};
@@ -117,7 +117,7 @@ impl Driver<'_> {
         let words = format!("it has {rss_bytes} bytes in RAM, of {rss_bytes_max}, in a task: killing it");
         self.chronicle.epitaph(pid, &words);
         let task = self.pages.running(slot).map(|page| page.task);
-        Told::WorkerBloated { slot, pid, incarnation, task, rss_bytes, rss_bytes_max }
+        Told::WorkerBloated(Bloated { slot, pid, incarnation, task, rss_bytes, rss_bytes_max })
     }
 
     /// It has served its time, and is asked to leave.
@@ -129,7 +129,7 @@ impl Driver<'_> {
             Recycle::Memory => ("memory", "it has outgrown its memory"),
         };
         self.chronicle.epitaph(pid, &format!("to be replaced: {words}"));
-        Told::WorkerRecycled { slot, pid, incarnation, why: why.into() }
+        Told::WorkerRecycled(Recycled { slot, pid, incarnation, why: why.into() })
     }
 
     /// A worker that looks after its memory leaves with this code between two tasks; a task that does so is in the
@@ -137,7 +137,8 @@ impl Driver<'_> {
     pub(crate) fn recycled_itself(&mut self, worker: WorkerId, exit: Exit, running: Option<TaskId>) {
         if exit == Exit::RECYCLE && running.is_none() && self.watch.rss_bytes_max.is_some() {
             let (slot, pid, incarnation) = self.who(worker);
-            self.chronicle.tell(Told::WorkerRecycled { slot, pid, incarnation, why: "memory".into() });
+            let why = "memory".into();
+            self.chronicle.tell(Told::WorkerRecycled(Recycled { slot, pid, incarnation, why }));
         }
     }
 }

@@ -115,31 +115,9 @@ pub enum Told {
         reason: String,
     },
     /// A worker has served its time, and makes room for another; nobody is blamed.
-    WorkerRecycled {
-        /// Where it works.
-        slot: SlotId,
-        /// Its process.
-        pid: u32,
-        /// How many were born in the slot.
-        incarnation: u32,
-        /// `tasks`, `age` or `memory`.
-        why: String,
-    },
+    WorkerRecycled(Recycled),
     /// A worker has outgrown its memory in the middle of a task; it is being killed, and the task is blamed.
-    WorkerBloated {
-        /// Where it works.
-        slot: SlotId,
-        /// Its process.
-        pid: u32,
-        /// How many were born in the slot.
-        incarnation: u32,
-        /// The task it is in the middle of.
-        task: Option<TaskId>,
-        /// What it had in RAM.
-        rss_bytes: u64,
-        /// What it may have.
-        rss_bytes_max: u64,
-    },
+    WorkerBloated(Bloated),
     /// No process could be made for a slot, or it never said hello.
     WorkerUnborn {
         /// Which slot.
@@ -247,6 +225,36 @@ pub enum Told {
     },
     /// The run is over.
     Done(Done),
+}
+
+/// A worker that makes room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recycled {
+    /// Where it works.
+    pub slot: SlotId,
+    /// Its process.
+    pub pid: u32,
+    /// How many were born in the slot.
+    pub incarnation: u32,
+    /// `tasks`, `age` or `memory`.
+    pub why: String,
+}
+
+/// A worker that has taken too much.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bloated {
+    /// Where it works.
+    pub slot: SlotId,
+    /// Its process.
+    pub pid: u32,
+    /// How many were born in the slot.
+    pub incarnation: u32,
+    /// The task it is in the middle of.
+    pub task: Option<TaskId>,
+    /// What it had in RAM.
+    pub rss_bytes: u64,
+    /// What it may have.
+    pub rss_bytes_max: u64,
 }
 
 /// How far a run is.

@@ -3,6 +3,8 @@
 use crate::stage::{Finished, Stage, kill};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 fn told<'a>(finished: &'a Finished, ev: &'a str) -> impl Iterator<Item = &'a Value> {
     finished.story.iter().filter(move |line| line["ev"] == ev)
@@ -136,4 +138,63 @@ fn what_is_no_size_is_refused_in_one_line() {
         let finished = Stage::new().with(flag).run();
         assert_eq!((finished.code, finished.stderr.lines().count()), (Some(2), 1), "{}", finished.stderr);
     }
+}
+
+/// A cgroup (v1) with so little memory, below the one that the tests are in; removed when it is dropped.
+struct Narrow(PathBuf);
+
+impl Narrow {
+    fn make(bytes: u64) -> Option<Narrow> {
+        let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let path =
+            own.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path.to_owned()))?;
+        let name = format!("brigade-test-{}", std::process::id());
+        let dir = PathBuf::from(format!("/sys/fs/cgroup/memory{path}")).join(name);
+        std::fs::create_dir(&dir).ok()?;
+        let narrow = Narrow(dir);
+        std::fs::write(narrow.0.join("memory.limit_in_bytes"), bytes.to_string()).ok()?;
+        Some(narrow)
+    }
+
+    /// Runs a command in it, to the end, and reads its story.
+    fn run(&self, supervisor: &Command) -> Finished {
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", self.0.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &enter]).arg(supervisor.get_program()).args(supervisor.get_args());
+        command.env_clear().envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.stdin(Stdio::null()).output().expect("sh starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        let story = stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+        Finished { code: output.status.code(), stdout, stderr, story }
+    }
+}
+
+impl Drop for Narrow {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn whom_the_kernel_killed_for_want_of_memory_is_told_as_such_and_other_kills_are_not() {
+    let Some(narrow) = Narrow::make(96 << 20) else {
+        return eprintln!("SKIPPED: there is no memory cgroup (v1) here that may be written");
+    };
+    let args = "--procs 2 --range 0..1_000 --tasks 10 --format json";
+    let stage = Stage::new().stunt("grow:268435456@500");
+    let stuntman = format!("{args} --worker {}", stage.stuntman());
+    let finished = narrow.run(&stage.command(&stuntman));
+    let attempts = only_in_quarantine(&finished);
+    assert!(attempts.iter().all(|attempt| attempt["end"] == "out_of_memory"), "{attempts:?}");
+    let bloated: Vec<&Value> = told(&finished, "worker_bloated").collect();
+    assert_eq!(bloated.len(), 3);
+    assert!(bloated.iter().all(|line| line["oom"] == true && line["task"] == 5), "{bloated:?}");
+    // Killed by the same signal in the same cgroup, by nobody that the kernel has counted.
+    let stage = stage.env("STUNT", "kill@500");
+    let finished = narrow.run(&stage.command(&stuntman));
+    let crashed = json!({"crashed": {"signal": 9}});
+    let attempts = only_in_quarantine(&finished);
+    assert!(attempts.iter().all(|attempt| attempt["end"] == crashed), "{attempts:?}");
+    assert_eq!(finished.count("worker_bloated"), 0);
 }

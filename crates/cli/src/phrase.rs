@@ -144,8 +144,11 @@ pub(crate) fn recycled(Recycled { slot, pid, why, .. }: &Recycled) -> String {
 /// `worker 2 pid 21843 · 612.0 MiB of 512.0 MiB · task 7 is ended for it`.
 pub(crate) fn bloated(Bloated { slot, pid, task, rss_bytes, rss_bytes_max, .. }: &Bloated) -> String {
     let whose = task.map_or_else(|| "it".to_owned(), |task| format!("task {task}"));
-    let (rss, max) = (bytes(*rss_bytes), bytes(*rss_bytes_max));
-    format!("worker {slot} pid {pid} · {rss} of {max} · {whose} is ended for it")
+    let size = match (rss_bytes, rss_bytes_max) {
+        (Some(rss), Some(max)) => format!("{} of {}", bytes(*rss), bytes(*max)),
+        _ => "the kernel had no memory left".to_owned(),
+    };
+    format!("worker {slot} pid {pid} · {size} · {whose} is ended for it")
 }
 
 /// A reason in somebody else's words, or that there was none.

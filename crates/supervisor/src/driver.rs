@@ -356,6 +356,7 @@ impl<'a> Driver<'a> {
         if !self.publisher.is_due() {
             return;
         }
+        self.watch.forget();
         let status = self.status();
         if let Err(error) = self.publisher.publish(&status) {
             self.chronicle

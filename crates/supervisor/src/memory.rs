@@ -4,6 +4,7 @@
 //! a worker between two tasks ─▶ too large ─▶ leaves with exit code 86 ─▶ replaced, nobody is blamed
 //! the loop, ten times a second ─▶ too large in a task, and still so in that task 20 ms later ─▶ Event::Bloated
 //!   ─▶ core: killed, the attempt ran out of memory
+//! the kernel, when there is none left ─▶ SIGKILL, and its counter has grown ─▶ Event::Bloated, before Event::Gone
 //! ```
 //!
 //! The second look is for the innocent: whoever crosses the line at the end of a task, with what earlier ones have
@@ -12,6 +13,7 @@
 use crate::driver::Driver;
 use crate::story::{Bloated, Recycled, Told};
 use brigade_core::{Event, Life, Recycle, SlotView};
+use brigade_os::oom::OomKills;
 use brigade_os::{clock, proc};
 use brigade_wire::{Attempt, Exit, TaskId, WorkerId};
 
@@ -27,8 +29,17 @@ pub(crate) struct Watch {
     rss_bytes_max: Option<u64>,
     looked_ns: u64,
     suspects: Vec<Suspect>,
-    /// Of the worker that the core was told about last.
-    rss_bytes: u64,
+    /// What the core was told of last.
+    excess: Excess,
+    kernel: Option<OomKills>,
+}
+
+/// What a worker has taken too much of, and in what.
+#[derive(Clone, Copy, Debug, Default)]
+struct Excess {
+    task: Option<TaskId>,
+    /// `None` if the kernel has ended it.
+    rss_bytes: Option<u64>,
 }
 
 /// An attempt that has taken too much.
@@ -51,7 +62,13 @@ struct Sight {
 
 impl Watch {
     pub(crate) fn new(rss_bytes_max: Option<u64>) -> Watch {
-        Watch { rss_bytes_max, looked_ns: 0, suspects: Vec::new(), rss_bytes: 0 }
+        let (suspects, excess, kernel) = (Vec::new(), Excess::default(), OomKills::of_own_cgroup());
+        Watch { rss_bytes_max, looked_ns: 0, suspects, excess, kernel }
+    }
+
+    /// Time passes, and the state is published.
+    pub(crate) fn forget(&mut self) {
+        self.kernel.iter_mut().for_each(|kernel| kernel.forget(clock::monotonic_ns()));
     }
 
     fn due_ns(&self) -> Option<u64> {
@@ -87,7 +104,8 @@ impl Driver<'_> {
                 // Between two tasks: it looks for itself before it begins the next.
                 None => continue,
             };
-            self.watch.rss_bytes = rss_bytes;
+            let task = suspect.map(|suspect| suspect.task);
+            self.watch.excess = Excess { task, rss_bytes: Some(rss_bytes) };
             self.hear(Event::Bloated { worker, running });
             self.perform();
         }
@@ -110,14 +128,32 @@ impl Driver<'_> {
         Some(Sight { worker, rss_bytes, suspect, is_idle: view.leases == 0 })
     }
 
-    /// It outgrew its memory in a task: the core has shot it.
+    /// It outgrew its memory in a task: the core has shot it, or knows that the kernel has.
     pub(crate) fn bloated(&mut self, worker: WorkerId) -> Told {
         let (slot, pid, incarnation) = self.who(worker);
-        let (rss_bytes, rss_bytes_max) = (self.watch.rss_bytes, self.watch.rss_bytes_max.unwrap_or_default());
-        let words = format!("it has {rss_bytes} bytes in RAM, of {rss_bytes_max}, in a task: killing it");
+        let (rss_bytes_max, Excess { task, rss_bytes }) = (self.watch.rss_bytes_max, self.watch.excess);
+        let words = match (rss_bytes, rss_bytes_max) {
+            (Some(rss), Some(max)) => format!("it has {rss} bytes in RAM, of {max}, in a task: killing it"),
+            _ => "the kernel had no memory left for it".to_owned(),
+        };
         self.chronicle.epitaph(pid, &words);
-        let task = self.pages.running(slot).map(|page| page.task);
-        Told::WorkerBloated(Bloated { slot, pid, incarnation, task, rss_bytes, rss_bytes_max })
+        let (oom, rss_bytes_max) = (rss_bytes.is_none(), rss_bytes.and(rss_bytes_max));
+        Told::WorkerBloated(Bloated { slot, pid, incarnation, task, rss_bytes, rss_bytes_max, oom })
+    }
+
+    /// Its body was found. The core is told before it hears of the death, if the kernel's OOM killer has a death to
+    /// answer for that was like this one, and that we did not deal.
+    pub(crate) fn ended_by_kernel(&mut self, worker: WorkerId, exit: Exit, running: Option<TaskId>) {
+        const SIGKILL: Exit = Exit::Signal(9);
+        let was_shot = self.core.slots().any(|view| view.worker == worker && view.life == Life::Dying);
+        if exit != SIGKILL || running.is_none() || was_shot {
+            return;
+        }
+        if self.watch.kernel.as_mut().is_some_and(OomKills::take_one) {
+            self.watch.excess = Excess { task: running, rss_bytes: None };
+            self.hear(Event::Bloated { worker, running: true });
+            self.perform();
+        }
     }
 
     /// It has served its time, and is asked to leave.

@@ -116,7 +116,7 @@ pub enum Told {
     },
     /// A worker has served its time, and makes room for another; nobody is blamed.
     WorkerRecycled(Recycled),
-    /// A worker has outgrown its memory in the middle of a task; it is being killed, and the task is blamed.
+    /// A worker has outgrown its memory in the middle of a task; it is ended for it, and the task is blamed.
     WorkerBloated(Bloated),
     /// No process could be made for a slot, or it never said hello.
     WorkerUnborn {
@@ -251,10 +251,12 @@ pub struct Bloated {
     pub incarnation: u32,
     /// The task it is in the middle of.
     pub task: Option<TaskId>,
-    /// What it had in RAM.
-    pub rss_bytes: u64,
-    /// What it may have.
-    pub rss_bytes_max: u64,
+    /// What it had in RAM; none if the kernel has ended it.
+    pub rss_bytes: Option<u64>,
+    /// What it may have (`--max-rss`); none if the kernel has ended it.
+    pub rss_bytes_max: Option<u64>,
+    /// The kernel's OOM killer has ended it: its counter says so.
+    pub oom: bool,
 }
 
 /// How far a run is.

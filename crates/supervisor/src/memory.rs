@@ -116,7 +116,7 @@ impl Driver<'_> {
         let may_grow = matches!(view.life, Life::Ready | Life::Draining);
         let (body, _) = self.hands.in_slot(view.slot).filter(|_| may_grow)?;
         let pid = body.pid();
-        // Whatever was read before the page was begun is not of what stands there now.
+        // Should a task begin in between, the next look finds another than this one, and kills nobody.
         let page = self.pages.running(view.slot);
         let rss_bytes = proc::rss_bytes(pid.number()).ok().filter(|rss_bytes| *rss_bytes > max)?;
         // The page forgets the number before it is reaped: so long it was no stranger's.

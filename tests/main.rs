@@ -8,6 +8,7 @@ mod faults;
 mod garbage;
 mod last_things;
 mod logs;
+mod memory;
 mod range_sum;
 mod resume;
 mod scarcity;

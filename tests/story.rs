@@ -563,7 +563,8 @@ fn sleeps(pid: u64) -> u64 {
 
 #[test]
 fn an_idle_held_supervisor_wakes_at_most_once_a_second() {
-    let mut run = held("--procs 4");
+    // With a limit of memory as without: nobody who has no task is looked at.
+    let mut run = held("--procs 4 --max-rss 1G");
     run.wait_ready(4);
     // The last thing that it has to say by itself, at most a second after all was settled.
     run.wait_for("the last progress", |line| line["ev"] == "progress" && line["settled"] == 10);

@@ -1,7 +1,7 @@
 //! A worker that does what workers must not do: it offers `range-sum`, and misbehaves at one number.
 //!
 //! `STUNT=act@number` names what it does in the task whose range holds that number; with `STUNT_MARK=file` only
-//! the first time (the file is made then). `STUNT_EXIT_AT_BIRTH=code` ends every worker that is executed anew.
+//! the first time (the file is made then); `act@all` is every task. `STUNT_EXIT_AT_BIRTH=code` ends every worker that is executed anew.
 
 use brigade_tasks::range_sum;
 use brigade_wire::{Attempt, Ended, Ending, Report, TaskId, encode};
@@ -25,7 +25,7 @@ fn stunt(args: &[u8]) -> Result<Vec<u8>, String> {
     let number = |at: usize| u64::from_le_bytes(args[at..at + 8].try_into().expect("eight bytes"));
     let told = std::env::var("STUNT").unwrap_or_default();
     if let Some((act, at)) = told.split_once('@')
-        && at.parse().is_ok_and(|at| (number(0)..number(8)).contains(&at))
+        && (at == "all" || at.parse().is_ok_and(|at| (number(0)..number(8)).contains(&at)))
         && is_first_time()
     {
         perform(act)?;
@@ -71,9 +71,18 @@ fn is_first_time() -> bool {
     std::env::var("STUNT_MARK").map_or(true, |mark| File::create_new(mark).is_ok())
 }
 
+/// Memory that is touched, a MiB at a time, and never given back.
+fn take(bytes: &str) {
+    const STEP: usize = 1 << 20;
+    (0..bytes.parse::<usize>().unwrap_or(0) / STEP).for_each(|_| std::mem::forget(vec![1_u8; STEP]));
+}
+
 fn perform(act: &str) -> Result<(), String> {
     match act.split_once(':').unwrap_or((act, "")) {
         ("abort", _) => abort(),
+        ("kill", _) => {
+            let _ = Command::new("sh").args(["-c", "kill -9 $PPID"]).status();
+        }
         ("exit", code) => exit(code.parse().unwrap_or(1)),
         ("panic", _) => panic!("the stunt went wrong"),
         ("fail", _) => return Err("the stunt was refused".into()),
@@ -123,6 +132,13 @@ fn perform(act: &str) -> Result<(), String> {
             println!("strolling");
             (0..steps.parse().unwrap_or(0)).for_each(|_| sleep(Duration::from_millis(10)));
         }
+        // Takes so many bytes, keeps them, and never ends.
+        ("grow", bytes) => {
+            take(bytes);
+            sleep(Duration::from_secs(3_600));
+        }
+        // Takes so many bytes, and forgets them.
+        ("leak", bytes) => take(bytes),
         (unknown, _) => return Err(format!("there is no stunt {unknown}")),
     }
     Ok(())

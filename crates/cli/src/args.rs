@@ -3,6 +3,7 @@
 use crate::chaos;
 use crate::exit::{self, Stop};
 use crate::parse;
+use crate::size;
 use brigade_core::{Halt, Intensity, Schedule, Timeout};
 use brigade_supervisor::chaos::Chaos;
 use brigade_supervisor::run::{Durability, StartMethod};
@@ -158,6 +159,12 @@ pub(crate) struct RunArgs {
     /// Replace a worker after that time, give or take a tenth
     #[arg(long, value_name = "DUR", value_parser = parse::some_duration, env = "SUPERVISOR_MAX_AGE", hide_env_values = true)]
     pub(crate) max_age: Option<Duration>,
+    /// Replace a worker that has so much memory in RAM; in the middle of a task it is killed, and the task blamed
+    #[arg(long, value_name = "SIZE", value_parser = size::size, env = "SUPERVISOR_MAX_RSS", hide_env_values = true)]
+    pub(crate) max_rss: Option<u64>,
+    /// Let a worker have no more than so many addresses (RLIMIT_AS): an allocation beyond is the end of it
+    #[arg(long, value_name = "SIZE", value_parser = size::size, env = "SUPERVISOR_MAX_AS", hide_env_values = true)]
+    pub(crate) max_as: Option<u64>,
     /// End the run early: now or soon, on so many (or so many percent) failed, successful or done tasks
     #[arg(long, value_name = "WHEN,WHAT=N", value_parser = parse::halt, env = "SUPERVISOR_HALT", hide_env_values = true)]
     pub(crate) halt: Option<Halt>,

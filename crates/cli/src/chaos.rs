@@ -79,6 +79,7 @@ pub(crate) fn leads_to(told: &Told) -> bool {
             | Told::WorkerStopped { .. }
             | Told::WorkerContinued { .. }
             | Told::WorkerGarbled { .. }
+            | Told::WorkerRecycled(_)
             | Told::TaskRequeued { .. }
             | Told::TaskTimedOut { .. }
     )

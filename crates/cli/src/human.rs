@@ -91,6 +91,8 @@ impl<W: Write> Human<W> {
             Told::WorkerGarbled { slot, pid, reason, .. } => {
                 self.warn("GARBLED", &format!("worker {slot} pid {pid} · {reason} · killing it"));
             }
+            Told::WorkerRecycled(who) => self.detail("Recycled", &phrase::recycled(who)),
+            Told::WorkerBloated(who) => self.bad("BLOATED", &phrase::bloated(who)),
             Told::WorkerUnborn { slot, reason, .. } => {
                 self.warn("UNBORN", &format!("worker {slot} · {}", phrase::reason(reason)));
             }
@@ -103,8 +105,7 @@ impl<W: Write> Human<W> {
             }
             &Told::TaskTimedOut { task, slot, pid } => self.task_timed_out(task, &Who { slot, pid }),
             Told::TaskFailed { task, attempt, reason } => {
-                let text = format!("task {task} in attempt {attempt} · {}", phrase::reason(reason));
-                self.bad("FAILED", &text);
+                self.bad("FAILED", &phrase::failed(*task, *attempt, reason));
             }
             Told::TaskQuarantined { task, attempts } => {
                 self.bad("QUARANTINE", &format!("task {task} · {}", phrase::story(attempts)));

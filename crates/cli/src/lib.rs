@@ -24,6 +24,7 @@ mod relay;
 mod run;
 mod screen;
 mod sight;
+mod size;
 mod table;
 mod tail;
 mod words;

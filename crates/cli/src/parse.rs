@@ -35,7 +35,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Digits, and perhaps a point and more digits, times `unit`; exact, and rounded down to whole ones.
-fn decimal(number: &str, unit: u64) -> Option<u128> {
+pub(crate) fn decimal(number: &str, unit: u64) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| (1..=18).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {

@@ -1,9 +1,9 @@
 //! What happened, in a phrase. None of them claims to know who sent a signal.
 
 use crate::chaos::survived;
-use crate::words::{counted, lasting, quoted, span};
+use crate::words::{bytes, counted, lasting, quoted, span};
 use brigade_core::Timeout;
-use brigade_supervisor::story::{Done, Tallied};
+use brigade_supervisor::story::{Bloated, Done, Recycled, Tallied};
 use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, SlotId, TaskId};
 
 /// Attempts of a quarantined task that are told one by one: the last ones.
@@ -131,10 +131,35 @@ pub(crate) fn thrown(fault: &str, slot: Option<SlotId>, pid: u32) -> String {
     }
 }
 
+/// `worker 2 pid 21843 has reached its age, and makes room for another`.
+pub(crate) fn recycled(Recycled { slot, pid, why, .. }: &Recycled) -> String {
+    let why = match why.as_str() {
+        "tasks" => "has had its number of tasks",
+        "age" => "has reached its age",
+        _ => "has outgrown its memory between two tasks",
+    };
+    format!("worker {slot} pid {pid} {why}, and makes room for another")
+}
+
+/// `worker 2 pid 21843 · 612.0 MiB of 512.0 MiB · task 7 is ended for it`.
+pub(crate) fn bloated(Bloated { slot, pid, task, rss_bytes, rss_bytes_max, .. }: &Bloated) -> String {
+    let whose = task.map_or_else(|| "it".to_owned(), |task| format!("task {task}"));
+    let size = match (rss_bytes, rss_bytes_max) {
+        (Some(rss), Some(max)) => format!("{} of {}", bytes(*rss), bytes(*max)),
+        _ => "the kernel had no memory left".to_owned(),
+    };
+    format!("worker {slot} pid {pid} · {size} · {whose} is ended for it")
+}
+
 /// A reason in somebody else's words, or that there was none.
 pub(crate) fn reason(words: &str) -> String {
     let words = quoted(words);
     if words.is_empty() { "no reason given".to_owned() } else { words }
+}
+
+/// A task that failed for good, in its own words.
+pub(crate) fn failed(task: TaskId, attempt: Attempt, words: &str) -> String {
+    format!("task {task} in attempt {attempt} · {}", reason(words))
 }
 
 /// How long an attempt may run.

@@ -10,7 +10,7 @@ use crate::screen::Screen;
 use crate::work::RangeSum;
 use brigade_core::Policy;
 use brigade_supervisor::error::{RunError, WorkerFault};
-use brigade_supervisor::run::{Identity, Plan, Report, Witness, Work};
+use brigade_supervisor::run::{Identity, Memory, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use brigade_supervisor::story::{Line, Tallied};
 use brigade_tasks::range_sum;
@@ -109,7 +109,8 @@ fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
     let worker = worker(args.worker.as_deref())?;
     let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace(tasks));
     let (chaos, journal) = (args.chaos, args.journal());
-    Ok(Plan { policy, worker, start_method, daemon, pace, chaos, journal })
+    let memory = Memory { rss_bytes_max: args.max_rss, as_bytes_max: args.max_as };
+    Ok(Plan { policy, worker, start_method, daemon, pace, chaos, journal, memory })
 }
 
 /// The worker binary: the one that was named, or `worker` beside this program, or on PATH.

@@ -22,6 +22,10 @@ pub struct Charter {
     pub daemon: bool,
     /// How long every task lasts at least, in nanoseconds.
     pub pace_ns: u64,
+    /// What a worker may have in RAM between two tasks; past it, it leaves.
+    pub rss_bytes_max: Option<u64>,
+    /// What a worker may have of addresses (RLIMIT_AS).
+    pub as_bytes_max: Option<u64>,
     /// The supervisor's pid, which the template's parent must be.
     pub supervisor: u32,
     /// The worker binary, for those that are executed anew.

@@ -48,6 +48,14 @@ pub fn no_core_dumps() {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
+/// No more addresses than that, for this process and its children: an allocation beyond fails.
+///
+/// # Errors
+/// If the hard limit is lower, and may not be raised.
+pub fn bound_addresses(bytes: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_AS, bytes, bytes)?)
+}
+
 /// Tells the kernel to end this process and its children before the supervisor when memory runs out. With the
 /// inherited score it was the supervisor that died.
 pub fn be_killed_first() {

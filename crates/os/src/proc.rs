@@ -1,7 +1,8 @@
 //! What `/proc` says of a process.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 
 /// A few fields of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +30,39 @@ pub fn stat(pid: u32) -> io::Result<Stat> {
 /// # Errors
 /// If there is no such process.
 pub fn rss_bytes(pid: u32) -> io::Result<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
-    let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
-    Ok(pages * rustix::param::page_size() as u64)
+    Ok(resident_bytes(&fs::read_to_string(format!("/proc/{pid}/statm"))?))
+}
+
+/// This process's own memory, to be looked at often: the file stays open, a look is one system call.
+#[derive(Debug)]
+pub struct OwnMemory {
+    statm: File,
+}
+
+impl OwnMemory {
+    /// Of whoever calls it, not of its children.
+    ///
+    /// # Errors
+    /// If there is no `/proc`.
+    pub fn open() -> io::Result<OwnMemory> {
+        Ok(OwnMemory { statm: File::open("/proc/self/statm")? })
+    }
+
+    /// What is in RAM, in bytes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn rss_bytes(&self) -> io::Result<u64> {
+        let mut text = [0_u8; 128];
+        let read = self.statm.read_at(&mut text, 0)?;
+        Ok(resident_bytes(&String::from_utf8_lossy(&text[..read])))
+    }
+}
+
+/// The second number of a `statm`.
+fn resident_bytes(statm: &str) -> u64 {
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
 }
 
 /// The name in the second field may hold spaces and parentheses: count from the last one.
@@ -58,5 +89,15 @@ mod tests {
         let own = stat(std::process::id()).unwrap();
         assert_eq!(Some(own.ppid), crate::Pid::parent().map(crate::Pid::number));
         assert!(rss_bytes(std::process::id()).unwrap() > 0);
+    }
+
+    #[test]
+    fn own_memory_grows_with_what_is_touched() {
+        const BYTES: usize = 32 << 20;
+        let memory = OwnMemory::open().unwrap();
+        let before = memory.rss_bytes().unwrap();
+        let touched = std::hint::black_box(vec![1_u8; BYTES]);
+        assert!(memory.rss_bytes().unwrap() >= before + BYTES as u64 / 2);
+        drop(touched);
     }
 }

@@ -8,6 +8,7 @@ use crate::descent::{self, Strays};
 use crate::error::{RunError, WorkerFault};
 use crate::hands::Hands;
 use crate::inbox::{Inbox, Incoming};
+use crate::memory::Watch;
 use crate::pauses::Naps;
 use crate::publish::Publisher;
 use crate::run::{Identity, Plan, Report, StartMethod, Witness, Work};
@@ -112,6 +113,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) cgroup: Option<Arc<Cgroup>>,
     pub(crate) strays: Strays,
     pub(crate) naps: Naps,
+    pub(crate) watch: Watch,
     pub(crate) pages: Arc<Pages>,
     pub(crate) undertaker: Undertaker,
     pub(crate) backstop: Backstop,
@@ -165,6 +167,7 @@ impl<'a> Driver<'a> {
             template,
             strays: Strays::adopt(),
             naps: Naps::new(),
+            watch: Watch::new(plan.memory.rss_bytes_max),
             cgroup,
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
@@ -293,6 +296,7 @@ impl<'a> Driver<'a> {
         self.watch_template();
         self.wreak();
         self.look_for_strays();
+        self.look_at_memory();
         self.perform();
     }
 
@@ -306,10 +310,8 @@ impl<'a> Driver<'a> {
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
         let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
         let (template_ns, strays_ns) = (self.template.deadline_ns(), self.strays_due_ns());
-        [core_ns, template_ns, progress_ns, self.publisher.due_ns(), strays_ns, chaos_ns]
-            .into_iter()
-            .flatten()
-            .min()
+        let own_ns = [self.publisher.due_ns(), progress_ns, self.memory_due_ns()];
+        [core_ns, template_ns, strays_ns, chaos_ns].into_iter().chain(own_ns).flatten().min()
     }
 
     /// What was settled is written before it is told. A journal that cannot be written ends the run: tasks in hand
@@ -354,6 +356,7 @@ impl<'a> Driver<'a> {
         if !self.publisher.is_due() {
             return;
         }
+        self.watch.forget();
         let status = self.status();
         if let Err(error) = self.publisher.publish(&status) {
             self.chronicle

@@ -120,6 +120,8 @@ impl Driver<'_> {
         };
         self.chronicle.died(dead);
         self.hands.remove(worker);
+        self.recycled_itself(worker, exit, running);
+        self.ended_by_kernel(worker, exit, running);
         // It may have said hello and died before its template answered for it.
         self.template.answered(worker);
         self.hear(Event::Gone { worker, exit, running });

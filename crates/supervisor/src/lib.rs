@@ -22,6 +22,7 @@ pub mod error;
 mod hands;
 mod inbox;
 mod incoming;
+mod memory;
 mod notes;
 mod pauses;
 mod publish;

@@ -2,7 +2,7 @@
 
 use crate::driver::Driver;
 use crate::story::Told;
-use brigade_core::{GiveUp, Note, Recycle};
+use brigade_core::{GiveUp, Note};
 use brigade_os::clock;
 use brigade_wire::{Attempt, SlotId, TaskId, WorkerId};
 use std::time::Duration;
@@ -24,10 +24,8 @@ impl Driver<'_> {
                 self.chronicle.epitaph(pid, &format!("task {task} is past its deadline: killing the worker"));
                 Told::TaskTimedOut { task, slot, pid }
             }
-            Note::Recycling { worker, why } => return self.told_to_leave(worker, recycled_for(why)),
-            Note::Bloated(worker) => {
-                return self.told_to_leave(worker, "it outgrew its memory in a task: killing it");
-            }
+            Note::Recycling { worker, why } => self.recycled(worker, why),
+            Note::Bloated(worker) => self.bloated(worker),
             Note::Stopped(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
                 let task = self.pages.running(slot).map(|page| page.task);
@@ -67,12 +65,6 @@ impl Driver<'_> {
         Told::TaskRequeued { task, attempt, blamed, failed, slot, pid }
     }
 
-    /// In the log of the worker itself.
-    fn told_to_leave(&mut self, worker: WorkerId, why: &str) {
-        let pid = self.chronicle.pid(worker);
-        self.chronicle.epitaph(pid, &format!("to be replaced: {why}"));
-    }
-
     fn has_all_values(&self) -> bool {
         let tally = self.core.tally();
         tally.values == tally.submitted
@@ -89,7 +81,7 @@ impl Driver<'_> {
         Told::WorkerReady { slot, pid, incarnation, after }
     }
 
-    fn who(&self, worker: WorkerId) -> (SlotId, u32, u32) {
+    pub(crate) fn who(&self, worker: WorkerId) -> (SlotId, u32, u32) {
         (worker.slot, self.chronicle.pid(worker), worker.incarnation)
     }
 
@@ -116,13 +108,5 @@ impl Driver<'_> {
             }
         };
         Told::GaveUp { reason, last_lines: self.chronicle.last_lines(pid) }
-    }
-}
-
-fn recycled_for(why: Recycle) -> &'static str {
-    match why {
-        Recycle::Tasks => "it has had its number of tasks",
-        Recycle::Age => "it has reached its age",
-        Recycle::Memory => "it has outgrown its memory",
     }
 }

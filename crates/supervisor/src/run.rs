@@ -25,6 +25,17 @@ pub struct Plan {
     pub chaos: Option<Chaos>,
     /// What the journal promises; `None` keeps none. A resumed run keeps the promise that it was begun with.
     pub journal: Option<Durability>,
+    /// How much memory a worker may have.
+    pub memory: Memory,
+}
+
+/// How much memory a worker may have, in bytes; `None` is as much as there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// In RAM: past it a worker is recycled between two tasks, and killed in one.
+    pub rss_bytes_max: Option<u64>,
+    /// Of addresses (RLIMIT_AS): past it an allocation fails, and that is the end of the worker.
+    pub as_bytes_max: Option<u64>,
 }
 
 /// How a worker is born.

@@ -114,6 +114,10 @@ pub enum Told {
         /// What was wrong with its words.
         reason: String,
     },
+    /// A worker has served its time, and makes room for another; nobody is blamed.
+    WorkerRecycled(Recycled),
+    /// A worker has outgrown its memory in the middle of a task; it is ended for it, and the task is blamed.
+    WorkerBloated(Bloated),
     /// No process could be made for a slot, or it never said hello.
     WorkerUnborn {
         /// Which slot.
@@ -221,6 +225,38 @@ pub enum Told {
     },
     /// The run is over.
     Done(Done),
+}
+
+/// A worker that makes room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recycled {
+    /// Where it works.
+    pub slot: SlotId,
+    /// Its process.
+    pub pid: u32,
+    /// How many were born in the slot.
+    pub incarnation: u32,
+    /// `tasks`, `age` or `memory`.
+    pub why: String,
+}
+
+/// A worker that has taken too much.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bloated {
+    /// Where it works.
+    pub slot: SlotId,
+    /// Its process.
+    pub pid: u32,
+    /// How many were born in the slot.
+    pub incarnation: u32,
+    /// The task it is in the middle of.
+    pub task: Option<TaskId>,
+    /// What it had in RAM; none if the kernel has ended it.
+    pub rss_bytes: Option<u64>,
+    /// What it may have (`--max-rss`); none if the kernel has ended it.
+    pub rss_bytes_max: Option<u64>,
+    /// The kernel's OOM killer has ended it: its counter says so.
+    pub oom: bool,
 }
 
 /// How far a run is.

@@ -87,6 +87,8 @@ impl Template {
             function: function.to_string(),
             daemon: plan.daemon,
             pace_ns: u64::try_from(plan.pace.as_nanos()).unwrap_or(u64::MAX),
+            rss_bytes_max: plan.memory.rss_bytes_max,
+            as_bytes_max: plan.memory.as_bytes_max,
             supervisor: Pid::current().number(),
             program: plan.worker.clone(),
         };

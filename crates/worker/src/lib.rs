@@ -10,6 +10,7 @@
 //! the supervisor asks. When the supervisor vanishes it is the guard, and ends what is left.
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod exit;
 mod log;
 mod panics;

@@ -1,5 +1,6 @@
 //! The serve loop: a command, its tasks one after the other, their endings.
 
+use crate::allowance::Allowance;
 use crate::{Table, TaskFn, exit, log, panics, progress};
 use brigade_link::{Charter, WorkerEnd};
 use brigade_os::page::OwnPage;
@@ -33,7 +34,9 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
         return Err(io::Error::other(format!("there is no task `{function}` in this binary")));
     };
     let page = progress::keep(page);
-    let mut bench = Bench { task: *task, pace_ns: charter.pace_ns, page, length_ns: LOG_SINGLY_NS };
+    let allowance = Allowance::of(charter.rss_bytes_max);
+    let mut bench =
+        Bench { task: *task, pace_ns: charter.pace_ns, page, length_ns: LOG_SINGLY_NS, allowance };
     bench.page.sign();
     if end.hello(worker).is_err() {
         return Ok(supervisor_gone());
@@ -47,8 +50,10 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
             }
             None => return Ok(supervisor_gone()),
         };
-        if served.is_err() {
-            return Ok(supervisor_gone());
+        match served {
+            Ok(Fit::Fit) => {}
+            Ok(Fit::Bloated) => return Ok(exit::code(Exit::RECYCLE)),
+            Err(_) => return Ok(supervisor_gone()),
         }
     }
 }
@@ -67,23 +72,36 @@ struct Bench {
     page: &'static OwnPage,
     /// How long the last task took: whether the next one is worth a line of its own.
     length_ns: u64,
+    allowance: Option<Allowance>,
+}
+
+/// Whether a worker may go on.
+#[derive(Debug)]
+enum Fit {
+    Fit,
+    /// It has more memory than it may; what it has not begun is another's.
+    Bloated,
 }
 
 impl Bench {
-    /// Obeys one Run command.
-    fn run_all(&mut self, calls: Vec<Call>, end: &mut WorkerEnd) -> io::Result<()> {
+    /// Obeys one Run command, unless it grows too large meanwhile.
+    fn run_all(&mut self, calls: Vec<Call>, end: &mut WorkerEnd) -> io::Result<Fit> {
         let (mut packet, mut unreported_ns) = (Packet::default(), 0);
         for call in calls {
             let ended = self.run(call, &mut packet);
             unreported_ns += ended.elapsed_ns;
             end.report(ended)?;
+            if self.allowance.as_ref().is_some_and(Allowance::is_spent) {
+                packet.log();
+                return end.flush().map(|()| Fit::Bloated);
+            }
             if unreported_ns >= FLUSH_AFTER_NS {
                 end.flush()?;
                 unreported_ns = 0;
             }
         }
         packet.log();
-        end.consumed()
+        end.consumed().map(|()| Fit::Fit)
     }
 
     /// Runs one task; a long one has its own two lines in the log, written when it begins and when it ends.

@@ -132,6 +132,7 @@ impl Template {
             birth::leave(0);
         }
         birth::set_name(&format!("worker-{}", worker.slot));
+        self.charter.as_bytes_max.map_or(Ok(()), limits::bound_addresses)?;
         let log = self.open_log(worker);
         match &log {
             Ok(log) => logfile::put_under_stdio(log)?,

@@ -10,6 +10,7 @@
 //! [`Witness`](run::Witness) watches.
 #![forbid(unsafe_code)]
 
+mod asked;
 mod backstop;
 mod births;
 mod books;
@@ -25,6 +26,7 @@ mod incoming;
 mod notes;
 mod pauses;
 mod publish;
+pub mod quarantine;
 pub mod run;
 pub mod rundir;
 pub mod status;

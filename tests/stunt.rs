@@ -77,6 +77,12 @@ fn take(bytes: &str) {
     (0..bytes.parse::<usize>().unwrap_or(0) / STEP).for_each(|_| std::mem::forget(vec![1_u8; STEP]));
 }
 
+/// Whether nobody has wavered in this run yet: its state directory remembers.
+fn wavers() -> bool {
+    let state = std::env::var("SUPERVISOR_STATE_DIR").unwrap_or_default();
+    File::create_new(format!("{state}/wavered")).is_ok()
+}
+
 fn perform(act: &str) -> Result<(), String> {
     match act.split_once(':').unwrap_or((act, "")) {
         ("abort", _) => abort(),
@@ -86,6 +92,11 @@ fn perform(act: &str) -> Result<(), String> {
         ("exit", code) => exit(code.parse().unwrap_or(1)),
         ("panic", _) => panic!("the stunt went wrong"),
         ("fail", _) => return Err("the stunt was refused".into()),
+        // An error first, and a death when it is tried again.
+        ("waver", _) => match wavers() {
+            true => return Err("the stunt was refused".into()),
+            false => abort(),
+        },
         ("hang", _) => loop {
             sleep(Duration::from_secs(3_600));
         },

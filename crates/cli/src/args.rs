@@ -3,6 +3,7 @@
 use crate::chaos;
 use crate::exit::{self, Stop};
 use crate::parse;
+use crate::quarantine::QuarantineArgs;
 use crate::size;
 use brigade_core::{Halt, Intensity, Schedule, Timeout};
 use brigade_supervisor::chaos::Chaos;
@@ -50,6 +51,8 @@ pub(crate) enum Verb {
     Ps(PsArgs),
     /// Show what a worker wrote, also after its death
     Logs(LogsArgs),
+    /// Show which tasks took too many workers along, and decide about them
+    Quarantine(QuarantineArgs),
 }
 
 /// Which run to go on with.
@@ -375,7 +378,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, St
         None => cli.run.check()?,
         Some(Verb::Run(run)) => run.check()?,
         Some(Verb::Resume(resume)) => resume.run.check()?,
-        Some(Verb::Ps(_) | Verb::Logs(_)) => {}
+        Some(Verb::Ps(_) | Verb::Logs(_) | Verb::Quarantine(_)) => {}
     }
     Ok(cli)
 }

@@ -27,7 +27,7 @@ Exit codes:
   0    all done, and the sum is exact
   1    internal error, or the answer could not be written to stdout
   2    usage: bad arguments, worker, limits or directories
-  3    ps, logs: no such run or worker
+  3    ps, logs, quarantine: no such run, worker or task
   100  some tasks failed
   101  some tasks are in quarantine
   102  a worker died too often (--max-restarts)

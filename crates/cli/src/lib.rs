@@ -4,10 +4,11 @@
 //! arguments ─▶ args ─┬─▶ run ─▶ Plan, RangeSum ─▶ brigade_supervisor::run ─▶ Report ─▶ exit code
 //!                    │            Line ─▶ Voices ─┬─▶ human: stderr       └▶ answer: stdout
 //!                    ├─▶ ps    status.json, /proc ─▶ table
-//!                    └─▶ logs  logs/<pid>.log ─▶ stdout
+//!                    ├─▶ logs  logs/<pid>.log ─▶ stdout
+//!                    └─▶ quarantine  quarantine/<task>.json ─▶ stdout; retry and drop ─▶ the journal
 //! ```
 //!
-//! `ps` and `logs` ask no supervisor anything: they read what every run publishes in its directory.
+//! `ps`, `logs` and `quarantine` ask no supervisor anything: they read what every run publishes in its directory.
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -17,9 +18,11 @@ mod exit;
 mod human;
 mod json;
 mod logs;
+mod now;
 mod parse;
 mod phrase;
 mod ps;
+mod quarantine;
 mod relay;
 mod run;
 mod screen;
@@ -52,5 +55,6 @@ fn obey(cli: Cli) -> Result<u8, Stop> {
         Some(Verb::Resume(resume)) => run::resume(&common, &resume),
         Some(Verb::Ps(ps)) => ps::ps(&common, &ps),
         Some(Verb::Logs(logs)) => logs::logs(&common, &logs),
+        Some(Verb::Quarantine(asked)) => quarantine::quarantine(&common, &asked),
     }
 }

@@ -383,6 +383,7 @@ mod tests {
                 exit: Exit::Signal(9),
                 planned: false,
                 task: Some(TaskId(287)),
+                task_since_ns: Some(7 * SECOND),
                 settled: 71,
                 born_ns: 5 * SECOND,
                 died_ns: 8 * SECOND,

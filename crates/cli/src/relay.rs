@@ -3,6 +3,7 @@
 
 use crate::run::Voices;
 use brigade_supervisor::run::{Report, Witness};
+use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line, Tallied, Told};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -14,6 +15,7 @@ const LINES_MAX: usize = 8_192;
 enum News {
     Line(Line),
     Progress(Tallied),
+    Show(Box<Status>),
     /// The run is over, and so many lines found no room. Without a report it never began.
     Close(Option<Report>, u64),
 }
@@ -36,6 +38,7 @@ impl Relay {
                 match item {
                     News::Line(line) => voices.tell(&line),
                     News::Progress(tally) => voices.progress(&tally),
+                    News::Show(status) => voices.show(&status),
                     News::Close(report, lost) => return voices.close(report.as_ref(), lost),
                 }
             }
@@ -79,6 +82,11 @@ impl Witness for Relay {
     fn progress(&mut self, tally: &Tallied) {
         // The next one says more.
         let _ = self.queue.try_send(News::Progress(*tally));
+    }
+
+    fn show(&mut self, status: &Status) {
+        // Nobody reads: whoever asked may ask again.
+        let _ = self.queue.try_send(News::Show(Box::new(status.clone())));
     }
 }
 

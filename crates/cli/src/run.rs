@@ -5,6 +5,7 @@ use crate::args::{Common, Format, ResumeArgs, RunArgs, Voice};
 use crate::exit::{self, Stop};
 use crate::human::{Human, Terms};
 use crate::json::Events;
+use crate::now;
 use crate::relay::Relay;
 use crate::screen::Screen;
 use crate::work::RangeSum;
@@ -12,6 +13,7 @@ use brigade_core::Policy;
 use brigade_supervisor::error::{RunError, WorkerFault};
 use brigade_supervisor::run::{Identity, Memory, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
+use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line, Tallied};
 use brigade_tasks::range_sum;
 use std::io::{self, Stderr};
@@ -244,5 +246,9 @@ impl Witness for Voices {
 
     fn progress(&mut self, tally: &Tallied) {
         self.people.progress(tally);
+    }
+
+    fn show(&mut self, status: &Status) {
+        now::lines(status).iter().for_each(|line| self.people.warn("Now", line));
     }
 }

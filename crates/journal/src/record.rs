@@ -23,6 +23,17 @@ pub enum Record {
         /// When, in seconds since 1970 by the wall clock: for people only.
         at_unix_s: u64,
     },
+    // New kinds go to the end: bytes that were written before keep their meaning.
+    /// A quarantined task is to be done again: its word and its attempts are forgotten.
+    Reopened {
+        /// Which.
+        task: TaskId,
+    },
+    /// A quarantined task is given up for good: its word stands, and nobody asks about it any more.
+    Dropped {
+        /// Which.
+        task: TaskId,
+    },
 }
 
 /// The final word on a task.

@@ -10,7 +10,7 @@ use crate::window::Window;
 use crate::{
     Durability, Identity, IdentityError, Journal, JournalError, OpenError, Record, Settled, Storage,
 };
-use brigade_wire::{FailedAttempt, RECORD_BYTES_MAX, TaskId};
+use brigade_wire::{FailedAttempt, Outcome, RECORD_BYTES_MAX, TaskId};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
@@ -35,6 +35,8 @@ pub struct Recovered {
     pub settled: u64,
     /// Who died of tasks that are not settled yet, first to last.
     pub attempts: BTreeMap<TaskId, Vec<FailedAttempt>>,
+    /// Tasks whose final word is quarantine, and whether they were given up for good.
+    pub quarantined: BTreeMap<TaskId, bool>,
     /// Records, marks not counted.
     pub records: u64,
     /// Records about a task that had its final word already; they count for nothing.
@@ -91,8 +93,8 @@ impl<S: Storage> Replay<S> {
         }
     }
 
-    /// Hands on the final word of each task, in the order they were written, and goes on with the journal. A torn tail
-    /// is cut off; with [`Durability::Power`] all the rest is on the disk when this returns, and the file's name too, for
+    /// Hands on the final word of each task and goes on with the journal: in the order they were written, but those
+    /// of quarantined tasks last, since a word that is taken back later is not handed on. A torn tail is cut off; with [`Durability::Power`] all the rest is on the disk when this returns, and the file's name too, for
     /// its supervisor may have been killed before it could sync them.
     ///
     /// # Errors
@@ -105,6 +107,7 @@ impl<S: Storage> Replay<S> {
             memory.keep(entry, &mut hand_on).map_err(|Stranger| self.damaged(at))?;
             at = next;
         }
+        memory.held_back().for_each(&mut hand_on);
         if at < self.end {
             if self.was_whole(&mut window, at)? {
                 return Err(self.damaged(at));
@@ -207,6 +210,8 @@ struct Memory {
     recovered: Recovered,
     /// One bit for each settled task, 64 to a word: a million take 16,000 words, and a lone large number takes one.
     settled: HashMap<u64, u64>,
+    /// Words that may still be taken back.
+    quarantined: BTreeMap<TaskId, Settled>,
 }
 
 impl Memory {
@@ -215,12 +220,13 @@ impl Memory {
             identity,
             settled: 0,
             attempts: BTreeMap::new(),
+            quarantined: BTreeMap::new(),
             records: 0,
             repeated: 0,
             resumed: 0,
             torn_bytes: 0,
         };
-        Memory { recovered, settled: HashMap::new() }
+        Memory { recovered, settled: HashMap::new(), quarantined: BTreeMap::new() }
     }
 
     fn keep(&mut self, entry: Entry, hand_on: &mut impl FnMut(Settled)) -> Result<(), Stranger> {
@@ -230,7 +236,7 @@ impl Memory {
             Record::Settled(settled) => {
                 if self.settle(self.known(settled.task)?) {
                     self.recovered.attempts.remove(&settled.task);
-                    hand_on(settled);
+                    self.hand_on(settled, hand_on);
                 }
             }
             Record::Blamed { task, attempt } => match self.is_settled(self.known(task)?) {
@@ -238,8 +244,41 @@ impl Memory {
                 false => self.recovered.attempts.entry(task).or_default().push(attempt),
             },
             Record::Resumed { .. } => self.recovered.resumed += 1,
+            Record::Reopened { task } => self.reopen(self.known(task)?),
+            Record::Dropped { task } => match self.recovered.quarantined.get_mut(&self.known(task)?) {
+                Some(is_dropped) if !*is_dropped => *is_dropped = true,
+                Some(_) | None => self.recovered.repeated += 1,
+            },
         }
         Ok(())
+    }
+
+    /// The word of a quarantined task waits for the end: it may be taken back.
+    fn hand_on(&mut self, settled: Settled, hand_on: &mut impl FnMut(Settled)) {
+        match settled.outcome {
+            Outcome::Quarantined { .. } => {
+                self.recovered.quarantined.insert(settled.task, false);
+                self.quarantined.insert(settled.task, settled);
+            }
+            Outcome::Value(_) | Outcome::Failed(_) | Outcome::Panicked { .. } => hand_on(settled),
+        }
+    }
+
+    /// Takes the word of a quarantined task back. Of any other, and of one that was dropped, it stands.
+    fn reopen(&mut self, task: TaskId) {
+        if self.recovered.quarantined.get(&task) != Some(&false) {
+            self.recovered.repeated += 1;
+            return;
+        }
+        self.recovered.quarantined.remove(&task);
+        self.quarantined.remove(&task);
+        *self.settled.entry(task.0 / 64).or_default() &= !bit(task);
+        self.recovered.settled -= 1;
+    }
+
+    /// What was not taken back.
+    fn held_back(&mut self) -> impl Iterator<Item = Settled> + use<> {
+        std::mem::take(&mut self.quarantined).into_values()
     }
 
     fn known(&self, task: TaskId) -> Result<TaskId, Stranger> {

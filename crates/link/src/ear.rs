@@ -30,6 +30,8 @@ pub struct Death {
     pub exit: Exit,
     /// The task on the worker's page.
     pub running: Option<TaskId>,
+    /// When that attempt began, in monotonic nanoseconds.
+    pub since_ns: Option<u64>,
     /// When it was reaped, in monotonic nanoseconds.
     pub at_ns: u64,
 }

@@ -112,6 +112,11 @@ impl Body {
         let _ = pidfd_send_signal(&self.pidfd, Signal::ABORT);
     }
 
+    /// Asks it to open its log anew, with SIGUSR1: only when it is known to listen, or it dies of it.
+    pub fn reopen_log(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::USR1);
+    }
+
     /// Asks it to end, with SIGTERM, and lets it hear that if it is stopped.
     pub fn terminate(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);

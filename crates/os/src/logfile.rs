@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Not to be led astray by a link, nor held up by a pipe that somebody has put there.
@@ -43,6 +43,30 @@ fn open_plain(dir: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Resul
         FileType::RegularFile => Ok(log),
         _ => Err(rustix::io::Errno::NXIO),
     }
+}
+
+/// Where the log that lies under this process's stderr is, if it is its own. To be asked before anybody renames it.
+#[must_use]
+pub fn own_path() -> Option<PathBuf> {
+    let path = std::fs::read_link("/proc/self/fd/2").ok()?;
+    (path.file_name()? == own_name().as_str()).then_some(path)
+}
+
+fn own_name() -> String {
+    format!("{}.log", std::process::id())
+}
+
+/// Opens this process's log there anew and puts it under stdout and stderr. Says whether it is a fresh one.
+///
+/// # Errors
+/// As [`open`]; then the old one stays where it was.
+pub fn reopen(path: &Path) -> io::Result<bool> {
+    let dir = open_dir(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+    let log = File::from(open_plain(dir, own_name())?);
+    let is_fresh = log.metadata()?.len() == 0;
+    dup2_stdout(&log)?;
+    dup2_stderr(&log)?;
+    Ok(is_fresh)
 }
 
 /// Puts a log under stdout and stderr of this process, and nothing under its stdin.

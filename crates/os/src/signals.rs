@@ -3,6 +3,7 @@
 use signal_hook::consts::signal;
 use signal_hook::iterator::Signals;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 /// What a signal to the supervisor means.
@@ -14,6 +15,10 @@ pub enum Bell {
     Pause,
     /// SIGCHLD: some child died, stopped or went on. Many may share one ring, so look at all of them.
     Child,
+    /// SIGUSR1: whoever asks has renamed the logs.
+    Reopen,
+    /// SIGUSR2: whoever asks wants to see what everybody does now.
+    Show,
 }
 
 /// The signals that end a run, unless we were started to ignore them, as `nohup` does with SIGHUP and a shell with SIGINT
@@ -34,13 +39,16 @@ pub fn let_go() {
 /// # Errors
 /// If the handlers or the thread cannot be had.
 pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
-    let ends = ENDS.into_iter().chain([signal::SIGTSTP]).filter(|signal| !is_ignored(*signal));
-    let mut signals = Signals::new(ends.chain([signal::SIGCHLD]))?;
+    let asked = [signal::SIGTSTP, signal::SIGUSR1, signal::SIGUSR2];
+    let heard = ENDS.into_iter().chain(asked).filter(|signal| !is_ignored(*signal));
+    let mut signals = Signals::new(heard.chain([signal::SIGCHLD]))?;
     let told = move || {
         for signal in signals.forever() {
             ring(match signal {
                 signal::SIGCHLD => Bell::Child,
                 signal::SIGTSTP => Bell::Pause,
+                signal::SIGUSR1 => Bell::Reopen,
+                signal::SIGUSR2 => Bell::Show,
                 signal => Bell::End(signal),
             });
         }
@@ -65,12 +73,13 @@ fn is_ignored(signal: libc::c_int) -> bool {
     told == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Lets the signals that end a run wait until somebody listens: between the first instruction and [`ring`] they would
-/// end this process without a word.
+/// Lets the signals that end a run or ask it something wait until somebody listens: between the first instruction and
+/// [`ring`] they would end this process without a word.
 pub fn hold_back() {
     use nix::sys::signal::{SigSet, Signal};
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+    for signal in ENDS.into_iter().chain([signal::SIGUSR1, signal::SIGUSR2]) {
+        let signal = Signal::try_from(signal).expect("these have names");
         set.add(signal);
     }
     let _ = set.thread_block();
@@ -95,6 +104,25 @@ pub fn see_children() -> io::Result<()> {
 /// If the kernel refuses; it does not.
 pub fn hold_back_no_more() -> io::Result<()> {
     Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
+}
+
+/// Set by SIGUSR1, until somebody takes notice.
+static REOPEN: AtomicBool = AtomicBool::new(false);
+
+/// Lets SIGUSR1 ask this process to open its log anew; [`asked_to_reopen`] tells. What it interrupts goes on.
+///
+/// # Errors
+/// If the handler cannot be had.
+pub fn hear_reopen() -> io::Result<()> {
+    // SAFETY: a store into an atomic is all that the handler does.
+    unsafe { signal_hook_registry::register(signal::SIGUSR1, || REOPEN.store(true, Relaxed)) }?;
+    Ok(())
+}
+
+/// Whether SIGUSR1 came since the last call.
+#[must_use]
+pub fn asked_to_reopen() -> bool {
+    REOPEN.load(Relaxed) && REOPEN.swap(false, Relaxed)
 }
 
 /// Lets the supervisor ask where this process is: SIGABRT from its parent makes it write the stack of the interrupted

@@ -129,10 +129,11 @@ impl Driver<'_> {
         let rites = Box::new(move |body: &Body| {
             // In this order: once reaped, the number and the group may be a stranger's.
             body.sweep_group();
-            let running = pages.take(worker.slot).map(|page| page.task);
+            let page = pages.take(worker.slot);
+            let (running, since_ns) = (page.map(|page| page.task), page.map(|page| page.since_ns));
             let exit = body.reap();
             door.inspect(Door::knock);
-            tombstone.post(Death { exit, running, at_ns: clock::monotonic_ns() });
+            tombstone.post(Death { exit, running, since_ns, at_ns: clock::monotonic_ns() });
         });
         let pid = body.pid().number();
         self.undertaker.watch(Arc::clone(&body), rites);

@@ -8,6 +8,7 @@ use brigade_journal::{
 };
 use brigade_os::clock;
 use brigade_wire::{FailedAttempt, Outcome, PROTOCOL, TaskId};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The journal of a run, or none if nobody wants one.
@@ -27,6 +28,8 @@ pub(crate) struct Recall {
     pub(crate) settled: u64,
     /// Bytes that its death had torn off.
     pub(crate) torn_bytes: u64,
+    /// Who is in quarantine, and was not given up for good.
+    pub(crate) quarantined: BTreeMap<TaskId, Vec<FailedAttempt>>,
 }
 
 impl Books {
@@ -52,13 +55,15 @@ impl Books {
         replay.check(&identity(dir, work))?;
         let mut found = Found::default();
         let (mut journal, recovered) = replay.each(|settled| found.take(settled, work))?;
+        let mut quarantined = found.quarantined.clone();
+        quarantined.retain(|task, _| recovered.quarantined.get(task) == Some(&false));
         if let Some(reason) = found.fault {
             return Err(ResumeError::Result(reason));
         }
         journal.append(&Record::Resumed { at_unix_s: clock::unix_seconds() })?;
         journal.commit()?;
         let (settled, torn_bytes) = (recovered.settled, recovered.torn_bytes);
-        let recall = Recall { event: found.into_event(recovered), settled, torn_bytes };
+        let recall = Recall { event: found.into_event(recovered), settled, torn_bytes, quarantined };
         Ok((Books { journal: Some(journal), news: None }, recall))
     }
 
@@ -130,7 +135,7 @@ fn identity(dir: &RunDir, work: &dyn Work) -> Identity {
 struct Found {
     values: Vec<u64>,
     failed: Vec<TaskId>,
-    quarantined: Vec<TaskId>,
+    quarantined: BTreeMap<TaskId, Vec<FailedAttempt>>,
     fault: Option<String>,
 }
 
@@ -142,7 +147,9 @@ impl Found {
         match settled.outcome {
             Outcome::Value(_) => self.values.push(settled.task.0),
             Outcome::Failed(_) | Outcome::Panicked { .. } => self.failed.push(settled.task),
-            Outcome::Quarantined { .. } => self.quarantined.push(settled.task),
+            Outcome::Quarantined { attempts } => {
+                self.quarantined.insert(settled.task, attempts);
+            }
         }
     }
 
@@ -150,6 +157,7 @@ impl Found {
         self.values.sort_unstable();
         let attempts = recovered.attempts.into_iter().collect();
         let Found { values, failed, quarantined, .. } = self;
+        let quarantined = quarantined.into_keys().collect();
         Event::Recalled { values: ranges(&values), failed, quarantined, attempts }
     }
 }

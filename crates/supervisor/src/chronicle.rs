@@ -2,7 +2,7 @@
 
 use crate::run::Witness;
 use crate::rundir::RunDir;
-use crate::status::{DEAD_MAX, Dead};
+use crate::status::{DEAD_MAX, Dead, Status};
 use crate::story::{Line, SCHEMA, Tallied, Told};
 use brigade_os::{clock, logfile};
 use brigade_wire::{Exit, SlotId, TaskId, WorkerId};
@@ -23,6 +23,7 @@ const PROGRESS_TOLD_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Chronicle<'a> {
     witness: &'a mut dyn Witness,
     events: BufWriter<File>,
+    events_path: PathBuf,
     events_broken: bool,
     logs: OwnedFd,
     logs_path: PathBuf,
@@ -41,10 +42,11 @@ impl<'a> Chronicle<'a> {
         began_ns: u64,
         witness: &'a mut dyn Witness,
     ) -> io::Result<Chronicle<'a>> {
-        let events = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.events_file())?;
+        let events_path = dir.events_file();
         Ok(Chronicle {
             witness,
-            events: BufWriter::new(events),
+            events: open_events(&events_path)?,
+            events_path,
             events_broken: false,
             logs: logfile::open_dir(dir.logs())?,
             logs_path: dir.logs().to_path_buf(),
@@ -76,6 +78,26 @@ impl<'a> Chronicle<'a> {
         if !self.events_broken && self.events.flush().is_err() {
             self.events_are_broken();
         }
+    }
+
+    /// Opens `events.ndjson` anew: a rename leaves what was told so far in the renamed file. One that had to be given up
+    /// is tried again.
+    pub(crate) fn reopen(&mut self) {
+        self.flush();
+        match open_events(&self.events_path) {
+            Ok(events) => {
+                self.events = events;
+                self.events_broken = false;
+            }
+            Err(error) => {
+                self.warn(format!("cannot open events.ndjson anew: {error}; the story goes on where it was"))
+            }
+        }
+    }
+
+    /// Shows the state at this moment.
+    pub(crate) fn show(&mut self, status: &Status) {
+        self.witness.show(status);
     }
 
     /// A full disk costs the file, not the run; said once.
@@ -112,8 +134,7 @@ impl<'a> Chronicle<'a> {
 
     /// The core says whether a death was planned, and what was settled before it.
     pub(crate) fn complete_death(&mut self, worker: WorkerId, planned: bool, settled: u64) {
-        let is_this = |dead: &&mut Dead| dead.slot == worker.slot && dead.incarnation == worker.incarnation;
-        if let Some(dead) = self.dead.iter_mut().rev().find(is_this) {
+        if let Some(dead) = self.dead.iter_mut().rev().find(|dead| dead.is(worker)) {
             dead.planned = planned;
             dead.settled = settled;
         }
@@ -127,12 +148,17 @@ impl<'a> Chronicle<'a> {
     /// The last lines that a process wrote into its log.
     pub(crate) fn last_lines(&self, pid: u32) -> Vec<String> {
         const LINES: usize = 3;
+        self.own_lines(pid, LINES, None)
+    }
+
+    /// The last lines that a process wrote into its log, up to the one that holds `until` if there is one.
+    pub(crate) fn own_lines(&self, pid: u32, lines: usize, until: Option<&str>) -> Vec<String> {
         let end = end_of(&self.logs_path.join(format!("{pid}.log"))).unwrap_or_default();
         let text = String::from_utf8_lossy(&end);
-        let own = text.lines().filter(|line| !line.contains(" supervisor: "));
-        let mut last: Vec<String> = own.rev().take(LINES).map(ToString::to_string).collect();
-        last.reverse();
-        last
+        let own: Vec<&str> = text.lines().filter(|line| !line.contains(" supervisor: ")).collect();
+        let found = until.and_then(|mark| own.iter().rposition(|line| line.contains(mark)));
+        let own = &own[..found.map_or(own.len(), |at| at + 1)];
+        own[own.len().saturating_sub(lines)..].iter().map(ToString::to_string).collect()
     }
 
     /// When the last worker of that slot died.
@@ -167,6 +193,10 @@ impl<'a> Chronicle<'a> {
         let later = |due: Option<u64>| due.filter(|at| *at > now);
         [later(shown_due), later(told_due)].into_iter().flatten().min()
     }
+}
+
+fn open_events(path: &Path) -> io::Result<BufWriter<File>> {
+    Ok(BufWriter::new(OpenOptions::new().create(true).append(true).mode(0o600).open(path)?))
 }
 
 /// When a tally that differs from the last one is to be shown.

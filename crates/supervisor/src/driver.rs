@@ -11,6 +11,7 @@ use crate::inbox::{Inbox, Incoming};
 use crate::memory::Watch;
 use crate::pauses::Naps;
 use crate::publish::Publisher;
+use crate::quarantine::{self, Tales};
 use crate::run::{Identity, Plan, Report, StartMethod, Witness, Work};
 use crate::rundir::RunDir;
 use crate::status::{Slot, Status, Task, Template as TemplateStatus};
@@ -27,6 +28,7 @@ use brigade_os::{Pid, clock, limits, logfile};
 use brigade_wire::Exit;
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +70,7 @@ pub fn resume(
         ResumeError::Other(error) => RunError::OtherWork(error.to_string()),
         error => RunError::Journal(error.to_string()),
     })?;
+    quarantine::agree(&dir, &recall.quarantined);
     hold(plan, work, &dir, witness, (books, Some(recall)))
 }
 
@@ -128,6 +131,10 @@ pub(crate) struct Driver<'a> {
     /// Under chaos alone.
     pub(crate) mischief: Option<Mischief>,
     pub(crate) journal_fault: Option<String>,
+    pub(crate) tales: Tales,
+    /// When the logs were opened anew the last time.
+    pub(crate) reopened_ns: u64,
+    pub(crate) run_path: PathBuf,
     run_name: String,
     logs_path: String,
 }
@@ -182,6 +189,9 @@ impl<'a> Driver<'a> {
             integrity: None,
             mischief: plan.chaos.map(|terms| Mischief::new(terms, procs, tasks)),
             journal_fault: None,
+            tales: Tales::default(),
+            reopened_ns: 0,
+            run_path: dir.path().to_path_buf(),
             run_name: dir.name().to_string(),
             logs_path: dir.logs().display().to_string(),
             plan,
@@ -210,6 +220,8 @@ impl<'a> Driver<'a> {
                 Some(Incoming::Bell(Bell::Pause)) => until_ns += self.pause().as_nanos() as u64,
                 // The template itself, on its way, or stopped: then it is killed, and another is tried.
                 Some(Incoming::Bell(Bell::Child)) => self.look_at_children(),
+                Some(Incoming::Bell(Bell::Show)) => self.show(),
+                Some(Incoming::Bell(Bell::Reopen)) => self.reopen_logs(),
                 // There are no workers yet.
                 Some(Incoming::Heard(..) | Incoming::Answer(..)) => {}
                 None => {
@@ -364,7 +376,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let template = self.template.seen();
         let template = template.map(|(pid, incarnation, born_ns)| TemplateStatus {
             pid: pid.number(),

@@ -52,7 +52,10 @@ impl Driver<'_> {
             Effect::Settle { task, attempt, outcome, worker } => {
                 self.settle(Settled { task, attempt, worker, outcome });
             }
-            Effect::Spend { task, attempt } => self.books.spent(task, attempt),
+            Effect::Spend { task, attempt } => {
+                self.remember_attempt(task, &attempt);
+                self.books.spent(task, attempt);
+            }
             Effect::Tell(note) => self.tell(note),
         }
     }
@@ -112,11 +115,14 @@ impl Driver<'_> {
             }
         };
         self.books.settled(settled);
-        if let Some(told) = told {
-            // Written before it is told; an error is told by the next commit.
-            self.books.commit();
-            self.chronicle.tell(told);
+        let Some(told) = told else { return self.forget_attempts(task) };
+        // Written before it is told; an error is told by the next commit.
+        self.books.commit();
+        if let Told::TaskQuarantined { attempts, .. } = &told {
+            self.keep_case(task, attempts);
         }
+        self.forget_attempts(task);
+        self.chronicle.tell(told);
     }
 }
 

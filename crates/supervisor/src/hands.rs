@@ -69,6 +69,11 @@ impl Hands {
         })
     }
 
+    /// Those that have said hello and nothing wrong.
+    pub(crate) fn met(&self) -> impl Iterator<Item = &Arc<Body>> {
+        self.slots.iter().flatten().filter(|hand| hand.voice == Voice::Met).filter_map(Hand::body)
+    }
+
     pub(crate) fn in_slot(&self, slot: SlotId) -> Option<(&Arc<Body>, u64)> {
         match &self.slots[slot.0 as usize].as_ref()?.presence {
             Presence::Here { body, born_ns } => Some((body, *born_ns)),

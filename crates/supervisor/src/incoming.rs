@@ -31,6 +31,8 @@ impl Driver<'_> {
             Incoming::Met(..) | Incoming::Answer(..) => {}
             Incoming::TemplateGone(incarnation, exit) => self.template_gone(incarnation, exit),
             Incoming::Bell(Bell::Child) => self.look_at_children(),
+            Incoming::Bell(Bell::Show) => self.show(),
+            Incoming::Bell(Bell::Reopen) => self.reopen_logs(),
             Incoming::Bell(Bell::End(signal)) => self.asked_to_end(signal),
             Incoming::Bell(Bell::Pause) => {
                 self.pause();
@@ -57,6 +59,8 @@ impl Driver<'_> {
                         false => Ok(()),
                     });
                 self.publisher.counters_changed();
+                let failures = ended.iter().filter(|ended| ended.ending.mishap().is_some());
+                self.tales.heard(failures.map(|ended| (worker, ended.task, ended.elapsed_ns)));
                 match credited {
                     Ok(()) => self.hear(Event::Ended { worker, ended }),
                     Err(reason) => self.garbled(worker, reason),
@@ -94,11 +98,12 @@ impl Driver<'_> {
             return self.garbled(worker, format!("says it is worker {}", hello.worker));
         }
         hand.voice = Voice::Met;
+        self.catch_up(worker);
         self.publisher.lives_changed();
         self.hear(Event::Hello(worker));
     }
 
-    fn gone(&mut self, worker: WorkerId, Death { exit, running, at_ns }: Death) {
+    fn gone(&mut self, worker: WorkerId, Death { exit, running, since_ns, at_ns }: Death) {
         let pid = self.chronicle.pid(worker);
         let born_ns = self.hands.in_slot(worker.slot).map_or(at_ns, |(_, born_ns)| born_ns);
         self.publisher.lives_changed();
@@ -114,6 +119,7 @@ impl Driver<'_> {
             exit,
             planned: false,
             task: running,
+            task_since_ns: since_ns,
             settled,
             born_ns,
             died_ns: at_ns,

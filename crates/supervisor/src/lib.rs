@@ -10,6 +10,7 @@
 //! [`Witness`](run::Witness) watches.
 #![forbid(unsafe_code)]
 
+mod asked;
 mod backstop;
 mod births;
 mod books;
@@ -26,6 +27,7 @@ mod memory;
 mod notes;
 mod pauses;
 mod publish;
+pub mod quarantine;
 pub mod run;
 pub mod rundir;
 pub mod status;

@@ -1,6 +1,7 @@
 //! What a caller hands to a run, and what it gets back.
 
 use crate::chaos::Chaos;
+use crate::status::Status;
 use crate::story::{Done, Line, Tallied};
 use brigade_core::{Policy, Verdict};
 pub use brigade_journal::{Durability, Identity};
@@ -83,6 +84,8 @@ pub trait Witness {
     fn tell(&mut self, line: &Line);
     /// How far the run is: at most ten times a second.
     fn progress(&mut self, tally: &Tallied);
+    /// Somebody asked what everybody does at this moment (SIGUSR2).
+    fn show(&mut self, status: &Status);
 }
 
 /// How a run ended.

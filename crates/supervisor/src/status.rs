@@ -4,7 +4,7 @@
 //! share, so an age is a subtraction and no step of the wall clock disturbs it.
 
 use crate::story::{SCHEMA, Tallied};
-use brigade_wire::{Attempt, Exit, SlotId, TaskId};
+use brigade_wire::{Attempt, Exit, SlotId, TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 /// A run at one moment.
@@ -111,12 +111,23 @@ pub struct Dead {
     pub planned: bool,
     /// What it was running.
     pub task: Option<TaskId>,
+    /// When that attempt began. Empty in what an older build wrote.
+    #[serde(default)]
+    pub task_since_ns: Option<u64>,
     /// Tasks it had settled.
     pub settled: u64,
     /// When it was born.
     pub born_ns: u64,
     /// When it was found dead.
     pub died_ns: u64,
+}
+
+impl Dead {
+    /// Whether it is this very worker.
+    #[must_use]
+    pub fn is(&self, worker: WorkerId) -> bool {
+        (self.slot, self.incarnation) == (worker.slot, worker.incarnation)
+    }
 }
 
 impl Status {

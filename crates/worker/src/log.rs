@@ -3,13 +3,45 @@
 //! A line is one `write` to a file opened for appending, so lines never mix with the supervisor's epitaph. A
 //! line that cannot be written (disk full) is dropped: the work matters more.
 
-use brigade_os::{Pid, clock};
+use brigade_os::{Pid, clock, logfile, signals};
 use brigade_wire::{Ending, PROTOCOL, WorkerId};
 use std::fmt::Arguments;
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// This process's log, once it serves.
+static OWN: OnceLock<Own> = OnceLock::new();
+
+/// What is needed to begin it anew.
+#[derive(Debug)]
+struct Own {
+    path: PathBuf,
+    who: String,
+    parent: Pid,
+    daemon: bool,
+}
+
+/// Remembers where the log is, before anybody renames it. A worker without a log of its own has nothing to open anew.
+pub(crate) fn keep(worker: WorkerId, daemon: bool) {
+    if let (Some(path), Some(parent)) = (logfile::own_path(), Pid::parent()) {
+        let _ = OWN.set(Own { path, who: name(worker), parent, daemon });
+    }
+}
+
+/// Somebody renamed the log: what follows goes into a fresh one. If none can be had, the old one takes it.
+fn reopen_if_asked() {
+    if let Some(Own { path, who, parent, daemon }) = OWN.get()
+        && signals::asked_to_reopen()
+        && logfile::reopen(path).is_ok_and(|is_fresh| is_fresh)
+    {
+        header(io::stderr(), who, *parent, *daemon);
+    }
+}
 
 /// Writes a line with the time of day before it.
 pub(crate) fn line(what: Arguments<'_>) {
+    reopen_if_asked();
     let line = format!("{} {what}\n", clock::time_of_day());
     let _ = io::stderr().write_all(line.as_bytes());
 }

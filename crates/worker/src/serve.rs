@@ -29,6 +29,7 @@ const LOG_SINGLY_NS: u64 = 1_000_000;
 pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> {
     panics::remember();
     let Calling { charter, worker, page, mut end } = calling;
+    log::keep(worker, charter.daemon);
     let function = &charter.function;
     let Some((_, task)) = table.iter().find(|(name, _)| name == function) else {
         return Err(io::Error::other(format!("there is no task `{function}` in this binary")));

@@ -51,15 +51,21 @@ fn number(text: &str) -> Result<i32, Told> {
 /// Plays the role to its end.
 pub(crate) fn play(role: Role, table: Table<'_>) -> ExitCode {
     heap::keep_message_buffers();
-    let ended =
-        signals::crash_plainly().and_then(|()| signals::tell_where_on_abort()).and_then(|()| match role {
-            Role::Template { door, pages, logs, cgroup } => template(&door, pages, logs, cgroup, table),
-            Role::Born { door, pages } => born(&door, pages, table),
-        });
+    let ended = listen().and_then(|()| match role {
+        Role::Template { door, pages, logs, cgroup } => template(&door, pages, logs, cgroup, table),
+        Role::Born { door, pages } => born(&door, pages, table),
+    });
     ended.unwrap_or_else(|error| {
         log::line(format_args!("cannot run: {error}"));
         exit::code(Exit::CANNOT_RUN)
     })
+}
+
+/// What signals mean here; a forked child inherits it.
+fn listen() -> io::Result<()> {
+    signals::crash_plainly()?;
+    signals::tell_where_on_abort()?;
+    signals::hear_reopen()
 }
 
 fn template(

@@ -166,6 +166,25 @@ fn attempts_carry_over_until_their_task_is_settled() {
 }
 
 #[test]
+fn a_quarantined_task_that_is_reopened_is_as_new_and_one_that_is_dropped_stays_dropped() {
+    let quarantined = |task| Record::Settled(settled(task, Outcome::Quarantined { attempts: vec![] }));
+    let (reopened, dropped) =
+        (|n| Record::Reopened { task: TaskId(n) }, |n| Record::Dropped { task: TaskId(n) });
+    let records = [blamed(1, 1), quarantined(1), quarantined(2), quarantined(3), value(4, b"d")];
+    let asked = [reopened(1), dropped(2), reopened(2), reopened(4), dropped(4), reopened(1)];
+    let (_, recovered, all) = reopen(&journal(Durability::Kill, &[&records, &asked]).0.bytes()).unwrap();
+    let known: Vec<u64> = all.iter().map(|settled| settled.task.0).collect();
+    assert_eq!((known, recovered.settled), (vec![4, 2, 3], 3));
+    assert_eq!(recovered.quarantined, [(TaskId(2), true), (TaskId(3), false)].into());
+    assert!(recovered.attempts.is_empty(), "what was tried before counts for nothing");
+    assert_eq!(recovered.repeated, 4, "what is not in quarantine is not reopened");
+    let again = [blamed(1, 1), value(1, b"a")];
+    let (_, recovered, all) =
+        reopen(&journal(Durability::Kill, &[&records, &asked, &again]).0.bytes()).unwrap();
+    assert_eq!((all.len(), recovered.settled), (4, 4));
+}
+
+#[test]
 fn a_task_that_the_run_does_not_have_is_damage() {
     let (disk, _) = journal(Durability::Kill, &[&[value(1, b""), value(1_000, b"")]]);
     let (_, ends) = written(Durability::Kill, &[vec![value(1, b"")]]);

@@ -1,13 +1,14 @@
 //! What a list of records comes to, worked out the slow and obvious way.
 
 use brigade_journal::{Record, Recovered, Settled};
-use brigade_wire::{FailedAttempt, TaskId};
+use brigade_wire::{FailedAttempt, Outcome, TaskId};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expected {
     settled: Vec<Settled>,
     attempts: BTreeMap<TaskId, Vec<FailedAttempt>>,
+    quarantined: BTreeMap<TaskId, bool>,
     repeated: u64,
     resumed: u64,
 }
@@ -15,8 +16,8 @@ pub(crate) struct Expected {
 impl Expected {
     pub(crate) fn found(recovered: Recovered, settled: Vec<Settled>) -> Expected {
         assert_eq!(recovered.settled, settled.len() as u64);
-        let Recovered { attempts, repeated, resumed, .. } = recovered;
-        Expected { settled, attempts, repeated, resumed }
+        let Recovered { attempts, quarantined, repeated, resumed, .. } = recovered;
+        Expected { settled, attempts, quarantined, repeated, resumed }
     }
 }
 
@@ -27,11 +28,27 @@ pub(crate) fn expected(log: &[Record]) -> Expected {
         match record {
             Record::Settled(settled) if is_known(settled.task) => all.repeated += 1,
             Record::Blamed { task, .. } if is_known(*task) => all.repeated += 1,
-            Record::Settled(settled) => all.settled.push(settled.clone()),
+            Record::Settled(settled) => {
+                all.attempts.remove(&settled.task);
+                if let Outcome::Quarantined { .. } = settled.outcome {
+                    all.quarantined.insert(settled.task, false);
+                }
+                all.settled.push(settled.clone());
+            }
             Record::Blamed { task, attempt } => all.attempts.entry(*task).or_default().push(attempt.clone()),
             Record::Resumed { .. } => all.resumed += 1,
+            Record::Reopened { task } if all.quarantined.get(task) == Some(&false) => {
+                all.quarantined.remove(task);
+                all.settled.retain(|settled| settled.task != *task);
+            }
+            Record::Dropped { task } if all.quarantined.get(task) == Some(&false) => {
+                all.quarantined.insert(*task, true);
+            }
+            Record::Reopened { .. } | Record::Dropped { .. } => all.repeated += 1,
         }
     }
-    all.attempts.retain(|task, _| all.settled.iter().all(|settled| settled.task != *task));
+    // Those that may be taken back come last, by their number.
+    let last = |settled: &Settled| Some(settled.task).filter(|task| all.quarantined.contains_key(task));
+    all.settled.sort_by_key(last);
     all
 }

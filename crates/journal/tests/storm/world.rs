@@ -313,8 +313,10 @@ fn record(dice: &mut Dice) -> Record {
     let attempt = Attempt(1 + dice.below(3) as u32);
     let worker = WorkerId { slot: SlotId(dice.below(4) as u32), incarnation: 1 + dice.below(400) as u32 };
     let failed = FailedAttempt { attempt, worker, end: Mishap::Crashed(Exit::Signal(dice.below(32) as i32)) };
-    match dice.below(12) {
+    match dice.below(16) {
         0 => Record::Resumed { at_unix_s: dice.below(1 << 31) },
+        12 | 13 => Record::Reopened { task },
+        14 => Record::Dropped { task },
         1 | 2 => Record::Blamed { task, attempt: failed },
         _ => Record::Settled(Settled { task, attempt, worker, outcome: outcome(dice, failed) }),
     }

@@ -88,7 +88,11 @@ fn a_retried_task_is_done_again_by_resume_as_if_it_were_new() {
     );
     assert_eq!(asked(&run.stage, "retry 5"), json!({"v": 1, "run": "r", "live": false, "reopened": [5]}));
     assert_eq!(asked(&run.stage, "list")["quarantined"], json!([]));
+    // As a kill between the journal and the file leaves it.
+    let stale = run.stage.dir().join("s/runs/r/quarantine/5.json");
+    fs::write(&stale, "{}").expect("a file");
     assert!(refused(&run.stage, "retry 5", 3).contains("task 5 of run r is not in quarantine"));
+    assert!(!stale.exists(), "the journal decides");
     let worker = run.stage.stuntman();
     let stage = run.leave().anew(&format!("resume r --worker {worker}"));
     let (worse, run) = stage.start().finish();

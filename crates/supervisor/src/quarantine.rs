@@ -10,10 +10,10 @@
 use crate::driver::Driver;
 use crate::rundir::RunDir;
 use crate::story::SCHEMA;
-use brigade_journal::{Journal, JournalFile, Record};
-use brigade_wire::{Exit, FailedAttempt, PROTOCOL, TaskId, WorkerId};
+use brigade_journal::{Journal, JournalFile, Record, Settled};
+use brigade_wire::{Exit, FailedAttempt, Outcome, PROTOCOL, TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -120,11 +120,13 @@ pub fn decide(dir: &RunDir, chosen: &Chosen, fate: Fate) -> Result<Vec<TaskId>, 
         let path = dir.journal_file();
         return Err(unusable(format!("journal {} is of another build of supervisor", path.display())));
     }
-    let (mut journal, recovered) = replay.each(drop).map_err(unusable)?;
-    let here = recovered.quarantined.iter().filter(|(_, is_dropped)| !**is_dropped).map(|(task, _)| *task);
-    let here: Vec<TaskId> = here.collect();
+    let mut here = BTreeMap::new();
+    let (mut journal, recovered) = replay.each(|settled| take(settled, &mut here)).map_err(unusable)?;
+    here.retain(|task, _| recovered.quarantined.get(task) == Some(&false));
+    // An earlier decision may have been killed before it came to the files.
+    agree(dir, &here);
     let tasks = match chosen {
-        Chosen::All => here,
+        Chosen::All => here.keys().copied().collect(),
         Chosen::These(tasks) => among(tasks, &here, dir.name())?,
     };
     for &task in &tasks {
@@ -135,9 +137,15 @@ pub fn decide(dir: &RunDir, chosen: &Chosen, fate: Fate) -> Result<Vec<TaskId>, 
         journal.append(&record).map_err(unusable)?;
     }
     journal.commit().map_err(unusable)?;
-    // One that stays behind is removed by the next resume.
-    tasks.iter().for_each(|task| drop(fs::remove_file(case_file(dir.path(), *task))));
+    tasks.iter().for_each(|task| drop(here.remove(task)));
+    agree(dir, &here);
     Ok(tasks)
+}
+
+fn take(settled: Settled, here: &mut BTreeMap<TaskId, Vec<FailedAttempt>>) {
+    if let Outcome::Quarantined { attempts } = settled.outcome {
+        here.insert(settled.task, attempts);
+    }
 }
 
 fn unusable(error: impl ToString) -> QuarantineError {
@@ -145,11 +153,12 @@ fn unusable(error: impl ToString) -> QuarantineError {
 }
 
 /// These, each once, if all of them are there.
-fn among(tasks: &[TaskId], here: &[TaskId], run: &str) -> Result<Vec<TaskId>, QuarantineError> {
-    if let Some(&task) = tasks.iter().find(|task| !here.contains(task)) {
+fn among<T>(tasks: &[TaskId], here: &BTreeMap<TaskId, T>, run: &str) -> Result<Vec<TaskId>, QuarantineError> {
+    if let Some(&task) = tasks.iter().find(|task| !here.contains_key(task)) {
         return Err(QuarantineError::Unknown { task, run: run.into() });
     }
-    Ok(here.iter().copied().filter(|task| tasks.contains(task)).collect())
+    let each: BTreeSet<TaskId> = tasks.iter().copied().collect();
+    Ok(each.into_iter().collect())
 }
 
 // Telling them.

@@ -8,6 +8,10 @@ use crate::roster::{Cause, Patience, Slot, State};
 use crate::{Effect, GiveUp, Lease, Note, Now};
 use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 
+/// Who dies idle within this part of the first wait after its hello (10 ms by default) cannot live here. A person who
+/// kills workers is slower than that, and is to see each replaced at once.
+const NEWBORN_PART: u32 = 10;
+
 /// A dead worker, and what its state says about its death.
 struct Body {
     worker: WorkerId,
@@ -212,7 +216,7 @@ impl Core {
     /// again as fast as the machine can. Nothing of that counts: it costs nobody anything.
     fn may_fill_at(&self, body: &Body, now: Now) -> Now {
         let (first, slot) = (self.policy.backoff.first, body.worker.slot);
-        let newborn = body.was_idle && now.since(body.hand.ready_at) < first;
+        let newborn = body.was_idle && now.since(body.hand.ready_at) < first / NEWBORN_PART;
         let hot = newborn && self.backlog.len_for(slot) == 0 && !self.bug(Bug::ForkHot);
         if hot { now + first } else { now }
     }

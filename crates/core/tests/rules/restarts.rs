@@ -20,7 +20,7 @@ fn a_person_who_kills_idle_workers_all_day_does_not_end_the_run() {
     let mut bench = Bench::ready(1, Policy { hold: true, ..one() });
     bench.done(w(0, 1), [0], 1);
     for incarnation in 1..=1_000 {
-        let effects = bench.at(u64::from(incarnation) * 100).gone(w(0, incarnation), Exit::Signal(9), None);
+        let effects = bench.at(u64::from(incarnation) * 20).gone(w(0, incarnation), Exit::Signal(9), None);
         assert_eq!(deeds(effects), [Effect::Spawn(w(0, incarnation + 1))]);
         bench.hello(w(0, incarnation + 1));
     }

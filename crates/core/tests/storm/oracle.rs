@@ -220,7 +220,7 @@ impl Oracle {
         self.hot.retain(|(slot, _)| *slot != process.worker.slot);
         let first = self.policy.backoff.first;
         let of_its_own = !process.stop && !process.is_condemned() && exit != Exit::TRY_AGAIN;
-        let idle = process.hello && process.lent == 0 && now < process.hello_at + first;
+        let idle = process.hello && process.lent == 0 && now < process.hello_at + first / 10;
         let nothing = self.tasks.iter().all(|truth| truth.settled || truth.holder.is_some());
         if of_its_own && idle && nothing && !self.holds(process.worker) {
             self.hot.push((process.worker.slot, now + first));

@@ -534,10 +534,9 @@ fn a_disk_that_is_full_from_the_start_is_named_before_anything_begins() {
     }
 }
 
-/// Whoever stands in front of a mute program is not kept waiting in silence for ever: 10 s, which is why this
-/// test is not run with the others.
+/// Whoever stands in front of a mute program is not kept waiting in silence for ever: 10 s, and so long this test takes,
+/// beside the others.
 #[test]
-#[ignore = "takes 10 s, the patience that a template is met with"]
 fn a_program_that_never_says_hello_is_given_up_and_ended() {
     let stage = Stage::new();
     let mute = program(&stage, "mute", b"#!/bin/sh\nexec sleep 4321\n");

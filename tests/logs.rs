@@ -1,6 +1,6 @@
 //! One log per PID: who wrote it, what it did, how it ended; and `supervisor logs`, which reads them.
 
-use crate::stage::{Run, Stage, eventually, is_alive, kill};
+use crate::stage::{Run, Stage, end, eventually, held, is_alive, kill};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,22 +37,6 @@ fn time(line: &str) -> u64 {
 /// What follows `word` in a line.
 fn after<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     line.split_once(word)?.1.split([' ', ',', ':']).next()
-}
-
-/// Ends a held run by Ctrl-C.
-#[track_caller]
-fn end(run: Run) -> Run {
-    kill("INT", run.pid());
-    let (finished, run) = run.finish();
-    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    run
-}
-
-#[track_caller]
-fn held(args: &str) -> Run {
-    let mut run = Stage::new().with("--range 0..1_000 --tasks 10 --hold").with(args).start();
-    run.wait_for("all is settled", |line| line["ev"] == "holding");
-    run
 }
 
 // What is written.

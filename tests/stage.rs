@@ -27,6 +27,23 @@ pub(crate) fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> 
     }
 }
 
+/// A small run that has settled everything and holds its workers.
+#[track_caller]
+pub(crate) fn held(args: &str) -> Run {
+    let mut run = Stage::new().with("--range 0..1_000 --tasks 10 --hold").with(args).start();
+    run.wait_for("all is settled", |line| line["ev"] == "holding");
+    run
+}
+
+/// Ends a held run, which is then complete.
+#[track_caller]
+pub(crate) fn end(run: Run) -> Run {
+    kill("INT", run.pid());
+    let (finished, run) = run.finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    run
+}
+
 /// Sends a signal as people do.
 pub(crate) fn kill(signal: &str, pid: u64) {
     let _ = Command::new("sh").args(["-c", &format!("kill -{signal} {pid} 2>/dev/null")]).status();

@@ -1,7 +1,7 @@
 //! What a run tells of itself: `ps`, `status.json`, the story on stdout and in `events.ndjson`, and what it
 //! leaves on the disk.
 
-use crate::stage::{Run, Stage, eventually, is_alive, kill, stat, state};
+use crate::stage::{Run, Stage, end, eventually, held, is_alive, kill, stat, state};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
@@ -10,21 +10,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-#[track_caller]
-fn held(args: &str) -> Run {
-    let mut run = Stage::new().with("--range 0..1_000 --tasks 10 --hold").with(args).start();
-    run.wait_for("all is settled", |line| line["ev"] == "holding");
-    run
-}
-
-#[track_caller]
-fn end(run: Run) -> Run {
-    kill("INT", run.pid());
-    let (finished, run) = run.finish();
-    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    run
-}
 
 /// The runs that `ps` shows.
 #[track_caller]

@@ -107,8 +107,11 @@ impl<W: Write> Human<W> {
             Told::TaskFailed { task, attempt, reason } => {
                 self.bad("FAILED", &phrase::failed(*task, *attempt, reason));
             }
-            Told::TaskQuarantined { task, attempts } => {
-                self.bad("QUARANTINE", &format!("task {task} · {}", phrase::story(attempts)));
+            Told::TaskQuarantined { task, what, attempts } => {
+                self.bad("QUARANTINE", &phrase::quarantined(*task, what, attempts));
+            }
+            Told::TaskSplit { task, what, parts, attempts } => {
+                self.warn("Split", &phrase::split((*task, what), *parts, attempts));
             }
             Told::TemplateStart { pid, incarnation } => {
                 self.detail(self.template, &format!("pid {pid}, number {incarnation}"));
@@ -541,7 +544,11 @@ mod tests {
             seconds: 1.2,
             ..Done::default()
         };
-        let stage = Stage::begun(Voice::Quiet, 1).tell(Told::TaskQuarantined { task: TaskId(3), attempts });
+        let stage = Stage::begun(Voice::Quiet, 1).tell(Told::TaskQuarantined {
+            task: TaskId(3),
+            what: "sum of 3..4".into(),
+            attempts,
+        });
         let stage = stage.tell(Told::TaskFailed {
             task: TaskId(4),
             attempt: Attempt(1),

@@ -71,6 +71,20 @@ pub(crate) fn story(attempts: &[FailedAttempt]) -> String {
     earlier.into_iter().chain(told).collect::<Vec<_>>().join(" · ")
 }
 
+/// `task 3 · sum of 500..501 · attempt 1 lost worker 0.1 to SIGSEGV`.
+pub(crate) fn quarantined(task: TaskId, what: &str, attempts: &[FailedAttempt]) -> String {
+    format!("task {task} · {} · {}", quoted(what), story(attempts))
+}
+
+/// `task 3 · sum of 0..1_000 · into tasks 10 and 11 · attempt 1 lost worker 0.1 to SIGSEGV`.
+pub(crate) fn split(
+    (task, what): (TaskId, &str),
+    [one, other]: [TaskId; 2],
+    attempts: &[FailedAttempt],
+) -> String {
+    format!("task {task} · {} · into tasks {one} and {other} · {}", quoted(what), story(attempts))
+}
+
 /// `21841 21842 21843`, not more than a line holds.
 pub(crate) fn pids(pids: &[u32]) -> String {
     let told: Vec<String> = pids.iter().take(PIDS_TOLD).map(u32::to_string).collect();

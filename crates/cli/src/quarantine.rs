@@ -125,10 +125,11 @@ fn list(run: &RunEntry, format: Format) -> Result<String, Stop> {
     let row = |case: &Case| {
         let last = case.attempts.last();
         let end = last.map_or_else(String::new, |last| phrase::story(std::slice::from_ref(&last.failed)));
-        vec![case.task.to_string(), case.attempts.len().to_string(), end]
+        let what = case.what.as_deref().map_or_else(String::new, quoted);
+        vec![case.task.to_string(), case.attempts.len().to_string(), what, end]
     };
     let rows: Vec<Vec<String>> = cases.iter().map(row).collect();
-    Ok(table(&[">TASK", ">ATTEMPTS", "LAST"], &rows))
+    Ok(table(&[">TASK", ">ATTEMPTS", "WHAT", "LAST"], &rows))
 }
 
 fn nothing(run: &RunEntry) -> String {
@@ -143,7 +144,8 @@ fn show(run: &RunEntry, task: TaskId, format: Format) -> Result<String, Stop> {
         return json(run, run.live, What::Quarantined(&[case]));
     }
     let attempts = counted(case.attempts.len() as u64, "attempt");
-    let head = format!("task {task} of run {} · in quarantine after {attempts}\n", run.name);
+    let what = case.what.as_ref().map(|what| format!(" · {}", quoted(what))).unwrap_or_default();
+    let head = format!("task {task} of run {}{what} · in quarantine after {attempts}\n", run.name);
     Ok(case.attempts.iter().map(told).fold(head, |text, attempt| text + &attempt))
 }
 

@@ -4,6 +4,7 @@ use crate::words::grouped;
 use brigade_supervisor::run::Work;
 use brigade_tasks::range_sum;
 use brigade_wire::{Outcome, TaskId};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Adds up what the workers add up.
@@ -11,6 +12,10 @@ use std::ops::Range;
 pub(crate) struct RangeSum {
     range: Range<u64>,
     tasks: u64,
+    /// The parts of tasks that were split.
+    parts: BTreeMap<TaskId, Range<u64>>,
+    /// Tasks that bring a value, if nothing goes wrong.
+    expected: u64,
     values: u64,
     sum: u128,
 }
@@ -18,7 +23,7 @@ pub(crate) struct RangeSum {
 impl RangeSum {
     /// The range in that many tasks.
     pub(crate) fn new(range: Range<u64>, tasks: u64) -> RangeSum {
-        RangeSum { range, tasks, values: 0, sum: 0 }
+        RangeSum { range, tasks, parts: BTreeMap::new(), expected: tasks, values: 0, sum: 0 }
     }
 
     /// The same from what [`Work::parameters`] said of it.
@@ -29,7 +34,16 @@ impl RangeSum {
     }
 
     fn is_whole(&self) -> bool {
-        self.values == self.tasks
+        self.values == self.expected
+    }
+
+    /// The numbers that a task adds up; none if there is no such task.
+    fn numbers(&self, task: TaskId) -> Range<u64> {
+        match self.parts.get(&task) {
+            Some(part) => part.clone(),
+            None if task.0 < self.tasks => range_sum::chunk(&self.range, self.tasks, task.0),
+            None => 0..0,
+        }
     }
 
     /// Once every task has brought its value, their sum must be what the formula says.
@@ -49,7 +63,25 @@ impl Work for RangeSum {
     }
 
     fn describe(&self) -> String {
-        format!("sum of {}..{}", grouped(self.range.start), grouped(self.range.end))
+        told(&self.range)
+    }
+
+    fn describe_task(&self, task: TaskId) -> String {
+        told(&self.numbers(task))
+    }
+
+    fn is_divisible(&self, task: TaskId) -> bool {
+        let Range { start, end } = self.numbers(task);
+        end - start > 1
+    }
+
+    fn split(&mut self, task: TaskId, parts: TaskId) {
+        let numbers = self.numbers(task);
+        for half in 0..2 {
+            self.parts.insert(TaskId(parts.0 + half), range_sum::chunk(&numbers, 2, half));
+        }
+        self.parts.remove(&task);
+        self.expected += 1;
     }
 
     fn parameters(&self) -> String {
@@ -66,7 +98,7 @@ impl Work for RangeSum {
     }
 
     fn args(&self, task: TaskId) -> Vec<u8> {
-        range_sum::encode(&range_sum::chunk(&self.range, self.tasks, task.0))
+        range_sum::encode(&self.numbers(task))
     }
 
     fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
@@ -86,6 +118,10 @@ impl Work for RangeSum {
     fn is_exact(&self) -> bool {
         self.is_whole() && self.check().is_ok()
     }
+}
+
+fn told(numbers: &Range<u64>) -> String {
+    format!("sum of {}..{}", grouped(numbers.start), grouped(numbers.end))
 }
 
 #[cfg(test)]
@@ -124,6 +160,24 @@ mod tests {
     fn the_longest_range_does_not_overflow() {
         let (work, _) = settled(0..u64::MAX, 7, 0);
         assert_eq!(work.total().as_deref(), Some("170141183460469231704017187605319778305"));
+    }
+
+    #[test]
+    fn what_is_split_adds_up_to_the_same() {
+        let mut work = RangeSum::new(0..10, 2);
+        let bring = |work: &mut RangeSum, task: u64| {
+            let args = work.args(TaskId(task));
+            work.settle(TaskId(task), &Outcome::Value(range_sum::run(&args).expect("it is a range")))
+        };
+        assert!(work.is_divisible(TaskId(1)) && !work.is_divisible(TaskId(2)), "there are two");
+        work.split(TaskId(1), TaskId(2));
+        work.split(TaskId(2), TaskId(4));
+        assert_eq!(work.describe_task(TaskId(3)), "sum of 8..10");
+        assert!(!work.is_divisible(TaskId(5)) && work.is_divisible(TaskId(4)));
+        for task in [4, 0, 3] {
+            assert_eq!((bring(&mut work, task), work.total()), (Ok(()), None));
+        }
+        assert_eq!((bring(&mut work, 5), work.total().as_deref()), (Ok(()), Some("45")));
     }
 
     #[test]

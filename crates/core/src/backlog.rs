@@ -105,7 +105,10 @@ impl Lane {
 pub(crate) struct Backlog {
     schedule: Schedule,
     lanes: Vec<Lane>,
-    submitted: u64,
+    /// The number of the next task.
+    next: u64,
+    /// Tasks that two others came in the place of.
+    split: u64,
     len: u64,
     /// The weight that each slot has been given so far; only `Weighted` looks at it.
     loads: Vec<u64>,
@@ -118,12 +121,12 @@ impl Backlog {
             Schedule::Static | Schedule::RoundRobin | Schedule::Weighted => procs as usize,
         };
         let lanes: Vec<Lane> = (0..lanes).map(|_| Lane::default()).collect();
-        Backlog { schedule, loads: vec![0; lanes.len()], lanes, submitted: 0, len: 0 }
+        Backlog { schedule, loads: vec![0; lanes.len()], lanes, next: 0, split: 0, len: 0 }
     }
 
-    /// All that ever came in.
+    /// All that ever came in, with the parts of those that were split in their place.
     pub(crate) fn submitted(&self) -> u64 {
-        self.submitted
+        self.next - self.split
     }
 
     /// All that waits now.
@@ -143,8 +146,8 @@ impl Backlog {
 
     /// The next `count` tasks by number come in.
     pub(crate) fn submit(&mut self, count: u64, weights: &[u64]) {
-        let first = self.submitted;
-        self.submitted += count;
+        let first = self.next;
+        self.next += count;
         self.len += count;
         match self.schedule {
             Schedule::Dynamic | Schedule::Static => self.submit_parts(first, count),
@@ -168,7 +171,7 @@ impl Backlog {
         let step = self.lanes.len() as u64;
         for (turn, lane) in (0..).zip(&mut self.lanes) {
             let next = first + (turn + step - first % step) % step;
-            lane.add(Stride { next, end: self.submitted, step });
+            lane.add(Stride { next, end: self.next, step });
         }
     }
 
@@ -205,6 +208,32 @@ impl Backlog {
             self.lanes[lane].give_back(lease);
         }
         self.len += leases.len() as u64;
+    }
+
+    /// Two new tasks come in the place of one that nobody holds, before all other fresh ones. Returns the first.
+    pub(crate) fn split(&mut self, slot: SlotId) -> TaskId {
+        self.split_in(self.lane(slot))
+    }
+
+    fn split_in(&mut self, lane: usize) -> TaskId {
+        let first = self.next;
+        self.next += 2;
+        self.split += 1;
+        self.len += 2;
+        let lane = &mut self.lanes[lane];
+        lane.fresh.push_front(Stride { next: first, end: first + 2, step: 1 });
+        lane.len += 2;
+        TaskId(first)
+    }
+
+    /// The same for a task that is fresh here, as it happened before. Returns whether it is so.
+    pub(crate) fn split_again(&mut self, TaskId(task): TaskId, parts: TaskId) -> bool {
+        if parts.0 != self.next {
+            return false;
+        }
+        let mut at = None;
+        self.cut(&[task..task.saturating_add(1)], |lane, _| at = Some(lane));
+        at.map(|lane| self.split_in(lane)).is_some()
     }
 
     /// Takes these fresh tasks out, and shows what it took from which lane; the ranges ascend. Returns how many

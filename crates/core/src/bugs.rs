@@ -87,6 +87,12 @@ pub enum Bug {
     OldestFirst,
     /// Who dies idle right after its hello is replaced at once, for ever.
     ForkHot,
+    /// A task of many items goes into quarantine with all of them.
+    NeverSplit,
+    /// A task that was split is requeued as well.
+    RequeueTheSplit,
+    /// A part of what was split has as many attempts as any task, however many items it is of.
+    SplitLate,
 }
 
 impl Bug {
@@ -134,6 +140,9 @@ impl Bug {
         Bug::HaltTheRecalled,
         Bug::OldestFirst,
         Bug::ForkHot,
+        Bug::NeverSplit,
+        Bug::RequeueTheSplit,
+        Bug::SplitLate,
     ];
 }
 

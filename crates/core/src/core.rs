@@ -4,6 +4,7 @@ use crate::backlog::Backlog;
 use crate::bugs::{Bug, Bugs};
 use crate::dispatch::Pace;
 use crate::ledger::Ledger;
+use crate::lives::Ran;
 use crate::median::Median;
 use crate::recall::Recall;
 use crate::restart::Dice;
@@ -113,8 +114,8 @@ impl Core {
     pub fn on(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         match event {
             Event::Submitted { count, weights } => self.submitted(count, &weights, now, effects),
-            Event::Recalled { values, failed, quarantined, attempts } => {
-                self.recalled(Recall { values, failed, quarantined, attempts }, effects);
+            Event::Recalled { splits, values, failed, quarantined, attempts } => {
+                self.recalled(Recall { splits, values, failed, quarantined, attempts }, effects);
             }
             // The hello says more, and Gone or Unborn comes without it.
             Event::Born(_) => {}
@@ -127,7 +128,9 @@ impl Core {
             Event::Stopped(worker) => self.frozen(worker, true, effects),
             Event::Continued(worker) => self.frozen(worker, false, effects),
             Event::Bloated { worker, running } => self.bloated(worker, running, now, effects),
-            Event::Gone { worker, exit, running } => self.gone(worker, exit, running, now, effects),
+            Event::Gone { worker, exit, running, divisible } => {
+                self.gone(worker, exit, running.map(|task| Ran { task, divisible }), now, effects);
+            }
             Event::Tick => self.tick(now, effects),
             Event::Overslept(by) => self.overslept(by, now),
             Event::Drain => self.drain(now, effects),

@@ -3,6 +3,7 @@
 use crate::bugs::Bug;
 use crate::core::Core;
 use crate::hand::{Finding, Hand};
+use crate::lives::Ran;
 use crate::roster::{Cause, Force, Patience, State};
 use crate::{Effect, Note, Now, Recycle, Running, Timeout};
 use brigade_wire::{SlotId, WorkerId};
@@ -138,7 +139,8 @@ impl Core {
             Finding::TimedOut(task) => {
                 effects.push(Effect::Tell(Note::TimedOut { task, worker }));
                 let soft = soft && !(slot.stopped && deaf);
-                let cause = Cause::TimedOut(task);
+                let divisible = running.is_some_and(|running| running.divisible);
+                let cause = Cause::TimedOut(Ran { task, divisible });
                 effects.extend(if soft { slot.abort(cause, kill_at) } else { slot.shoot(cause) });
             }
             Finding::Stuck => effects.extend(slot.shoot(Cause::Stuck)),

@@ -37,6 +37,16 @@ pub enum Effect {
         /// The word.
         outcome: Outcome,
     },
+    /// A task of several items took too many workers along: two others come in its place, each with half of its
+    /// items, so that in the end the bad one is alone. Nothing is wished for it any more.
+    Split {
+        /// Which.
+        task: TaskId,
+        /// What was tried, first to last.
+        attempts: Vec<FailedAttempt>,
+        /// The first of the two; the other is its successor.
+        parts: TaskId,
+    },
     /// An attempt at a task came to nothing, and was not the last: to be remembered, should the run be resumed.
     Spend {
         /// Which task.

@@ -23,6 +23,8 @@ pub enum Event {
     /// ignored, and [`Note::Unrecalled`](crate::Note::Unrecalled) says how many did: a journal that does so
     /// belongs to another run. A task that has spent all its attempts but has no final word is tried once more.
     Recalled {
+        /// Tasks that were split, first to last, and the first of the two neighbours that each became.
+        splits: Vec<(TaskId, TaskId)>,
         /// Tasks with values, in any order.
         values: Vec<Range<u64>>,
         /// Tasks that failed or panicked for good.
@@ -95,6 +97,8 @@ pub enum Event {
         exit: Exit,
         /// The task that its page says it was running: the only one to blame.
         running: Option<TaskId>,
+        /// It is of several items, and can be split in two.
+        divisible: bool,
     },
     /// Time has passed: the deadline that [`Core::next_deadline`](crate::Core::next_deadline) named, or more.
     Tick,
@@ -113,6 +117,8 @@ pub enum Event {
 pub struct Running {
     /// Which.
     pub task: TaskId,
+    /// It is of several items, and can be split in two.
+    pub divisible: bool,
     /// When its attempt began.
     pub since: Now,
 }

@@ -196,7 +196,7 @@ impl Hand {
         // A page that names a task not in hand is a moment old: as good as none.
         let running = running.filter(|running| self.holds(running.task));
         let Watch::On { quiet_since, look_at, idle_looks } = &mut self.watch else { return Finding::Fine };
-        let Some(Running { task, since }) = running else {
+        let Some(Running { task, since, .. }) = running else {
             if now < *quiet_since + timeout {
                 *look_at = *quiet_since + timeout;
                 return Finding::Fine;

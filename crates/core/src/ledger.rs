@@ -2,6 +2,7 @@
 
 use crate::Tally;
 use crate::recall::Recalled;
+use crate::suspects::{Suspects, Suspicion};
 use brigade_wire::{Ending, FailedAttempt, TaskId};
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub(crate) struct Ledger {
     /// The attempts that came to nothing, of tasks that are not settled yet. A task that succeeds at once costs
     /// nothing.
     stories: BTreeMap<TaskId, Vec<FailedAttempt>>,
+    suspects: Suspects,
 }
 
 impl Ledger {
@@ -76,10 +78,12 @@ impl Ledger {
             Ending::Value(_) => self.values += 1,
             Ending::Failed(_) | Ending::Panicked { .. } => self.failed += 1,
         }
+        self.suspects.clear(task);
         self.stories.remove(&task).unwrap_or_default()
     }
 
-    /// A worker died of this task. Returns the whole story if that was one too many: then it is settled.
+    /// A worker died of this task. Returns the whole story if that was one too many: then it is to be
+    /// quarantined or split.
     pub(crate) fn blame(
         &mut self,
         task: TaskId,
@@ -91,8 +95,24 @@ impl Ledger {
         if deaths(story) < attempts_max as usize {
             return None;
         }
-        self.quarantined += 1;
         self.stories.remove(&task)
+    }
+
+    /// That is the final word on it.
+    pub(crate) fn quarantine(&mut self, task: TaskId) {
+        self.quarantined += 1;
+        self.suspects.clear(task);
+    }
+
+    /// Two come in its place.
+    pub(crate) fn split(&mut self, task: TaskId, parts: TaskId) {
+        self.suspects.clear(task);
+        self.suspects.add(parts);
+    }
+
+    /// How a task stands that a worker has just died of.
+    pub(crate) fn suspicion(&mut self, task: TaskId) -> Suspicion {
+        self.suspects.accuse(task)
     }
 
     /// The counts, with those that only others know.

@@ -23,6 +23,7 @@
 //! | `recall`    | what an earlier supervisor of the run has settled         |
 //! | `recycle`   | workers that have served their time                       |
 //! | `restart`   | intensity and backoff                                     |
+//! | `suspects`  | parts of what was split because workers died of it        |
 //! | `median`    | how long tasks usually take, for deadlines that follow it |
 //! | `sleeps`    | when the loop itself did not run                          |
 //! | `deadlines` | what is due, and what a look at a page tells              |
@@ -47,6 +48,7 @@ mod recycle;
 mod restart;
 mod roster;
 mod sleeps;
+mod suspects;
 mod time;
 mod view;
 

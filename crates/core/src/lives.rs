@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::hand::Hand;
 use crate::restart::Sentence;
 use crate::roster::{Cause, Patience, Slot, State};
+use crate::suspects::Suspicion;
 use crate::{Effect, GiveUp, Lease, Note, Now};
 use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 
@@ -12,16 +13,24 @@ use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerI
 /// kills workers is slower than that, and is to see each replaced at once.
 const NEWBORN_PART: u32 = 10;
 
+/// What a worker was running when it died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ran {
+    pub(crate) task: TaskId,
+    /// It can be split in two.
+    pub(crate) divisible: bool,
+}
+
 /// A dead worker, and what its state says about its death.
 struct Body {
     worker: WorkerId,
     exit: Exit,
     hand: Hand,
     /// The one task to blame, and for what.
-    culprit: Option<(TaskId, Mishap)>,
+    culprit: Option<(Ran, Mishap)>,
     /// It was meant to die.
     planned: bool,
-    /// The death counts for the restart intensity, unless it brought a task its final word.
+    /// The death counts for the restart intensity, unless a task explains it.
     counts: bool,
     /// It was given up on by a drain.
     abandoned: bool,
@@ -107,36 +116,38 @@ impl Core {
         &mut self,
         worker: WorkerId,
         exit: Exit,
-        running: Option<TaskId>,
+        ran: Option<Ran>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(slot) = self.roster.current(worker) else { return };
-        let Some(body) = Body::find(slot, exit, running) else { return };
-        let held = running.filter(|&task| body.hand.holds(task));
+        let Some(body) = Body::find(slot, exit, ran) else { return };
+        let held = ran.map(|ran| ran.task).filter(|&task| body.hand.holds(task));
         let (planned, settled) = (body.planned, body.hand.settled);
         // What it had not begun is no more given up than what nobody had in hand.
         self.ledger.abandoned += u64::from(body.abandoned && held.is_some());
         effects.push(Effect::Tell(Note::Exited { worker, exit, planned, settled, held }));
-        let quarantined = self.take_back(&body, effects);
+        let explained = self.take_back(&body, effects);
         self.halt(now, effects);
-        self.succeed(&body, quarantined, now, effects);
+        self.succeed(&body, explained, now, effects);
         self.lend_all(now, effects);
     }
 
     /// Takes the leases from the dead: one is blamed at most, the others go back as they were. Returns
-    /// whether the blamed one has got its final word by that.
+    /// whether the blamed one explains the death.
     fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
         let worker = body.worker;
-        let culprit = body.culprit.as_ref().map(|(task, _)| *task);
+        let culprit = body.culprit_task();
         let everyone = self.bug(Bug::BlameEveryone);
         let (blamed, mut others): (Vec<Lease>, Vec<Lease>) =
             body.hand.leases.iter().partition(|lease| Some(lease.task) == culprit || everyone);
-        let end = body.culprit.as_ref().map_or(Mishap::Crashed(body.exit), |(_, end)| end.clone());
-        let count = blamed.len();
-        let next = |lease| self.blame(lease, worker, end.clone(), effects);
-        let mut back: Vec<Lease> = blamed.into_iter().filter_map(next).collect();
-        let quarantined = back.len() < count;
+        let mut explained = false;
+        let mut back = Vec::new();
+        for lease in blamed {
+            let (next, explains) = self.blame(lease, body, effects);
+            back.extend(next);
+            explained |= explains;
+        }
         if self.bug(Bug::LoseTheBlamed) {
             back.clear();
         }
@@ -147,36 +158,56 @@ impl Core {
         self.tell_requeued(worker, &others, false, effects);
         back.append(&mut others);
         self.backlog.give_back(worker.slot, &back);
-        quarantined
+        explained
     }
 
-    /// One attempt is spent. Returns the next one, unless this was the last.
-    fn blame(
-        &mut self,
-        lease: Lease,
-        worker: WorkerId,
-        end: Mishap,
-        effects: &mut Vec<Effect>,
-    ) -> Option<Lease> {
+    /// One attempt is spent. Returns the next one, unless this was the last, and whether the task explains the
+    /// death: it is known by now that workers die of it, rather than of where they live.
+    fn blame(&mut self, lease: Lease, body: &Body, effects: &mut Vec<Effect>) -> (Option<Lease>, bool) {
         let Lease { task, attempt } = lease;
+        let worker = body.worker;
+        let end = body.culprit.as_ref().map_or(Mishap::Crashed(body.exit), |(_, end)| end.clone());
+        let divisible = body.culprit.as_ref().is_some_and(|(ran, _)| ran.divisible);
+        let suspicion = self.ledger.suspicion(task);
+        let expected = suspicion == Suspicion::Expected;
         let next = if self.bug(Bug::ForgetTheAttempt) { attempt } else { attempt.next() };
+        let next = Some(Lease { task, attempt: next });
+        let spent = FailedAttempt { attempt, worker, end };
+        let max = self.deaths_max(task, suspicion, divisible);
+        let Some(attempts) = self.ledger.blame(task, spent.clone(), max) else {
+            effects.push(Effect::Spend { task, attempt: spent });
+            return (next, expected);
+        };
+        let is_first = suspicion == Suspicion::None;
+        if is_first {
+            self.forgive(&attempts);
+        }
+        if divisible && !self.bug(Bug::NeverSplit) {
+            let parts = self.backlog.split(worker.slot);
+            self.ledger.split(task, parts);
+            effects.push(Effect::Split { task, attempts, parts });
+            return (next.filter(|_| self.bug(Bug::RequeueTheSplit)), is_first || expected);
+        }
+        self.ledger.quarantine(task);
+        effects.push(Effect::Settle { task, attempt, worker, outcome: Outcome::Quarantined { attempts } });
+        (next.filter(|_| self.bug(Bug::RequeueTheQuarantined)), is_first || expected)
+    }
+
+    /// Workers that may die of a task. That one of two parts kills is expected: it is split at once, as long as
+    /// there is something to split.
+    fn deaths_max(&self, task: TaskId, suspicion: Suspicion, divisible: bool) -> u32 {
+        if divisible && suspicion != Suspicion::None && !self.bug(Bug::SplitLate) {
+            return 1;
+        }
         let max = match self.policy.attempts_max {
             max if self.bug(Bug::QuarantineEarly) => max - 1,
             max if self.bug(Bug::QuarantineLate) => max + 1,
             max => max,
         };
-        let max = match self.bug(Bug::QuarantineTheFailed) {
+        match self.bug(Bug::QuarantineTheFailed) {
             true => max.saturating_sub(self.ledger.failures(task)),
             false => max,
-        };
-        let spent = FailedAttempt { attempt, worker, end };
-        let Some(attempts) = self.ledger.blame(task, spent.clone(), max) else {
-            effects.push(Effect::Spend { task, attempt: spent });
-            return Some(Lease { task, attempt: next });
-        };
-        self.forgive(&attempts);
-        effects.push(Effect::Settle { task, attempt, worker, outcome: Outcome::Quarantined { attempts } });
-        self.bug(Bug::RequeueTheQuarantined).then_some(Lease { task, attempt: next })
+        }
     }
 
     /// A task that has its final word is no longer held against the slots whose workers died of it: a few
@@ -191,7 +222,7 @@ impl Core {
     }
 
     /// Sees to the slot of the dead.
-    fn succeed(&mut self, body: &Body, quarantined: bool, now: Now, effects: &mut Vec<Effect>) {
+    fn succeed(&mut self, body: &Body, explained: bool, now: Now, effects: &mut Vec<Effect>) {
         let Body { worker, exit, planned, was_ready, .. } = *body;
         if !self.wants_workers() || self.bug(Bug::NoRespawnAfterDeath) {
             return;
@@ -205,7 +236,7 @@ impl Core {
         }
         if exit == Exit::TRY_AGAIN && !planned {
             restarts.hurry_not();
-        } else if !body.counts || quarantined {
+        } else if !body.counts || explained {
             let until = self.may_fill_at(body, now);
             return self.replace(worker.slot, until, !planned, now, effects);
         }
@@ -263,13 +294,13 @@ impl Core {
 
 impl Body {
     /// Takes the body out of its slot, if there is one.
-    fn find(slot: &mut Slot, exit: Exit, running: Option<TaskId>) -> Option<Body> {
+    fn find(slot: &mut Slot, exit: Exit, ran: Option<Ran>) -> Option<Body> {
         if !slot.has_process() {
             return None;
         }
         slot.stopped = false;
         let state = slot.take();
-        let culprit = state.culprit(exit, running);
+        let culprit = state.culprit(exit, ran);
         let mut body = Body {
             worker: slot.worker,
             exit,
@@ -283,6 +314,10 @@ impl Body {
         };
         body.hand = state.into_hand();
         Some(body)
+    }
+
+    fn culprit_task(&self) -> Option<TaskId> {
+        self.culprit.as_ref().map(|(ran, _)| ran.task)
     }
 }
 
@@ -298,9 +333,9 @@ fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
 
 impl State {
     /// Whom this death is to be held against: the task that was running, unless we had our own reasons.
-    fn culprit(&self, exit: Exit, running: Option<TaskId>) -> Option<(TaskId, Mishap)> {
+    fn culprit(&self, exit: Exit, ran: Option<Ran>) -> Option<(Ran, Mishap)> {
         let hand = self.hand()?;
-        let runner = running.map(|task| (task, Mishap::Crashed(exit)));
+        let runner = ran.map(|ran| (ran, Mishap::Crashed(exit)));
         let culprit = match self {
             State::Ready(_) => runner,
             State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => runner,
@@ -309,13 +344,13 @@ impl State {
                 // A task that garbles its worker's words would do so for ever if nobody held it against it.
                 Cause::Garbled => runner,
                 // Whatever the worker ran after the task that we shot it for, we killed it, not that.
-                Cause::TimedOut(task) => Some((*task, Mishap::TimedOut)),
-                Cause::Memory => running.map(|task| (task, Mishap::OutOfMemory)),
+                Cause::TimedOut(late) => Some((*late, Mishap::TimedOut)),
+                Cause::Memory => ran.map(|ran| (ran, Mishap::OutOfMemory)),
                 Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
             },
             State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
         };
-        culprit.filter(|(task, _)| hand.holds(*task))
+        culprit.filter(|(ran, _)| hand.holds(ran.task))
     }
 
     /// It drained, or was ended at the end of the run.

@@ -10,6 +10,7 @@ use std::ops::Range;
 /// What the journal knows. Nothing is taken on trust: what names no task that waits is ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Recall {
+    pub(crate) splits: Vec<(TaskId, TaskId)>,
     pub(crate) values: Vec<Range<u64>>,
     pub(crate) failed: Vec<TaskId>,
     pub(crate) quarantined: Vec<TaskId>,
@@ -28,17 +29,27 @@ impl Core {
     /// Takes the settled ones out of the backlog, and lets those that were tried go on where they were.
     pub(crate) fn recalled(&mut self, recall: Recall, effects: &mut Vec<Effect>) {
         let named = recall.named();
-        let Recall { values, failed, quarantined, attempts } = recall;
+        let Recall { splits, values, failed, quarantined, attempts } = recall;
+        let split = splits.into_iter().filter(|&(task, parts)| self.split_again(task, parts)).count() as u64;
         let recalled = Recalled {
             values: self.withdraw(values),
             failed: self.withdraw(failed.into_iter().map(one).collect()),
             quarantined: self.withdraw(quarantined.into_iter().map(one).collect()),
         };
         self.ledger.recall(recalled);
-        let known = recalled.settled() + self.go_on(attempts);
+        let known = split + recalled.settled() + self.go_on(attempts);
         if known < named {
             effects.push(Effect::Tell(Note::Unrecalled { tasks: named - known }));
         }
+    }
+
+    /// Two came in its place. Returns whether it was there.
+    fn split_again(&mut self, task: TaskId, parts: TaskId) -> bool {
+        let is_known = self.backlog.split_again(task, parts);
+        if is_known {
+            self.ledger.split(task, parts);
+        }
+        is_known
     }
 
     /// Takes these out of the backlog. Returns how many of them were there.
@@ -68,7 +79,8 @@ impl Recall {
     fn named(&self) -> u64 {
         let values = self.values.iter().map(length).fold(0, u64::saturating_add);
         let tried = self.attempts.iter().filter(|(_, story)| !story.is_empty()).count();
-        values.saturating_add((self.failed.len() + self.quarantined.len() + tried) as u64)
+        let split = self.splits.len();
+        values.saturating_add((split + self.failed.len() + self.quarantined.len() + tried) as u64)
     }
 }
 

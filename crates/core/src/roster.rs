@@ -1,9 +1,10 @@
 //! The slots and the lives of their workers.
 
 use crate::hand::Hand;
+use crate::lives::Ran;
 use crate::restart::Restarts;
 use crate::{Effect, Life, Note, Now, Recycle, SlotView};
-use brigade_wire::{SlotId, TaskId, WorkerId};
+use brigade_wire::{SlotId, WorkerId};
 use std::mem;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ pub(crate) enum Cause {
     /// It said what no worker says.
     Garbled,
     /// This task ran past its deadline.
-    TimedOut(TaskId),
+    TimedOut(Ran),
     /// It held work for a whole time-out and did not start it.
     Stuck,
     /// It was told to stop and did not.

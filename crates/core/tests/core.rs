@@ -11,4 +11,5 @@ mod rules {
     mod recycling;
     mod restarts;
     mod retries;
+    mod splits;
 }

@@ -34,6 +34,14 @@ pub enum Record {
         /// Which.
         task: TaskId,
     },
+    /// A task took too many workers along, and two others have come in its place: from here on the run has two
+    /// numbers more.
+    Split {
+        /// Which.
+        task: TaskId,
+        /// The first of the two, the run's next free number.
+        parts: TaskId,
+    },
 }
 
 /// The final word on a task.

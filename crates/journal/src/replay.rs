@@ -35,6 +35,8 @@ pub struct Recovered {
     pub settled: u64,
     /// Who died of tasks that are not settled yet, first to last.
     pub attempts: BTreeMap<TaskId, Vec<FailedAttempt>>,
+    /// Tasks that were split, first to last, and the first of the two that came in the place of each.
+    pub splits: Vec<(TaskId, TaskId)>,
     /// Tasks whose final word is quarantine, and whether they were given up for good.
     pub quarantined: BTreeMap<TaskId, bool>,
     /// Records, marks not counted.
@@ -220,6 +222,7 @@ impl Memory {
             identity,
             settled: 0,
             attempts: BTreeMap::new(),
+            splits: Vec::new(),
             quarantined: BTreeMap::new(),
             records: 0,
             repeated: 0,
@@ -243,6 +246,7 @@ impl Memory {
                 true => self.recovered.repeated += 1,
                 false => self.recovered.attempts.entry(task).or_default().push(attempt),
             },
+            Record::Split { task, parts } => self.split(self.known(task)?, parts)?,
             Record::Resumed { .. } => self.recovered.resumed += 1,
             Record::Reopened { task } => self.reopen(self.known(task)?),
             Record::Dropped { task } => match self.recovered.quarantined.get_mut(&self.known(task)?) {
@@ -264,6 +268,24 @@ impl Memory {
         }
     }
 
+    /// Two come in the place of a task that has no final word.
+    fn split(&mut self, task: TaskId, parts: TaskId) -> Result<(), Stranger> {
+        if parts.0 != self.tasks() {
+            return Err(Stranger);
+        }
+        if self.settle(task) {
+            self.recovered.settled -= 1;
+            self.recovered.attempts.remove(&task);
+            self.recovered.splits.push((task, parts));
+        }
+        Ok(())
+    }
+
+    /// How many numbers the run has by now.
+    fn tasks(&self) -> u64 {
+        self.recovered.identity.tasks + 2 * self.recovered.splits.len() as u64
+    }
+
     /// Takes the word of a quarantined task back. Of any other, and of one that was dropped, it stands.
     fn reopen(&mut self, task: TaskId) {
         if self.recovered.quarantined.get(&task) != Some(&false) {
@@ -282,7 +304,7 @@ impl Memory {
     }
 
     fn known(&self, task: TaskId) -> Result<TaskId, Stranger> {
-        if task.0 < self.recovered.identity.tasks { Ok(task) } else { Err(Stranger) }
+        if task.0 < self.tasks() { Ok(task) } else { Err(Stranger) }
     }
 
     /// Whether this is its first final word.

@@ -53,8 +53,9 @@ impl Books {
     pub(crate) fn resume(dir: &RunDir, work: &mut dyn Work) -> Result<(Books, Recall), ResumeError> {
         let replay = Journal::open(JournalFile::open(&dir.journal_file())?)?;
         replay.check(&identity(dir, work))?;
-        let mut found = Found::default();
-        let (mut journal, recovered) = replay.each(|settled| found.take(settled, work))?;
+        let mut found = Found { own: work.count(), ..Found::default() };
+        let (mut journal, recovered) = replay.each(|settled| found.hear(settled, work))?;
+        found.split(&recovered.splits, work);
         let mut quarantined = found.quarantined.clone();
         quarantined.retain(|task, _| recovered.quarantined.get(task) == Some(&false));
         if let Some(reason) = found.fault {
@@ -75,6 +76,11 @@ impl Books {
     /// An attempt came to nothing, and was not the last.
     pub(crate) fn spent(&mut self, task: TaskId, attempt: FailedAttempt) {
         self.write(&Record::Blamed { task, attempt });
+    }
+
+    /// Two tasks have come in the place of one.
+    pub(crate) fn split(&mut self, task: TaskId, parts: TaskId) {
+        self.write(&Record::Split { task, parts });
     }
 
     /// Hands everything to the kernel, or to the disk if that was promised. Only then it may be told.
@@ -133,6 +139,10 @@ fn identity(dir: &RunDir, work: &dyn Work) -> Identity {
 /// What stands in a journal, by kind.
 #[derive(Debug, Default)]
 struct Found {
+    /// Tasks that the run began with; later ones are parts of these.
+    own: u64,
+    /// Words on parts, until it is known of what.
+    of_parts: Vec<Settled>,
     values: Vec<u64>,
     failed: Vec<TaskId>,
     quarantined: BTreeMap<TaskId, Vec<FailedAttempt>>,
@@ -140,6 +150,19 @@ struct Found {
 }
 
 impl Found {
+    fn hear(&mut self, settled: Settled, work: &mut dyn Work) {
+        match settled.task.0 < self.own {
+            true => self.take(settled, work),
+            false => self.of_parts.push(settled),
+        }
+    }
+
+    /// All that was split is split again, and the words on the parts have a meaning.
+    fn split(&mut self, splits: &[(TaskId, TaskId)], work: &mut dyn Work) {
+        splits.iter().for_each(|&(task, parts)| work.split(task, parts));
+        std::mem::take(&mut self.of_parts).into_iter().for_each(|settled| self.take(settled, work));
+    }
+
     fn take(&mut self, settled: Settled, work: &mut dyn Work) {
         if let Err(reason) = work.settle(settled.task, &settled.outcome) {
             self.fault.get_or_insert(reason);
@@ -158,7 +181,7 @@ impl Found {
         let attempts = recovered.attempts.into_iter().collect();
         let Found { values, failed, quarantined, .. } = self;
         let quarantined = quarantined.into_keys().collect();
-        Event::Recalled { values: ranges(&values), failed, quarantined, attempts }
+        Event::Recalled { splits: recovered.splits, values: ranges(&values), failed, quarantined, attempts }
     }
 }
 

@@ -6,7 +6,7 @@ use brigade_core::{Effect, Event, Lease, Now, Running};
 use brigade_journal::Settled;
 use brigade_link::Sent;
 use brigade_os::clock;
-use brigade_wire::{Batch, Call, Ended, Ending, Outcome, WorkerId};
+use brigade_wire::{Batch, Call, Ended, Ending, FailedAttempt, Outcome, TaskId, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,7 @@ impl Driver<'_> {
             Effect::Settle { task, attempt, outcome, worker } => {
                 self.settle(Settled { task, attempt, worker, outcome });
             }
+            Effect::Split { task, attempts, parts } => self.split(task, attempts, parts),
             Effect::Spend { task, attempt } => {
                 self.remember_attempt(task, &attempt);
                 self.books.spent(task, attempt);
@@ -90,7 +91,11 @@ impl Driver<'_> {
     fn look(&mut self, worker: WorkerId) {
         let page = self.pages.running(worker.slot);
         let since = |since_ns: u64| Now(Duration::from_nanos(since_ns.saturating_sub(self.began_ns)));
-        let running = page.map(|page| Running { task: page.task, since: since(page.progress_ns) });
+        let running = page.map(|page| Running {
+            task: page.task,
+            divisible: self.work.is_divisible(page.task),
+            since: since(page.progress_ns),
+        });
         self.echoes.push_back(Event::Seen { worker, running });
     }
 
@@ -111,7 +116,8 @@ impl Driver<'_> {
             Outcome::Quarantined { attempts } => {
                 let words = format!("task {task} goes into quarantine, attempt {attempt} was its last");
                 self.chronicle.epitaph(self.chronicle.pid(worker), &words);
-                Some(Told::TaskQuarantined { task, attempts: attempts.clone() })
+                let what = self.work.describe_task(task);
+                Some(Told::TaskQuarantined { task, what, attempts: attempts.clone() })
             }
         };
         self.books.settled(settled);
@@ -123,6 +129,21 @@ impl Driver<'_> {
         }
         self.forget_attempts(task);
         self.chronicle.tell(told);
+    }
+
+    /// Two tasks come in the place of one. Written before it is told, or lent.
+    fn split(&mut self, task: TaskId, attempts: Vec<FailedAttempt>, parts: TaskId) {
+        let what = self.work.describe_task(task);
+        self.work.split(task, parts);
+        self.books.split(task, parts);
+        self.books.commit();
+        self.forget_attempts(task);
+        let parts = [parts, TaskId(parts.0 + 1)];
+        if let Some(last) = attempts.last() {
+            let words = format!("task {task} is split into tasks {} and {}", parts[0], parts[1]);
+            self.chronicle.epitaph(self.chronicle.pid(last.worker), &words);
+        }
+        self.chronicle.tell(Told::TaskSplit { task, what, parts, attempts });
     }
 }
 

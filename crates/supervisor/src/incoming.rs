@@ -130,7 +130,8 @@ impl Driver<'_> {
         self.ended_by_kernel(worker, exit, running);
         // It may have said hello and died before its template answered for it.
         self.template.answered(worker);
-        self.hear(Event::Gone { worker, exit, running });
+        let divisible = running.is_some_and(|task| self.work.is_divisible(task));
+        self.hear(Event::Gone { worker, exit, running, divisible });
     }
 
     /// Somebody died, stopped or went on. Deaths come by pidfd; the rest is asked for here.

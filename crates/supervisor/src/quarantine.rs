@@ -35,6 +35,8 @@ pub struct Case {
     pub v: u32,
     /// Which task.
     pub task: TaskId,
+    /// What it was to do; not known where an earlier supervisor was killed before it wrote that.
+    pub what: Option<String>,
     /// Everything that was tried, first to last.
     pub attempts: Vec<Tried>,
 }
@@ -208,7 +210,8 @@ impl Driver<'_> {
         for tried in &mut attempts[without..] {
             tried.last_lines = self.last_lines_of(task, tried);
         }
-        let written = write(&self.run_path, &Case { v: SCHEMA, task, attempts });
+        let what = Some(self.work.describe_task(task));
+        let written = write(&self.run_path, &Case { v: SCHEMA, task, what, attempts });
         if let Err(error) = written {
             let what = format!("cannot write {}: {error}", case_file(&self.run_path, task).display());
             self.chronicle.warn(format!("{what}; the story of task {task} is in events.ndjson only"));
@@ -259,7 +262,7 @@ pub(crate) fn agree(dir: &RunDir, quarantined: &BTreeMap<TaskId, Vec<FailedAttem
     stale.for_each(|file| drop(fs::remove_file(file.path())));
     for (&task, attempts) in quarantined.iter().filter(|(task, _)| !case_file(dir.path(), **task).exists()) {
         let attempts = attempts.iter().map(untold).collect();
-        drop(write(dir.path(), &Case { v: SCHEMA, task, attempts }));
+        drop(write(dir.path(), &Case { v: SCHEMA, task, what: None, attempts }));
     }
 }
 

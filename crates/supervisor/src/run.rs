@@ -65,6 +65,13 @@ pub trait Work {
     fn count(&self) -> u64;
     /// What each weighs; empty if they are all alike.
     fn weights(&self) -> Vec<u64>;
+    /// What one of them does, for people.
+    fn describe_task(&self, task: TaskId) -> String;
+    /// Whether it is of several items, and can be split in two. A worker may name any number.
+    fn is_divisible(&self, task: TaskId) -> bool;
+    /// It has taken too many workers along: `parts` and the number after it each do half of it from now on, and it is
+    /// never settled. Called for a divisible task only.
+    fn split(&mut self, task: TaskId, parts: TaskId);
     /// The encoded arguments of one.
     fn args(&self, task: TaskId) -> Vec<u8>;
     /// Takes the final word on one; called exactly once for each.

@@ -171,6 +171,20 @@ pub enum Told {
     TaskQuarantined {
         /// Which.
         task: TaskId,
+        /// What it was to do.
+        what: String,
+        /// The attempts, first to last.
+        attempts: Vec<FailedAttempt>,
+    },
+    /// A task of several items took too many workers along: two others come in its place, until the bad item is
+    /// alone.
+    TaskSplit {
+        /// Which.
+        task: TaskId,
+        /// What it was to do.
+        what: String,
+        /// Those that do half of it each.
+        parts: [TaskId; 2],
         /// The attempts, first to last.
         attempts: Vec<FailedAttempt>,
     },

@@ -146,7 +146,7 @@ fn news_of_the_dead_change_nothing() {
         Event::Unborn { worker: w(0, 1), reason: String::new() },
         Event::Garbled { worker: w(0, 1), reason: String::new() },
         Event::Unsent { worker: w(0, 1), tasks: vec![TaskId(0)] },
-        Event::Gone { worker: w(0, 1), exit: CRASH, running: Some(TaskId(0)) },
+        Event::Gone { worker: w(0, 1), exit: CRASH, running: Some(TaskId(0)), divisible: false },
     ] {
         assert_eq!(bench.on(event.clone()), [], "{event:?}");
     }

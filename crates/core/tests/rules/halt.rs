@@ -78,7 +78,13 @@ fn what_was_settled_before_does_not_halt_a_run_that_goes_on() {
     let mut bench = Bench::idle(halt(HaltWhen::Now, HaltOn::Fail, HaltLimit::Count(1)));
     bench.submit(3);
     let failed = vec![TaskId(0)];
-    bench.on(Event::Recalled { values: vec![], failed, quarantined: vec![], attempts: vec![] });
+    bench.on(Event::Recalled {
+        splits: vec![],
+        values: vec![],
+        failed,
+        quarantined: vec![],
+        attempts: vec![],
+    });
     bench.start();
     bench.hello(w(0, 1));
     assert!(!told(&bench.done(w(0, 1), [1], 1)));

@@ -125,7 +125,12 @@ impl Bench {
     }
 
     pub(crate) fn gone(&mut self, worker: WorkerId, exit: Exit, running: Option<u64>) -> Vec<Effect> {
-        self.on(Event::Gone { worker, exit, running: running.map(TaskId) })
+        self.on(Event::Gone { worker, exit, running: running.map(TaskId), divisible: false })
+    }
+
+    /// It crashed while it ran this task, which is of several items.
+    pub(crate) fn died_of_chunk(&mut self, worker: WorkerId, task: u64) -> Vec<Effect> {
+        self.on(Event::Gone { worker, exit: CRASH, running: Some(TaskId(task)), divisible: true })
     }
 
     /// First attempts that ended well, each after so many microseconds.
@@ -165,7 +170,7 @@ impl Bench {
 
     /// Its page says that it has been running this task since then.
     pub(crate) fn seen(&mut self, worker: WorkerId, task: u64, since_ms: u64) -> Vec<Effect> {
-        let running = Running { task: TaskId(task), since: Now::millis(since_ms) };
+        let running = Running { task: TaskId(task), divisible: false, since: Now::millis(since_ms) };
         self.on(Event::Seen { worker, running: Some(running) })
     }
 
@@ -193,7 +198,7 @@ pub(crate) fn lent(effects: &[Effect]) -> Vec<u64> {
     let leases = effects.iter().filter_map(|effect| match effect {
         Effect::Run { leases, .. } => Some(leases),
         Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) => None,
-        Effect::Abort(_) | Effect::Kill(_) => None,
+        Effect::Abort(_) | Effect::Kill(_) | Effect::Split { .. } => None,
         Effect::Look(_) | Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => None,
     });
     leases.flatten().map(|lease| lease.task.0).collect()

@@ -10,7 +10,7 @@ const SCHEDULES: [Schedule; 4] =
     [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted];
 
 fn values(values: Vec<Range<u64>>) -> Event {
-    Event::Recalled { values, failed: vec![], quarantined: vec![], attempts: vec![] }
+    Event::Recalled { splits: vec![], values, failed: vec![], quarantined: vec![], attempts: vec![] }
 }
 
 fn part(part: Range<u64>) -> Event {
@@ -22,7 +22,7 @@ fn tried(task: u64, ends: impl IntoIterator<Item = Mishap>) -> Event {
     let end = |(at, end): (u32, Mishap)| FailedAttempt { attempt: Attempt(at), worker: w(7, 3), end };
     let story = (1..).zip(ends).map(end).collect();
     let attempts = vec![(TaskId(task), story)];
-    Event::Recalled { values: vec![], failed: vec![], quarantined: vec![], attempts }
+    Event::Recalled { splits: vec![], values: vec![], failed: vec![], quarantined: vec![], attempts }
 }
 
 /// Started with so many tasks after it was told this; nobody has spoken yet.
@@ -37,7 +37,8 @@ fn resumed(tasks: u64, recalled: Event, policy: Policy) -> (Bench, Vec<Effect>) 
 #[test]
 fn what_was_settled_before_is_neither_done_nor_told_again() {
     let (failed, quarantined) = (vec![TaskId(0)], vec![TaskId(5), TaskId(1)]);
-    let event = Event::Recalled { values: vec![6..8, 2..4], failed, quarantined, attempts: vec![] };
+    let event =
+        Event::Recalled { splits: vec![], values: vec![6..8, 2..4], failed, quarantined, attempts: vec![] };
     let (mut bench, effects) = resumed(10, event, Policy::default());
     assert_eq!(effects, []);
     let tally = bench.tally();
@@ -89,13 +90,14 @@ fn a_task_that_has_spent_its_attempts_without_a_final_word_is_tried_once_more() 
 #[test]
 fn what_names_no_task_of_the_run_is_ignored_and_told() {
     let event = Event::Recalled {
+        splits: vec![(TaskId(7), TaskId(4)), (TaskId(2), TaskId(5))],
         values: vec![3..6, 0..2, 1..3, u64::MAX - 1..u64::MAX],
         failed: vec![TaskId(1), TaskId(u64::MAX)],
         quarantined: vec![TaskId(4)],
         attempts: vec![(TaskId(0), tried_once()), (TaskId(9), tried_once()), (TaskId(3), vec![])],
     };
     let (bench, effects) = resumed(4, event, Policy::default());
-    assert_eq!(effects, [Effect::Tell(Note::Unrecalled { tasks: 9 })]);
+    assert_eq!(effects, [Effect::Tell(Note::Unrecalled { tasks: 11 })]);
     assert_eq!((bench.tally().values, bench.tally().recalled, bench.tally().submitted), (4, 4, 4));
 }
 

@@ -227,7 +227,7 @@ impl World {
             3 => Event::Garbled { worker, reason: String::new() },
             4 => Event::Seen { worker, running: None },
             5 => Event::Stopped(worker),
-            _ => Event::Gone { worker, exit: Exit::Signal(9), running: None },
+            _ => Event::Gone { worker, exit: Exit::Signal(9), running: None, divisible: false },
         };
         self.tell(news);
         assert_eq!(before, self.core.tally(), "the dead are heard");
@@ -236,8 +236,9 @@ impl World {
 
     /// The last words of somebody who was shot, or a look at its page that nobody asked for.
     fn last_words(&mut self, at: usize) -> bool {
+        let process = &self.processes[at];
+        let (worker, running) = (process.worker, process.page(|task| self.chunk(task).items));
         let process = &mut self.processes[at];
-        let (worker, running) = (process.worker, process.page());
         let words = match self.dice.below(3) {
             0 => Event::Hello(worker),
             1 => {

@@ -15,8 +15,9 @@ use brigade_core::{Core, Effect, Event, Lease, Note, Now, Policy, Verdict};
 use brigade_wire::{Ended, Exit, TaskId, WorkerId};
 use dice::Dice;
 use oracle::Oracle;
-use plan::{Before, Plan};
+use plan::{Before, Chunk, Plan};
 use process::{Body, Process};
+use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub(crate) struct Weather {
     pub(crate) recalled: u64,
     pub(crate) timed_out: u64,
     pub(crate) quarantined: u64,
+    pub(crate) split: u64,
     pub(crate) complete: u64,
     pub(crate) halted: u64,
     pub(crate) steps_max: u64,
@@ -51,6 +53,8 @@ pub(crate) struct World {
     core: Core,
     now: Now,
     processes: Vec<Process>,
+    /// What was split.
+    parts: BTreeMap<TaskId, Chunk>,
     oracle: Oracle,
     /// What was delivered before, to be said again.
     said: Vec<(WorkerId, Ended)>,
@@ -70,6 +74,7 @@ impl World {
             core: core(plan.policy.clone()),
             now: Now::millis(0),
             processes: (0..plan.policy.procs).map(Process::nobody).collect(),
+            parts: BTreeMap::new(),
             oracle: Oracle::new(&plan),
             said: Vec::new(),
             faults_left: plan.faults,
@@ -160,7 +165,9 @@ impl World {
     }
 
     fn submit(&mut self, count: u64) {
-        self.oracle.submitted(count);
+        let first = self.oracle.next().0;
+        let items = (first..first + count).map(|task| self.plan.chunk(TaskId(task)).items).collect();
+        self.oracle.submitted(items);
         let weights = (0..count).map(|_| self.dice.below(4)).collect();
         self.tell(Event::Submitted { count, weights });
     }
@@ -181,10 +188,19 @@ impl World {
     /// The run goes on where an earlier supervisor left it.
     fn recall(&mut self) {
         let (mut values, mut failed, mut quarantined, mut attempts) = (vec![], vec![], vec![], vec![]);
+        let mut splits = vec![];
         for (number, before) in (0..).zip(mem::take(&mut self.plan.before)) {
             let task = TaskId(number);
             match before {
                 Before::Nowhere => continue,
+                Before::Split if self.chunk(task).items == 1 => continue,
+                Before::Split if task >= self.oracle.next() => continue,
+                Before::Split => {
+                    let parts = self.oracle.next();
+                    splits.push((task, parts));
+                    self.split(task, parts);
+                    continue;
+                }
                 Before::Value => values.push(number..number + 1),
                 Before::Failed => failed.push(task),
                 Before::Quarantined => quarantined.push(task),
@@ -193,7 +209,7 @@ impl World {
             }
             self.oracle.recalled(task, before);
         }
-        self.tell(Event::Recalled { values, failed, quarantined, attempts });
+        self.tell(Event::Recalled { splits, values, failed, quarantined, attempts });
     }
 
     fn somebody_acts(&mut self) -> bool {
@@ -255,12 +271,12 @@ impl World {
     }
 
     fn finish(&mut self, at: usize) {
-        let process = &mut self.processes[at];
-        let (lease, since) = process.running.take().expect("it runs something");
-        if self.plan.is_poison(lease.task) {
-            process.running = Some((lease, since));
+        let (lease, _) = self.processes[at].running.expect("it runs something");
+        if self.chunk(lease.task).is_poison() {
             return self.bury(at, Exit::Signal(11));
         }
+        let process = &mut self.processes[at];
+        process.running = None;
         let elapsed_ns = if self.plan.short { 1_000 } else { (2 + lease.task.0 % 8) * 1_000_000 };
         let ending = plan::ending(lease.task, lease.attempt);
         process.outbox.push(Ended { task: lease.task, attempt: lease.attempt, elapsed_ns, ending });
@@ -288,9 +304,9 @@ impl World {
     }
 
     fn answer(&mut self, at: usize) -> bool {
-        let process = &mut self.processes[at];
-        process.asked = false;
-        let (worker, running) = (process.worker, process.page());
+        self.processes[at].asked = false;
+        let process = &self.processes[at];
+        let (worker, running) = (process.worker, process.page(|task| self.chunk(task).items));
         self.tell(Event::Seen { worker, running });
         true
     }
@@ -327,7 +343,19 @@ impl World {
         self.weather.deaths += 1;
         self.oracle.died(&process);
         self.oracle.may_be_hot(&process, exit, self.now);
-        self.tell(Event::Gone { worker, exit, running });
+        let divisible = running.is_some_and(|task| self.chunk(task).items > 1);
+        self.tell(Event::Gone { worker, exit, running, divisible });
+    }
+
+    pub(crate) fn chunk(&self, task: TaskId) -> Chunk {
+        self.parts.get(&task).copied().unwrap_or_else(|| self.plan.chunk(task))
+    }
+
+    /// Two come in its place, the first with this number.
+    fn split(&mut self, task: TaskId, first: TaskId) {
+        let halves = self.chunk(task).split();
+        self.oracle.split(task, first, halves.map(|half| half.items));
+        self.parts.extend((first.0..).map(TaskId).zip(halves));
     }
 
     fn tell(&mut self, event: Event) {
@@ -388,6 +416,10 @@ impl World {
             }
             Effect::Look(worker) => self.process(worker).asked = true,
             Effect::Tell(Note::TimedOut { .. }) => self.weather.timed_out += 1,
+            Effect::Split { task, parts, .. } => {
+                self.weather.split += 1;
+                self.split(task, parts);
+            }
             Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => {}
         }
     }

@@ -18,8 +18,29 @@ struct Truth {
     failures: u32,
     holder: Option<WorkerId>,
     settled: bool,
+    items: u32,
+    /// It came in the place of one that was split.
+    is_part: bool,
+    /// Two others came in its place.
+    is_split: bool,
     /// What of it an earlier supervisor saw.
     before: Before,
+}
+
+impl Truth {
+    fn new(items: u32) -> Truth {
+        Truth {
+            attempt: 1,
+            deaths: 0,
+            failures: 0,
+            holder: None,
+            settled: false,
+            items,
+            is_part: false,
+            is_split: false,
+            before: Before::Nowhere,
+        }
+    }
 }
 
 /// What an earlier supervisor, with more slots than this one, saw of a task.
@@ -33,6 +54,8 @@ pub(crate) fn story(deaths: u32, failures: u32) -> Vec<FailedAttempt> {
 pub(crate) struct Oracle {
     policy: Policy,
     tasks: Vec<Truth>,
+    /// Of all tasks.
+    items: u64,
     tally: Tally,
     sum: u64,
     /// Ends of attempts that the core has heard.
@@ -65,6 +88,7 @@ impl Oracle {
         Oracle {
             policy: plan.policy.clone(),
             tasks: Vec::new(),
+            items: 0,
             tally: Tally::default(),
             sum: 0,
             delivered: 0,
@@ -84,17 +108,27 @@ impl Oracle {
         }
     }
 
-    pub(crate) fn submitted(&mut self, count: u64) {
-        let fresh = Truth {
-            attempt: 1,
-            deaths: 0,
-            failures: 0,
-            holder: None,
-            settled: false,
-            before: Before::Nowhere,
-        };
-        self.tasks.resize(self.tasks.len() + count as usize, fresh);
-        self.tally.submitted += count;
+    /// The number of the next task.
+    pub(crate) fn next(&self) -> TaskId {
+        TaskId(self.tasks.len() as u64)
+    }
+
+    /// Tasks of so many items each.
+    pub(crate) fn submitted(&mut self, items: Vec<u32>) {
+        self.tally.submitted += items.len() as u64;
+        self.items += items.iter().map(|items| u64::from(*items)).sum::<u64>();
+        self.tasks.extend(items.into_iter().map(Truth::new));
+    }
+
+    /// Two come in its place, with so many items each.
+    pub(crate) fn split(&mut self, task: TaskId, first: TaskId, halves: [u32; 2]) {
+        assert_eq!(first, self.next(), "a number that is not free");
+        let truth = self.truth(task);
+        assert!(truth.items > 1 && !truth.settled, "task {task} cannot be split");
+        (truth.settled, truth.is_split) = (true, true);
+        self.tally.submitted += 1;
+        let part = |items| Truth { is_part: true, ..Truth::new(items) };
+        self.tasks.extend(halves.map(part));
     }
 
     /// Not by this core: it must neither do nor tell this again.
@@ -111,6 +145,7 @@ impl Oracle {
                 false
             }
             Before::Value | Before::Failed | Before::Quarantined => true,
+            Before::Split => unreachable!("its parts are recalled"),
         };
         self.tally.values += u64::from(before == Before::Value);
         self.tally.failed += u64::from(before == Before::Failed);
@@ -284,6 +319,7 @@ impl Oracle {
             Effect::Settle { task, attempt, worker, outcome } => {
                 self.judge_settle(*task, *attempt, *worker, outcome);
             }
+            Effect::Split { task, attempts, .. } => self.judge_split(*task, attempts),
             Effect::Spend { task, .. } => {
                 assert!(!self.tasks[task.0 as usize].settled, "task {task} has its final word")
             }
@@ -328,23 +364,37 @@ impl Oracle {
         }
     }
 
-    fn judge_settle(&mut self, task: TaskId, attempt: Attempt, worker: WorkerId, outcome: &Outcome) {
+    /// So many workers have died of it, and nobody holds it.
+    fn judge_last_death(&mut self, task: TaskId, attempts: &[FailedAttempt]) {
         let max = self.policy.attempts_max;
+        let truth = self.truth(task);
+        let numbers: Vec<u32> = attempts.iter().map(|failed| failed.attempt.0).collect();
+        assert_eq!(numbers, (1..truth.attempt).collect::<Vec<u32>>(), "task {task} has another story");
+        let deaths = attempts.iter().filter(|failed| failed.end.is_death()).count() as u32;
+        let (carried, _) = truth.before.tried();
+        let max = if truth.is_part && truth.items > 1 { 1 } else { max };
+        let enough = max.max(carried + 1);
+        assert_eq!((truth.deaths, deaths), (enough, enough), "task {task} has attempts left");
+        assert_eq!(truth.holder, None, "its worker is dead");
+        let last = attempts.last().expect("at least one attempt");
+        assert_ne!(last.end, Mishap::Crashed(Exit::Unknown));
+    }
+
+    fn judge_split(&mut self, task: TaskId, attempts: &[FailedAttempt]) {
+        assert!(!self.truth(task).settled, "task {task} has its final word, and is split");
+        self.judge_last_death(task, attempts);
+    }
+
+    fn judge_settle(&mut self, task: TaskId, attempt: Attempt, worker: WorkerId, outcome: &Outcome) {
         let truth = &mut self.tasks[task.0 as usize];
         assert!(!truth.settled, "task {task} is settled twice");
         truth.settled = true;
         self.tally.settled += 1;
         if let Outcome::Quarantined { attempts } = outcome {
-            let numbers: Vec<u32> = attempts.iter().map(|failed| failed.attempt.0).collect();
-            assert_eq!(numbers, (1..truth.attempt).collect::<Vec<u32>>(), "task {task} has another story");
-            let deaths = attempts.iter().filter(|failed| failed.end.is_death()).count() as u32;
-            let (carried, _) = truth.before.tried();
-            let enough = max.max(carried + 1);
-            assert_eq!((truth.deaths, deaths), (enough, enough), "task {task} has attempts left");
+            assert_eq!(truth.items, 1, "task {task} is of many items, and not all of them are bad");
             assert_eq!(truth.attempt, attempt.0 + 1, "task {task} ends with another attempt");
-            assert_eq!(truth.holder, None, "its worker is dead");
-            let last = attempts.last().expect("at least one attempt");
-            assert!(last.worker == worker && last.end != Mishap::Crashed(Exit::Unknown));
+            assert_eq!(attempts.last().map(|last| last.worker), Some(worker));
+            self.judge_last_death(task, attempts);
             self.tally.quarantined += 1;
             return;
         }
@@ -384,7 +434,7 @@ impl Oracle {
             Note::TimedOut { task, worker } => {
                 let timeout = self.timeout().expect("tasks have a deadline");
                 let process = &processes[worker.slot.0 as usize];
-                let running = process.page().expect("it runs something");
+                let running = process.page(|_| 1).expect("it runs something");
                 let late = running.task == *task && running.since + process.slept + timeout <= now;
                 assert!(late, "task {task} has time left");
                 self.timed_out = Some((*worker, *task));
@@ -468,11 +518,13 @@ impl Oracle {
     /// Every task has its word, and the values add up exactly.
     fn verify_sum(&self) {
         assert!(self.all_settled(), "complete, with tasks left");
+        let whole = self.tasks.iter().filter(|truth| !truth.is_split);
+        assert_eq!(whole.map(|truth| u64::from(truth.items)).sum::<u64>(), self.items, "items are missing");
         let quarantined = |task: &usize| {
             let truth = &self.tasks[*task];
             let (carried, _) = truth.before.tried();
             let before = !matches!(truth.before, Before::Nowhere | Before::Tried { .. });
-            before || truth.deaths >= self.policy.attempts_max.max(carried + 1)
+            before || truth.is_split || truth.deaths >= self.policy.attempts_max.max(carried + 1)
         };
         let value = |task: usize| match ending(TaskId(task as u64), Attempt(self.tasks[task].attempt)) {
             Ending::Value(_) => task as u64 + 1,

@@ -15,8 +15,10 @@ pub(crate) struct Plan {
     pub(crate) more: Vec<u64>,
     /// An earlier supervisor got somewhere with these.
     pub(crate) before: Vec<Before>,
-    /// Bit k: whoever runs task k dies of it.
+    /// Bit k: whoever runs task k dies of an item of it.
     poison: u64,
+    /// Tasks are of several items.
+    chunky: bool,
     /// The tasks are short, so they are lent ahead.
     pub(crate) short: bool,
     /// How many faults there will be. After the last one the run must end.
@@ -38,6 +40,8 @@ pub(crate) enum Before {
     Value,
     Failed,
     Quarantined,
+    /// Two others came in its place.
+    Split,
     /// So many died of it, and so often it failed.
     Tried {
         deaths: u32,
@@ -50,13 +54,15 @@ impl Before {
     pub(crate) fn tried(self) -> (u32, u32) {
         match self {
             Before::Tried { deaths, failures } => (deaths, failures),
-            Before::Nowhere | Before::Value | Before::Failed | Before::Quarantined => (0, 0),
+            Before::Nowhere | Before::Value | Before::Failed => (0, 0),
+            Before::Quarantined | Before::Split => (0, 0),
         }
     }
 
     fn draw(dice: &mut Dice) -> Before {
-        match dice.below(8) {
+        match dice.below(9) {
             0..=2 => Before::Nowhere,
+            8 => Before::Split,
             3..=4 => Before::Value,
             5 => Before::Failed,
             6 => Before::Quarantined,
@@ -79,6 +85,7 @@ impl Plan {
             before,
             more,
             poison: if dice.once_in(2) { 1 << dice.below(16) | 1 << dice.below(16) } else { 0 },
+            chunky: dice.once_in(3),
             short: dice.once_in(2),
             faults: dice.below(24) as u32,
             calm: dice.between(2, 8),
@@ -89,8 +96,34 @@ impl Plan {
         }
     }
 
-    pub(crate) fn is_poison(&self, task: TaskId) -> bool {
-        self.poison >> task.0 & 1 == 1
+    /// What this task is of, until it is split.
+    pub(crate) fn chunk(&self, TaskId(task): TaskId) -> Chunk {
+        let items = if self.chunky { 1 + (task * 3 % 8) as u32 } else { 1 };
+        let is_poison = self.poison >> task & 1 == 1;
+        let bad =
+            if is_poison { 1 << (task % u64::from(items)) | 1 << (task / 2 % u64::from(items)) } else { 0 };
+        Chunk { items, bad }
+    }
+}
+
+/// The items of a task, of which some kill.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) items: u32,
+    /// Bit k: whoever comes to the k-th item dies.
+    bad: u64,
+}
+
+impl Chunk {
+    pub(crate) fn is_poison(self) -> bool {
+        self.bad != 0
+    }
+
+    /// Both halves.
+    pub(crate) fn split(self) -> [Chunk; 2] {
+        let half = self.items / 2;
+        let first = Chunk { items: half, bad: self.bad & ((1 << half) - 1) };
+        [first, Chunk { items: self.items - half, bad: self.bad >> half }]
     }
 }
 

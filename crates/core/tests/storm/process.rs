@@ -1,7 +1,7 @@
 //! One process of the world, as it is, which the core can only guess.
 
 use brigade_core::{Lease, Now, Running};
-use brigade_wire::{Ended, SlotId, WorkerId};
+use brigade_wire::{Ended, SlotId, TaskId, WorkerId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -86,9 +86,14 @@ impl Process {
         }
     }
 
-    /// What its shared page says.
-    pub(crate) fn page(&self) -> Option<Running> {
-        self.running.map(|(lease, since)| Running { task: lease.task, since })
+    /// What its shared page says, of a task that is of so many items.
+    pub(crate) fn page(&self, items: impl Fn(TaskId) -> u32) -> Option<Running> {
+        let page = |(lease, since): (Lease, Now)| Running {
+            task: lease.task,
+            divisible: items(lease.task) > 1,
+            since,
+        };
+        self.running.map(page)
     }
 
     /// The core has its reason to wait for its body: whatever it says now changes nothing about that.

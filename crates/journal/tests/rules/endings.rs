@@ -185,6 +185,22 @@ fn a_quarantined_task_that_is_reopened_is_as_new_and_one_that_is_dropped_stays_d
 }
 
 #[test]
+fn what_was_split_is_neither_settled_nor_waiting_and_its_parts_are_tasks_of_the_run() {
+    let split = |task, parts| Record::Split { task: TaskId(task), parts: TaskId(parts) };
+    let records = [blamed(1, 1), split(1, 1_000), value(1_001, b"b"), split(1_000, 1_002), value(2, b"c")];
+    let (_, recovered, all) = reopen(&journal(Durability::Kill, &[&records]).0.bytes()).unwrap();
+    assert_eq!(recovered.splits, [(TaskId(1), TaskId(1_000)), (TaskId(1_000), TaskId(1_002))]);
+    let known: Vec<u64> = all.iter().map(|settled| settled.task.0).collect();
+    assert_eq!((known, recovered.settled, recovered.repeated), (vec![1_001, 2], 2, 0));
+    assert!(recovered.attempts.is_empty(), "its parts begin anew");
+    for (strange, why) in [(split(3, 1_003), "not the next number"), (value(1_004, b""), "not its number")] {
+        let (_, ends) = written(Durability::Kill, &[records.to_vec()]);
+        let (disk, _) = journal(Durability::Kill, &[&records, &[strange]]);
+        assert_eq!(damaged_at(reopen(&disk.bytes())), ends.last().copied(), "{why}");
+    }
+}
+
+#[test]
 fn a_task_that_the_run_does_not_have_is_damage() {
     let (disk, _) = journal(Durability::Kill, &[&[value(1, b""), value(1_000, b"")]]);
     let (_, ends) = written(Durability::Kill, &[vec![value(1, b"")]]);

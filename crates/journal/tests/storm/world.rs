@@ -157,7 +157,7 @@ impl World {
     }
 
     fn append(&mut self, journal: &mut Journal<Disk>) -> Result<(), JournalError> {
-        let record = record(&mut self.dice);
+        let record = record(&mut self.dice, &self.log);
         journal.append(&record)?;
         self.weather.records += 1;
         self.log.push(record);
@@ -199,7 +199,7 @@ impl World {
         self.disk.0.borrow_mut().sync_failed = sync_failed;
         assert!(journal.broken().is_some(), "seed {seed}: an error that leaves no trace");
         assert!(
-            journal.append(&record(&mut self.dice)).is_err(),
+            journal.append(&record(&mut self.dice, &self.log)).is_err(),
             "seed {seed}: appended to a broken journal"
         );
         assert!(journal.flush().is_err() && journal.sync().is_err(), "seed {seed}: a broken journal works");
@@ -308,7 +308,7 @@ impl World {
     }
 }
 
-fn record(dice: &mut Dice) -> Record {
+fn record(dice: &mut Dice, log: &[Record]) -> Record {
     let task = TaskId(dice.below(TASKS));
     let attempt = Attempt(1 + dice.below(3) as u32);
     let worker = WorkerId { slot: SlotId(dice.below(4) as u32), incarnation: 1 + dice.below(400) as u32 };
@@ -317,6 +317,7 @@ fn record(dice: &mut Dice) -> Record {
         0 => Record::Resumed { at_unix_s: dice.below(1 << 31) },
         12 | 13 => Record::Reopened { task },
         14 => Record::Dropped { task },
+        15 => Record::Split { task, parts: expected(log).next() },
         1 | 2 => Record::Blamed { task, attempt: failed },
         _ => Record::Settled(Settled { task, attempt, worker, outcome: outcome(dice, failed) }),
     }

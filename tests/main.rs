@@ -14,6 +14,7 @@ mod range_sum;
 mod resume;
 mod scarcity;
 mod signals;
+mod splits;
 mod stage;
 mod story;
 mod sweep;

@@ -39,7 +39,7 @@ fn assert_recycled(finished: &Finished, why: &str, at_least: usize) {
 #[test]
 fn a_task_that_takes_too_much_memory_is_ended_for_it_and_costs_nobody_else() {
     for method in ["fork", "spawn"] {
-        let stage = Stage::new().stunt("grow:100663296@500").with("--procs 2 --range 0..1_000 --tasks 10");
+        let stage = Stage::new().stunt("grow:100663296@5").with("--procs 2 --range 0..10 --tasks 10");
         let (finished, run) = stage.with("--max-rss 64M --start-method").with(method).start().finish();
         let attempts = only_in_quarantine(&finished);
         assert_eq!(attempts.len(), 3);
@@ -104,7 +104,7 @@ fn a_worker_makes_room_when_it_has_reached_its_age() {
 #[test]
 fn an_allocation_beyond_max_as_aborts_its_worker_and_is_blamed_as_a_crash() {
     for method in ["fork", "spawn"] {
-        let stage = Stage::new().stunt("grow:4294967296@500").with("--procs 2 --range 0..1_000 --tasks 10");
+        let stage = Stage::new().stunt("grow:4294967296@5").with("--procs 2 --range 0..10 --tasks 10");
         let (finished, run) = stage.with("--max-as 256M --start-method").with(method).start().finish();
         let crashed = json!({"crashed": {"signal": 6}});
         let attempts = only_in_quarantine(&finished);
@@ -181,8 +181,8 @@ fn whom_the_kernel_killed_for_want_of_memory_is_told_as_such_and_other_kills_are
     let Some(narrow) = Narrow::make(96 << 20) else {
         return eprintln!("SKIPPED: there is no memory cgroup (v1) here that may be written");
     };
-    let args = "--procs 2 --range 0..1_000 --tasks 10 --format json";
-    let stage = Stage::new().stunt("grow:268435456@500");
+    let args = "--procs 2 --range 0..10 --tasks 10 --format json";
+    let stage = Stage::new().stunt("grow:268435456@5");
     let stuntman = format!("{args} --worker {}", stage.stuntman());
     let finished = narrow.run(&stage.command(&stuntman));
     let attempts = only_in_quarantine(&finished);
@@ -191,7 +191,7 @@ fn whom_the_kernel_killed_for_want_of_memory_is_told_as_such_and_other_kills_are
     assert_eq!(bloated.len(), 3);
     assert!(bloated.iter().all(|line| line["oom"] == true && line["task"] == 5), "{bloated:?}");
     // Killed by the same signal in the same cgroup, by nobody that the kernel has counted.
-    let stage = stage.env("STUNT", "kill@500");
+    let stage = stage.env("STUNT", "kill@5");
     let finished = narrow.run(&stage.command(&stuntman));
     let crashed = json!({"crashed": {"signal": 9}});
     let attempts = only_in_quarantine(&finished);

@@ -6,7 +6,7 @@ use std::fs;
 
 /// A run called `r` whose task 5 ends in quarantine, and which is over.
 fn quarantined(act: &str, more: &str) -> (Finished, Run) {
-    let stage = Stage::new().stunt(act).with("--run r --procs 2 --pace 2ms --range 0..1_000 --tasks 10");
+    let stage = Stage::new().stunt(act).with("--run r --procs 2 --pace 2ms --range 0..10 --tasks 10");
     let (finished, run) = stage.with(more).start().finish();
     assert_eq!(finished.code, Some(101), "{}", finished.stderr);
     (finished, run)
@@ -30,7 +30,7 @@ fn refused(stage: &Stage, args: &str, code: i32) -> String {
 
 #[test]
 fn a_quarantined_task_has_its_story_with_pids_exits_times_and_last_lines() {
-    let (finished, run) = quarantined("abort@500", "");
+    let (finished, run) = quarantined("abort@5", "");
     let told = asked(&run.stage, "list");
     assert_eq!((&told["run"], &told["live"]), (&json!("r"), &json!(false)));
     let case = &asked(&run.stage, "show 5")["quarantined"][0];
@@ -57,7 +57,7 @@ fn a_quarantined_task_has_its_story_with_pids_exits_times_and_last_lines() {
 
 #[test]
 fn a_task_that_hangs_has_its_deadline_in_its_story() {
-    let (_, run) = quarantined("hang@500", "--task-timeout 100ms --max-attempts 2");
+    let (_, run) = quarantined("hang@5", "--task-timeout 100ms --max-attempts 2");
     let case = &asked(&run.stage, "show 5")["quarantined"][0];
     for attempt in case["attempts"].as_array().expect("a list") {
         assert_eq!(attempt["end"], json!("timed_out"), "{attempt}");
@@ -67,7 +67,7 @@ fn a_task_that_hangs_has_its_deadline_in_its_story() {
 
 #[test]
 fn the_story_keeps_apart_what_failed_in_a_living_worker_and_what_took_it_along() {
-    let (_, run) = quarantined("waver@500", "--retries 1 --max-attempts 2");
+    let (_, run) = quarantined("waver@5", "--retries 1 --max-attempts 2");
     let case = &asked(&run.stage, "show 5")["quarantined"][0];
     let (failed, died) = (&case["attempts"][0], &case["attempts"][1]);
     assert_eq!((&failed["exit"], &died["exit"]), (&Value::Null, &json!({"signal": 6})), "{case}");
@@ -78,7 +78,7 @@ fn the_story_keeps_apart_what_failed_in_a_living_worker_and_what_took_it_along()
 
 #[test]
 fn a_retried_task_is_done_again_by_resume_as_if_it_were_new() {
-    let (_, run) = quarantined("abort@500", "");
+    let (_, run) = quarantined("abort@5", "");
     let again = run.leave().anew("resume r").start();
     let (still, run) = again.finish();
     assert_eq!(
@@ -101,13 +101,13 @@ fn a_retried_task_is_done_again_by_resume_as_if_it_were_new() {
     assert_eq!(attempts.as_array().map(Vec::len), Some(3), "its earlier attempts are forgotten");
     assert_eq!(asked(&run.stage, "retry all")["reopened"], json!([5]));
     let (finished, run) = run.leave().anew("resume r").start().finish();
-    finished.assert_exact(1_000);
+    finished.assert_exact(10);
     assert_eq!(run.stage.ask("quarantine list").stdout, "no task of run r is in quarantine\n");
 }
 
 #[test]
 fn a_dropped_task_is_listed_no_more_and_stays_missing_from_the_total() {
-    let (_, run) = quarantined("abort@500", "");
+    let (_, run) = quarantined("abort@5", "");
     assert_eq!(asked(&run.stage, "drop all")["dropped"], json!([5]));
     assert_eq!(asked(&run.stage, "list")["quarantined"], json!([]));
     assert!(refused(&run.stage, "retry 5", 3).contains("not in quarantine"), "it was given up for good");
@@ -119,7 +119,7 @@ fn a_dropped_task_is_listed_no_more_and_stays_missing_from_the_total() {
 
 #[test]
 fn of_a_live_run_the_quarantine_can_be_read_and_not_decided_about() {
-    let stage = Stage::new().stunt("abort@500").with("--run r --procs 2 --range 0..1_000 --tasks 10 --hold");
+    let stage = Stage::new().stunt("abort@5").with("--run r --procs 2 --range 0..10 --tasks 10 --hold");
     let mut run = stage.start();
     run.wait_for("all is settled", |line| line["ev"] == "holding");
     let told = asked(&run.stage, "list");
@@ -133,7 +133,7 @@ fn of_a_live_run_the_quarantine_can_be_read_and_not_decided_about() {
 
 #[test]
 fn unknown_tasks_and_runs_are_exit_3_and_what_cannot_be_meant_is_exit_2() {
-    let (_, run) = quarantined("abort@500", "");
+    let (_, run) = quarantined("abort@5", "");
     refused(&run.stage, "show 4", 3);
     refused(&run.stage, "retry 5 4", 3);
     refused(&run.stage, "drop 4711", 3);
@@ -147,7 +147,7 @@ fn unknown_tasks_and_runs_are_exit_3_and_what_cannot_be_meant_is_exit_2() {
 
 #[test]
 fn a_resume_makes_the_stories_agree_with_the_journal() {
-    let (_, run) = quarantined("abort@500", "");
+    let (_, run) = quarantined("abort@5", "");
     let home = run.stage.dir().join("s/runs/r/quarantine");
     fs::rename(home.join("5.json"), home.join("4.json")).expect("its story");
     let (_, run) = run.leave().anew("resume r").start().finish();
@@ -160,7 +160,7 @@ fn a_resume_makes_the_stories_agree_with_the_journal() {
 
 #[test]
 fn without_a_journal_the_quarantine_can_be_read_and_not_decided_about() {
-    let (_, run) = quarantined("abort@500", "--no-journal");
+    let (_, run) = quarantined("abort@5", "--no-journal");
     assert_eq!(asked(&run.stage, "list")["quarantined"][0]["task"], 5);
     assert!(refused(&run.stage, "retry 5", 104).contains("journal"));
 }

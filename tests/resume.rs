@@ -89,13 +89,12 @@ fn a_run_that_is_over_tells_its_total_again_and_does_nothing() {
 
 #[test]
 fn attempts_carry_over_and_a_poisonous_task_is_quarantined_after_three_in_all() {
-    let stage =
-        Stage::new().stunt("abort@999").with("--run r --procs 1 --pace 20ms --range 0..1_000 --tasks 10");
+    let stage = Stage::new().stunt("abort@9").with("--run r --procs 1 --pace 20ms --range 0..10 --tasks 10");
     let mut run = stage.start();
     run.wait_for("the first attempt is spent", |line| {
         line["ev"] == "task_requeued" && line["blamed"] == true
     });
-    let stage = run.murder().anew("resume r --procs 1 --pace 20ms").stunt("abort@999");
+    let stage = run.murder().anew("resume r --procs 1 --pace 20ms").stunt("abort@9");
     let (finished, _run) = stage.start().finish();
     assert_eq!(finished.code, Some(101), "{}", finished.stderr);
     let told = finished.story.iter().find(|line| line["ev"] == "task_quarantined").expect("it is told");

@@ -132,7 +132,7 @@ fn ps_shows_who_is_stopped_who_goes_on_and_who_came_in_whose_place() {
 
 #[test]
 fn ps_shows_the_task_that_a_worker_is_in_the_middle_of() {
-    let stage = Stage::new().stunt("hang@500").with("--procs 2 --range 0..1_000 --tasks 10");
+    let stage = Stage::new().stunt("hang@5").with("--procs 2 --range 0..10 --tasks 10");
     let mut run = stage.start();
     run.wait_ready(2);
     let row = eventually("only the one that hangs has a task", || {
@@ -368,7 +368,8 @@ fn assert_story(story: &[Value]) {
         ("worker_continued", "slot pid incarnation"),
         ("task_requeued", "task attempt blamed slot pid"),
         ("task_timed_out", "task slot pid"),
-        ("task_quarantined", "task attempts"),
+        ("task_quarantined", "task what attempts"),
+        ("task_split", "task what parts attempts"),
         ("progress", "tasks settled leased backlog failed quarantined retried restarts alive"),
         (
             "done",
@@ -426,7 +427,7 @@ fn the_story_of_a_death_has_all_its_events_with_their_fields() {
 
 #[test]
 fn the_story_of_a_quarantine_names_the_task_and_each_of_its_attempts() {
-    let stage = Stage::new().stunt("exit:7@500").with("--procs 2 --range 0..1_000 --tasks 10");
+    let stage = Stage::new().stunt("exit:7@5").with("--procs 2 --range 0..10 --tasks 10");
     let (finished, _run) = stage.start().finish();
     assert_story(&finished.story);
     let told = of(&finished.story, "task_quarantined");

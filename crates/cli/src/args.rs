@@ -144,7 +144,7 @@ pub(crate) struct RunArgs {
     /// the tasks so far [default: for ever; 200ms beyond the pace with --chaos]
     #[arg(long, value_name = "DUR|N%", value_parser = parse::timeout, env = "SUPERVISOR_TASK_TIMEOUT", hide_env_values = true)]
     pub(crate) task_timeout: Option<Timeout>,
-    /// Workers that may die of a task before it is quarantined [default: 3; 1000 with --chaos]
+    /// Workers that may die of a task before it is split or, if it is of one item, quarantined [default: 3; 1000 with --chaos]
     #[arg(long, value_name = "N", value_parser = parse::at_least_one, env = "SUPERVISOR_MAX_ATTEMPTS", hide_env_values = true)]
     pub(crate) max_attempts: Option<u32>,
     /// Times that a task which returns an error or panics is tried again

@@ -107,12 +107,7 @@ impl<W: Write> Human<W> {
             Told::TaskFailed { task, attempt, reason } => {
                 self.bad("FAILED", &phrase::failed(*task, *attempt, reason));
             }
-            Told::TaskQuarantined { task, what, attempts } => {
-                self.bad("QUARANTINE", &phrase::quarantined(*task, what, attempts));
-            }
-            Told::TaskSplit { task, what, parts, attempts } => {
-                self.warn("Split", &phrase::split((*task, what), *parts, attempts));
-            }
+            told @ (Told::TaskQuarantined { .. } | Told::TaskSplit { .. }) => self.too_often(told),
             Told::TemplateStart { pid, incarnation } => {
                 self.detail(self.template, &format!("pid {pid}, number {incarnation}"));
             }
@@ -126,6 +121,19 @@ impl<W: Write> Human<W> {
             Told::Warning { message } => self.warn("Warning", &phrase::reason(message)),
             Told::GaveUp { reason, last_lines } => self.gave_up(reason, last_lines),
             Told::Done(done) => self.done(done),
+        }
+    }
+
+    /// A task took too many workers along.
+    fn too_often(&mut self, told: &Told) {
+        match told {
+            Told::TaskQuarantined { task, what, attempts } => {
+                self.bad("QUARANTINE", &phrase::quarantined(*task, what, attempts));
+            }
+            Told::TaskSplit { task, what, parts, attempts } => {
+                self.warn("Split", &phrase::split((*task, what), *parts, attempts));
+            }
+            _ => {}
         }
     }
 

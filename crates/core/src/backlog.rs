@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::mem;
 use std::ops::Range;
+use std::slice;
 
 /// Fresh tasks `next, next + step, …` below `end`: a million of them cost no more than one.
 #[derive(Clone, Copy, Debug)]
@@ -231,8 +232,8 @@ impl Backlog {
         if parts.0 != self.next {
             return false;
         }
-        let mut at = None;
-        self.cut(&[task..task.saturating_add(1)], |lane, _| at = Some(lane));
+        let (mut at, one) = (None, task..task.saturating_add(1));
+        self.cut(slice::from_ref(&one), |lane, _| at = Some(lane));
         at.map(|lane| self.split_in(lane)).is_some()
     }
 

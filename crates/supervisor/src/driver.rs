@@ -161,7 +161,9 @@ impl<'a> Driver<'a> {
         let pages = Arc::new(Pages::create(procs).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
         let cgroup = descent::own_cgroup();
-        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, cgroup.clone());
+        let watch = Watch::new(plan.memory.rss_bytes_max, cgroup.as_ref());
+        let groups = (cgroup.clone(), watch.allotments.path());
+        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups);
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,
@@ -174,7 +176,7 @@ impl<'a> Driver<'a> {
             template,
             strays: Strays::adopt(),
             naps: Naps::new(),
-            watch: Watch::new(plan.memory.rss_bytes_max),
+            watch,
             cgroup,
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
@@ -368,7 +370,7 @@ impl<'a> Driver<'a> {
         if !self.publisher.is_due() {
             return;
         }
-        self.watch.forget();
+        self.watch.allotments.forget();
         let status = self.status();
         if let Err(error) = self.publisher.publish(&status) {
             self.chronicle
@@ -392,6 +394,7 @@ impl<'a> Driver<'a> {
             daemon: self.plan.daemon,
             start_method: self.plan.start_method.name().into(),
             descendants: self.descendants().into(),
+            memory_limits: self.watch.allotments.word().into(),
             logs: self.logs_path.clone(),
             began_ns: self.began_ns,
             written_ns: clock::monotonic_ns(),

@@ -439,6 +439,7 @@ impl<'a> Driver<'a> {
         self.end_descendants();
         let verdict = self.core.verdict();
         let done = self.done(&verdict);
+        self.chronicle.tell_lost(self.pages.lost_lines());
         self.chronicle.tell(Told::Done(done.clone()));
         self.publisher.lives_changed();
         self.publish();

@@ -60,7 +60,8 @@ impl Template {
         limits::be_killed_first();
         let parent =
             Pid::parent().ok_or_else(|| io::Error::other("the supervisor is in another pid namespace"))?;
-        log::header(&io::stderr(), "template (and guard)", parent, true);
+        // Nobody counts what the template cannot write.
+        let _ = log::header(&io::stderr(), "template (and guard)", parent, true);
         let supervisor = introduce(door, table.iter().map(|(name, _)| (*name).to_string()).collect())?;
         match supervisor.receive()? {
             Some(Order::Begin(charter)) if charter.supervisor == parent.number() => {
@@ -143,7 +144,8 @@ impl Template {
         birth::set_name(&format!("worker-{}", worker.slot));
         self.charter.as_bytes_max.map_or(Ok(()), limits::bound_addresses)?;
         let entered = self.memory_group(worker.slot, false).map_or(Ok(()), |group| memcg::enter(&group));
-        let log = self.open_log(worker);
+        let page = self.pages.own(worker.slot)?;
+        let log = self.open_log(worker, &page);
         match &log {
             Ok(log) => logfile::put_under_stdio(log)?,
             // The template's log is still under our stderr.
@@ -151,12 +153,13 @@ impl Template {
         }
         // The supervisor finds out at the hello, and says so.
         let _ = entered.inspect_err(|error| log::line(format_args!("not in its memory cgroup: {error}")));
-        self.pages.own(worker.slot)
+        Ok(page)
     }
 
-    fn open_log(&self, worker: WorkerId) -> io::Result<File> {
+    fn open_log(&self, worker: WorkerId, page: &OwnPage) -> io::Result<File> {
         let log = logfile::open(&self.logs, Pid::current().number())?;
-        log::header(&log, &log::name(worker), self.parent, self.charter.daemon);
+        log::header(&log, &log::name(worker), self.parent, self.charter.daemon)
+            .unwrap_or_else(|error| page.lose_line(&error));
         Ok(log)
     }
 

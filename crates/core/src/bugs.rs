@@ -87,6 +87,10 @@ pub enum Bug {
     OldestFirst,
     /// Who dies idle right after its hello is replaced at once, for ever.
     ForkHot,
+    /// Who holds tasks and runs none may do so for ever, where no deadline runs.
+    TrustTheIdle,
+    /// Who is stopped is taken for stuck.
+    ShootTheStopped,
 }
 
 impl Bug {
@@ -134,6 +138,8 @@ impl Bug {
         Bug::HaltTheRecalled,
         Bug::OldestFirst,
         Bug::ForkHot,
+        Bug::TrustTheIdle,
+        Bug::ShootTheStopped,
     ];
 }
 

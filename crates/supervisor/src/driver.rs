@@ -289,7 +289,7 @@ impl<'a> Driver<'a> {
     fn turn(&mut self) {
         let patience =
             self.before_sleep().map(|at| Duration::from_nanos(at.saturating_sub(clock::monotonic_ns())));
-        let is_armed = self.core.next_deadline().is_some() || self.template.deadline_ns().is_some();
+        let is_armed = self.core.is_pressed() || self.template.deadline_ns().is_some();
         let patience = self.naps.bound(patience, is_armed);
         if self.incoming.is_empty() {
             self.inbox.wait(patience, &mut self.incoming);

@@ -20,7 +20,7 @@ use process::{Body, Process};
 use std::mem;
 use std::time::Duration;
 
-/// The longest of a million schedules needs 226; whoever needs more than this is going round in circles.
+/// The longest of a million schedules needs 357; whoever needs more than this is going round in circles.
 const STEPS_MAX: u32 = 1_000;
 
 /// What a schedule brought, so that a storm can show that it was one.

@@ -426,7 +426,7 @@ fn sigpipe_from_outside_ends_neither_the_supervisor_nor_its_workers() {
 
 /// A command that has a disk of 200 KiB of its own at `DIR/disk`, in a mount namespace that ends with it; `None`,
 /// said aloud, where there is no way to have one.
-fn on_small_disk(stage: &Stage, then: &str) -> Option<Command> {
+pub(crate) fn on_small_disk(stage: &Stage, then: &str) -> Option<Command> {
     fs::create_dir(stage.dir().join("disk")).expect("our own directory");
     let mount = "mount -t tmpfs -o size=200k none \"$1\"/disk";
     let user = if fs::metadata("/proc/self").expect("/proc").uid() == 0 { "" } else { "-r" };
@@ -466,8 +466,10 @@ fn a_disk_that_fills_during_a_run_costs_files_and_one_warning_but_no_result() {
         let status = child.wait().expect("our child");
         assert_eq!(status.code(), Some(0), "{}", told());
         assert_eq!(fs::read_to_string(&answer).expect("a file"), "499500\n");
-        assert_eq!(told().matches("Warning").count(), 1, "{}", told());
+        // status.json, and how many lines there are not.
+        assert_eq!(told().matches("Warning").count(), 2, "{}", told());
         assert!(told().contains("status.json") && told().contains("sum exact"), "{}", told());
+        assert!(told().contains("log lines were lost: No space left on device"), "{}", told());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Garbage from a worker: it ends, its task is tried again, and nobody else notices.
 
-use crate::stage::{Finished, Stage};
+use crate::stage::{Finished, Run, Stage};
 
 fn survives(stunt: &str) -> Finished {
     let stage = Stage::new().stunt(stunt).once().with("--procs 3 --range 0..100_000 --tasks 200 --pace 1ms");
@@ -49,4 +49,33 @@ fn raw_bytes_without_a_descriptor_and_then_business_as_usual_cost_one_worker() {
         println!("{bytes}: {}", finished.done());
         assert_eq!(finished.done()["restarts"], 1, "{bytes}");
     }
+}
+
+/// Nothing has a deadline here: who waits with finished tasks that nobody hears of is found out by its page, within ten
+/// seconds, and so long this test takes, beside the others.
+#[test]
+fn half_a_packet_and_then_silence_cost_one_worker_where_no_deadline_runs() {
+    let start = |bytes: &str| -> Run {
+        let stage = Stage::new().stunt(&format!("mutter:{bytes}@50000")).once();
+        stage.with("--procs 3 --range 0..100_000 --tasks 200 --pace 1ms").start()
+    };
+    let runs = ["byte", "header", "claim", "block"].map(|bytes| (bytes, start(bytes)));
+    let mut stuck = Vec::new();
+    for (bytes, run) in runs {
+        let (finished, _run) = run.finish();
+        finished.assert_exact(100_000);
+        let is_it =
+            |line: &serde_json::Value| line["message"].to_string().contains("neither runs nor reports");
+        let was_stuck = finished.story.iter().any(is_it);
+        let done = finished.done();
+        // What can be told to be garbage is, at once, and the task that ran is blamed.
+        assert_eq!(
+            (&done["restarts"], &done["retried"]),
+            (&1.into(), &u64::from(!was_stuck).into()),
+            "{bytes}"
+        );
+        stuck.extend(was_stuck.then_some(bytes));
+    }
+    println!("found by the page: {stuck:?}");
+    assert!(!stuck.is_empty());
 }

@@ -1,5 +1,6 @@
 //! What people rely on, tried with real processes and real signals. Names are sentences; the kit is `stage`.
 
+mod allotments;
 mod bad_input;
 mod births;
 mod chaos;

@@ -1,11 +1,13 @@
 //! Too little of something: descriptors, processes, readers. A run goes on with what there is, or ends with the cause in
 //! words; it never panics, never hangs, and leaves nobody behind (the stage looks).
 
+use crate::bad_input::on_small_disk;
 use crate::stage::{Run, Stage, eventually, is_alive, kill};
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// The limits of a process, changed while it runs; false where prlimit is missing or may not.
@@ -211,6 +213,41 @@ fn forks_that_the_system_refuses_are_tried_again() {
         let _ = strace.wait();
         finished.assert_exact(2_000);
         assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
+    }
+}
+
+// Room.
+
+#[test]
+fn log_lines_that_a_full_disk_swallows_are_counted_and_told_at_the_end() {
+    for method in ["fork", "spawn"] {
+        let stage = Stage::new();
+        let args = "--procs 2 --pace 10ms --range 0..1_000 --tasks 400 --hold --log-dir $1/disk/logs";
+        let script = format!("exec $0 {args} --format json --start-method {method}");
+        let Some(mut command) = on_small_disk(&stage, &script) else { return };
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh");
+        let told = |ev: &str| {
+            let story = fs::read_to_string(stage.dir().join("s/latest/events.ndjson")).unwrap_or_default();
+            story.lines().filter(|line| line.contains(&format!(r#""ev":"{ev}""#))).count()
+        };
+        eventually("both are ready", || (told("worker_ready") == 2).then_some(()));
+        let disk = PathBuf::from(format!("/proc/{}/root{}/disk", child.id(), stage.dir().display()));
+        let mut ballast = File::create(disk.join("ballast")).expect("there is room for a name");
+        while ballast.write_all(&[0; 4_096]).is_ok() {}
+        eventually("all is settled", || (told("holding") == 1).then_some(()));
+        let logs = fs::read_dir(disk.join("logs")).expect("a directory").flatten();
+        let logs: String = logs.map(|log| fs::read_to_string(log.path()).unwrap_or_default()).collect();
+        let is_of_task = |line: &&str| line.contains(" start task ") || line.contains(" end task ");
+        let kept = logs.lines().filter(is_of_task).count();
+        kill("INT", child.id().into());
+        let mut story = String::new();
+        child.stdout.take().expect("piped").read_to_string(&mut story).expect("text");
+        assert_eq!(child.wait().expect("our child").code(), Some(0), "{story}");
+        let line = story.lines().find(|line| line.contains("log lines were lost: No space left on device"));
+        let words = line.and_then(|line| line.split_once(" log lines")).expect("a warning").0;
+        let lost: usize = words.rsplit('"').next().expect("a part").parse().expect("a number");
+        // Two lines for each task; beside them two words of farewell from each of two workers at most.
+        assert!(lost > 0 && (800..=804).contains(&(kept + lost)), "{kept} kept, {lost} lost");
     }
 }
 

@@ -148,6 +148,15 @@ fn perform(act: &str) -> Result<(), String> {
             take(bytes);
             sleep(Duration::from_secs(3_600));
         }
+        // The same, when its supervisor cannot look.
+        ("ambush", bytes) => {
+            let parent = format!("/proc/{}/stat", std::os::unix::process::parent_id());
+            let is_stopped = || std::fs::read_to_string(&parent).is_ok_and(|stat| stat.contains(") T "));
+            while !is_stopped() {
+                sleep(Duration::from_millis(1));
+            }
+            take(bytes);
+        }
         // Takes so many bytes, and forgets them.
         ("leak", bytes) => take(bytes),
         (unknown, _) => return Err(format!("there is no stunt {unknown}")),

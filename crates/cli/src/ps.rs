@@ -119,6 +119,7 @@ struct RunSight {
     work: String,
     start_method: &'static str,
     descendants: String,
+    memory_limits: String,
     logs: String,
     age: f64,
     tasks: u64,
@@ -175,6 +176,7 @@ fn look(status: &Status, live: bool, all: bool, now: u64) -> RunSight {
         work: status.work.clone(),
         start_method: if is_fork(status) { "fork" } else { "spawn" },
         descendants: status.descendants.clone(),
+        memory_limits: status.memory_limits.clone(),
         logs: status.logs.clone(),
         age: seconds(status.began_ns, until),
         tasks: status.tally.tasks,
@@ -265,11 +267,18 @@ fn seconds(since_ns: u64, until_ns: u64) -> f64 {
 
 impl RunSight {
     fn text(&self) -> String {
-        let RunSight { run, pid, state, descendants, settled, tasks, age, work, .. } = self;
+        let RunSight { run, pid, state, descendants, memory_limits, settled, tasks, age, work, .. } = self;
         let age = span(*age);
+        let said = |before: &str, word: &str| match word {
+            "" => String::new(),
+            word => format!(" · {before}{word}"),
+        };
         // Of the living only: whoever is over holds nobody.
-        let held =
-            if self.live && !descendants.is_empty() { format!(" · {descendants}") } else { String::new() };
+        let held = if self.live {
+            said("", descendants) + &said("memory limits: ", memory_limits)
+        } else {
+            String::new()
+        };
         let mut text = format!(
             "run {run} · supervisor {pid} · {state}{held} · {work}: {settled} of {tasks} tasks in {age}\n"
         );
@@ -370,6 +379,7 @@ mod tests {
             daemon: true,
             start_method: "fork".into(),
             descendants: "cgroup".into(),
+            memory_limits: "looked at".into(),
             logs: "/r/logs".into(),
             began_ns: 5 * SECOND,
             written_ns: 10 * SECOND,
@@ -399,7 +409,7 @@ mod tests {
         assert_eq!(
             lines[0],
             format!(
-                "run r · supervisor {} · running · cgroup · sum of 0..9: 286 of 1000 tasks in 5.0 s",
+                "run r · supervisor {} · running · cgroup · memory limits: looked at · sum of 0..9: 286 of 1000 tasks in 5.0 s",
                 seen.pid
             )
         );

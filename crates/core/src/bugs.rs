@@ -93,6 +93,10 @@ pub enum Bug {
     RequeueTheSplit,
     /// A part of what was split has as many attempts as any task, however many items it is of.
     SplitLate,
+    /// Who holds tasks and runs none may do so for ever, where no deadline runs.
+    TrustTheIdle,
+    /// Who is stopped is taken for stuck.
+    ShootTheStopped,
 }
 
 impl Bug {
@@ -143,6 +147,8 @@ impl Bug {
         Bug::NeverSplit,
         Bug::RequeueTheSplit,
         Bug::SplitLate,
+        Bug::TrustTheIdle,
+        Bug::ShootTheStopped,
     ];
 }
 

@@ -3,6 +3,7 @@
 use crate::backlog::Backlog;
 use crate::bugs::{Bug, Bugs};
 use crate::dispatch::Pace;
+use crate::hand::Hand;
 use crate::ledger::Ledger;
 use crate::lives::Ran;
 use crate::median::Median;
@@ -145,6 +146,14 @@ impl Core {
         self.roster.iter().filter_map(|slot| slot.deadline()).min()
     }
 
+    /// Whether anybody is held to a deadline, so that the loop must notice when it slept. Who runs a task that may take for
+    /// ever is only looked at now and then.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        let timeout = self.task_timeout();
+        self.roster.iter().any(|slot| slot.is_pressed(timeout))
+    }
+
     /// Nobody is alive, nobody is to be born, and nothing is left that would be done.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -193,7 +202,7 @@ impl Core {
     }
 
     fn check_lives(&self) {
-        let (wanted, timeout) = (self.wants_workers(), self.task_timeout());
+        let wanted = self.wants_workers();
         for slot in self.roster.iter() {
             let worker = slot.worker;
             match &slot.state {
@@ -201,11 +210,11 @@ impl Core {
                 State::Waiting { .. } | State::Starting { .. } => assert!(wanted, "{worker} is not wanted"),
                 State::Ready(hand) => {
                     assert!(wanted, "{worker} was not told to stop");
-                    hand.check(timeout);
+                    hand.check();
                     let idle = hand.room(1) > 0 && self.backlog.len_for(worker.slot) > 0;
                     assert!(!idle, "{worker} is idle though tasks wait");
                 }
-                State::Draining { hand, .. } => hand.check(timeout),
+                State::Draining { hand, .. } => hand.check(),
                 // Whatever it holds, its body will bring it back.
                 State::Dying { .. } => {}
             }
@@ -246,6 +255,7 @@ impl Core {
         let Some(slot) = self.roster.current(worker) else { return };
         if slot.has_process() && slot.stopped != stopped {
             slot.stopped = stopped;
+            slot.state.hand_mut().into_iter().for_each(Hand::forget_idleness);
             effects.push(Effect::Tell(if stopped { Note::Stopped(worker) } else { Note::Continued(worker) }));
         }
     }

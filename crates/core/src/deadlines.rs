@@ -122,7 +122,8 @@ impl Core {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(timeout) = self.task_timeout() else { return };
+        let timeout = self.task_timeout();
+        let (trusts, holds) = (self.bug(Bug::TrustTheIdle), self.bug(Bug::ShootTheStopped));
         let (kill_at, asleep) = (now + self.policy.abort_grace, !self.bug(Bug::OversleepTheTask));
         let soft = !self.policy.abort_grace.is_zero();
         let deaf = !self.bug(Bug::AbortTheStopped);
@@ -130,7 +131,9 @@ impl Core {
         let running = if asleep { running.map(awake) } else { running };
         let Some(slot) = self.roster.current(worker) else { return };
         let finding = match &mut slot.state {
-            State::Ready(hand) | State::Draining { hand, .. } => hand.judge(running, now, timeout),
+            State::Ready(hand) | State::Draining { hand, .. } => {
+                hand.judge(running, slot.stopped && !holds, now, timeout)
+            }
             // Nothing is in hand yet, or the body will tell.
             State::Waiting { .. } | State::Starting { .. } | State::Dying { .. } | State::Ended => return,
         };
@@ -143,7 +146,11 @@ impl Core {
                 let cause = Cause::TimedOut(Ran { task, divisible });
                 effects.extend(if soft { slot.abort(cause, kill_at) } else { slot.shoot(cause) });
             }
-            Finding::Stuck => effects.extend(slot.shoot(Cause::Stuck)),
+            Finding::Stuck if trusts && timeout.is_none() => {}
+            Finding::Stuck => {
+                effects.push(Effect::Tell(Note::Stuck(worker)));
+                effects.extend(slot.shoot(Cause::Stuck));
+            }
         }
     }
 }

@@ -113,6 +113,8 @@ pub enum Note {
     },
     /// A worker has outgrown its memory while it runs something: it is being killed.
     Bloated(WorkerId),
+    /// A worker holds tasks, and neither runs one nor says how they ended: it is being killed.
+    Stuck(WorkerId),
     /// A worker was found stopped.
     Stopped(WorkerId),
     /// A stopped worker goes on.

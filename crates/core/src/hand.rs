@@ -36,6 +36,8 @@ pub(crate) struct Hand {
 pub(crate) struct Tenure {
     pub(crate) tasks_max: Option<u64>,
     pub(crate) until: Option<Now>,
+    /// How long it may hold tasks and run none.
+    pub(crate) stuck_after: Duration,
 }
 
 /// Whether it can be handed anything.
@@ -50,14 +52,14 @@ pub(crate) enum Flow {
     RetryAt(Now),
 }
 
-/// Whether a deadline runs for it.
+/// Whether it is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Watch {
-    /// It has nothing in hand, or tasks may take for ever.
+    /// It has nothing in hand.
     #[default]
     Off,
-    /// Nothing has been heard of its work since `quiet_since`.
-    On { quiet_since: Now, look_at: Now, idle_looks: u32 },
+    /// Nothing has been heard of its work since `quiet_since`, and since `idle_since` it was seen to do none.
+    On { quiet_since: Now, idle_since: Option<Now>, look_at: Now, idle_looks: u32 },
 }
 
 /// What a look at its page tells.
@@ -110,18 +112,30 @@ impl Hand {
 
     /// It was heard to get on with its work: the clock of its silence starts again.
     pub(crate) fn watch_from(&mut self, now: Now, timeout: Option<Duration>) {
-        self.watch = match timeout {
-            Some(timeout) if !self.leases.is_empty() => {
-                Watch::On { quiet_since: now, look_at: now + timeout, idle_looks: 0 }
-            }
-            Some(_) | None => Watch::Off,
+        let look_at = now + self.look_after(timeout);
+        self.watch = match self.leases.is_empty() {
+            true => Watch::Off,
+            false => Watch::On { quiet_since: now, idle_since: None, look_at, idle_looks: 0 },
         };
+    }
+
+    /// How long nobody needs to look at it, if nothing is heard.
+    fn look_after(&self, timeout: Option<Duration>) -> Duration {
+        timeout.map_or(self.tenure.stuck_after, |timeout| timeout.min(self.tenure.stuck_after))
     }
 
     /// A deadline runs from now on, and its task may have begun long ago: its page is to be read at once.
     pub(crate) fn watch_at_once(&mut self, now: Now) {
         if !self.leases.is_empty() {
-            self.watch = Watch::On { quiet_since: now, look_at: now, idle_looks: 0 };
+            self.watch = Watch::On { quiet_since: now, idle_since: None, look_at: now, idle_looks: 0 };
+        }
+    }
+
+    /// It was stopped, or goes on: what was seen before says nothing about what it will do.
+    pub(crate) fn forget_idleness(&mut self) {
+        match &mut self.watch {
+            Watch::On { idle_since, .. } => *idle_since = None,
+            Watch::Off => {}
         }
     }
 
@@ -140,8 +154,9 @@ impl Hand {
         if let Flow::RetryAt(at) = &mut self.flow {
             *at = *at + by;
         }
-        if let Watch::On { quiet_since, look_at, .. } = &mut self.watch {
+        if let Watch::On { quiet_since, idle_since, look_at, .. } = &mut self.watch {
             (*quiet_since, *look_at) = (*quiet_since + by, *look_at + by);
+            *idle_since = idle_since.map(|since| since + by);
         }
     }
 
@@ -191,24 +206,48 @@ impl Hand {
         }
     }
 
-    /// Judges what its page says. A deadline runs from the start of the attempt, which only the page knows.
-    pub(crate) fn judge(&mut self, running: Option<Running>, now: Now, timeout: Duration) -> Finding {
+    /// Judges what its page says. A deadline runs from the start of the attempt, which only the page knows. Who holds tasks
+    /// and runs none has the time of a task, or `stuck_after` from the first such look; but nobody who is stopped can
+    /// be held to that.
+    pub(crate) fn judge(
+        &mut self,
+        running: Option<Running>,
+        stopped: bool,
+        now: Now,
+        timeout: Option<Duration>,
+    ) -> Finding {
         // A page that names a task not in hand is a moment old: as good as none.
         let running = running.filter(|running| self.holds(running.task));
-        let Watch::On { quiet_since, look_at, idle_looks } = &mut self.watch else { return Finding::Fine };
+        let (stuck_after, look_after) = (self.tenure.stuck_after, self.look_after(timeout));
+        let Watch::On { quiet_since, idle_since, look_at, idle_looks } = &mut self.watch else {
+            return Finding::Fine;
+        };
         let Some(Running { task, since, .. }) = running else {
-            if now < *quiet_since + timeout {
-                *look_at = *quiet_since + timeout;
-                return Finding::Fine;
+            *idle_since = (!stopped).then(|| idle_since.unwrap_or(now));
+            let late_at = timeout.map(|timeout| *quiet_since + timeout);
+            let stuck_at = idle_since.map(|since| since + stuck_after);
+            match late_at.into_iter().chain(stuck_at).min() {
+                Some(due) if due <= now => *idle_looks += 1,
+                due => *look_at = due.map_or(now + look_after, |due| due.min(now + look_after)),
             }
-            *idle_looks += 1;
             return if *idle_looks >= IDLE_LOOKS_MAX { Finding::Stuck } else { Finding::Fine };
         };
-        if since + timeout <= now {
+        let late_at = timeout.map(|timeout| since + timeout);
+        if late_at.is_some_and(|at| at <= now) {
             return Finding::TimedOut(task);
         }
-        (*quiet_since, *look_at, *idle_looks) = (now, since + timeout, 0);
+        (*quiet_since, *idle_since, *idle_looks) = (now, None, 0);
+        *look_at = late_at.map_or(now + stuck_after, |at| at.min(now + stuck_after));
         Finding::Fine
+    }
+
+    /// Whether it is held to anything: else it is only looked at now and then.
+    pub(crate) fn is_pressed(&self, timeout: Option<Duration>) -> bool {
+        let watched = match self.watch {
+            Watch::On { idle_since, .. } => timeout.is_some() || idle_since.is_some(),
+            Watch::Off => false,
+        };
+        watched || matches!(self.flow, Flow::RetryAt(_))
     }
 
     /// When it wants to be looked after: a look, or another try to hand it something.
@@ -225,10 +264,9 @@ impl Hand {
     }
 
     /// It is watched while it holds something, and blocked only while something will end that.
-    pub(crate) fn check(&self, timeout: Option<Duration>) {
-        let watched = self.watch != Watch::Off;
-        let due = timeout.is_some() && !self.leases.is_empty();
-        assert_eq!(watched, due, "a deadline must run exactly while tasks are in hand: {self:?}");
+    pub(crate) fn check(&self) {
+        let (watched, due) = (self.watch != Watch::Off, !self.leases.is_empty());
+        assert_eq!(watched, due, "it must be looked at exactly while tasks are in hand: {self:?}");
         assert!(self.flow != Flow::Full || !self.leases.is_empty(), "it could never speak again: {self:?}");
     }
 }

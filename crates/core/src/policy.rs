@@ -14,6 +14,9 @@ pub struct Policy {
     /// How long a worker whose task has had its time may take to die of SIGABRT, after it has written where it
     /// hangs; none, and it is killed at once.
     pub abort_grace: Duration,
+    /// How long a worker may hold tasks while its page says that it runs none, and nothing is heard of them. It is looked at
+    /// as often, however long its task.
+    pub stuck_after: Duration,
     /// Attempts that may die of a task before it is quarantined, the first included.
     pub attempts_max: u32,
     /// Attempts that may fail or panic and are tried again; one more, and that is the final word.
@@ -163,6 +166,7 @@ impl Default for Policy {
             schedule: Schedule::Dynamic,
             task_timeout: None,
             abort_grace: Duration::from_millis(30),
+            stuck_after: Duration::from_secs(5),
             attempts_max: 3,
             retries: 0,
             intensity: Intensity { restarts: 5, within: Duration::from_secs(10) },

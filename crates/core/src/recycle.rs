@@ -16,7 +16,7 @@ impl Core {
         let tasks_max = self.policy.tasks_per_worker_max.map(|max| dice.about(max).max(1));
         let age_max = self.policy.age_max.map(|max| u64::try_from(max.as_nanos()).unwrap_or(u64::MAX));
         let until = age_max.map(|max| now + Duration::from_nanos(dice.about(max)));
-        Tenure { tasks_max, until }
+        Tenure { tasks_max, until, stuck_after: self.policy.stuck_after }
     }
 
     /// It has served its time.

@@ -65,7 +65,7 @@ pub(crate) enum Cause {
     Garbled,
     /// This task ran past its deadline.
     TimedOut(Ran),
-    /// It held work for a whole time-out and did not start it.
+    /// It held work for too long, and neither ran nor reported it.
     Stuck,
     /// It was told to stop and did not.
     Grace,
@@ -234,6 +234,18 @@ impl Slot {
             }
             State::Dying { force: Force::Abort { kill_at }, .. } => Some(*kill_at),
             State::Dying { force: Force::Kill, .. } | State::Ended => None,
+        }
+    }
+
+    /// Whether its worker is held to a deadline, or its emptiness to one.
+    pub(crate) fn is_pressed(&self, timeout: Option<Duration>) -> bool {
+        match &self.state {
+            State::Ready(hand) => hand.is_pressed(timeout) || hand.tenure.until.is_some(),
+            State::Draining { hand, patience: Patience::Unhurried } => hand.is_pressed(timeout),
+            State::Draining { patience: Patience::TermAt(_) | Patience::KillAt(_), .. } => true,
+            State::Waiting { .. } | State::Starting { .. } => true,
+            State::Dying { force: Force::Abort { .. }, .. } => true,
+            State::Dying { force: Force::Kill, .. } | State::Ended => false,
         }
     }
 

@@ -36,6 +36,7 @@ fn and(one: Weather, other: Weather) -> Weather {
         retried: one.retried + other.retried,
         recalled: one.recalled + other.recalled,
         timed_out: one.timed_out + other.timed_out,
+        stuck: one.stuck + other.stuck,
         quarantined: one.quarantined + other.quarantined,
         split: one.split + other.split,
         halted: one.halted + other.halted,
@@ -73,7 +74,7 @@ fn assert_a_storm(weather: &Weather, schedules: u64) {
     assert!(weather.deaths > schedules && weather.complete > schedules / 2, "{weather:?}");
     assert!(weather.hangs > tenth && weather.echoes > tenth && weather.unsent > tenth, "{weather:?}");
     assert!(weather.sleeps > tenth && weather.retried > tenth && weather.recalled > tenth, "{weather:?}");
-    assert!(weather.recycled > tenth && weather.bloated > tenth, "{weather:?}");
+    assert!(weather.recycled > tenth && weather.bloated > tenth && weather.stuck > tenth, "{weather:?}");
     assert!(weather.halted > tenth / 4 && weather.split > tenth, "{weather:?}");
     assert!(
         weather.unborn > tenth && weather.quarantined > tenth && weather.timed_out > tenth,

@@ -24,6 +24,8 @@ pub struct Charter {
     pub pace_ns: u64,
     /// What a worker may have in RAM between two tasks; past it, it leaves.
     pub rss_bytes_max: Option<u64>,
+    /// Where the memory cgroups of the slots are, if the kernel is to hold workers to their memory.
+    pub memory_groups: Option<PathBuf>,
     /// What a worker may have of addresses (RLIMIT_AS).
     pub as_bytes_max: Option<u64>,
     /// The supervisor's pid, which the template's parent must be.

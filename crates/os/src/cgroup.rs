@@ -44,12 +44,16 @@ impl Cgroup {
     /// If there is no cgroup v2, if it may not be written, or if its kernel cannot do what we need of it (`cgroup.kill`
     /// is of Linux 5.14).
     pub fn make() -> io::Result<Cgroup> {
-        let above = own_directory()?;
-        prune(&above);
+        Cgroup::make_below(&own_directory()?)?.proven()
+    }
+
+    /// The same below another one, of either version: nobody has been born into it.
+    pub(crate) fn make_below(above: &Path) -> io::Result<Cgroup> {
+        prune(above);
         let mut last = io::Error::other("every name is taken");
         for n in 0..NAMES_MAX {
             match Cgroup::make_at(above.join(format!("{PREFIX}{}-{n}", Pid::current()))) {
-                Ok(made) => return made.proven(),
+                Ok(made) => return Ok(made),
                 Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists) => last = error,
                 Err(error) => return Err(error),
             }
@@ -98,6 +102,17 @@ impl Cgroup {
             self.await_empty(within);
         }
         remove(&self.path);
+    }
+
+    /// Removes it as soon as nobody is in it any more, if that is soon enough: v1 does not end anybody, nor tell.
+    pub fn remove_within(&self, within: Duration) {
+        let until_ns = monotonic_ns() + within.as_nanos() as u64;
+        let look_again = Timespec::try_from(LOOK_EVERY).expect("a few milliseconds fit");
+        remove(&self.path);
+        while self.path.exists() && monotonic_ns() < until_ns {
+            let _ = retry(|| poll(&mut [], Some(&look_again)));
+            remove(&self.path);
+        }
     }
 
     /// Whether a process is in it, or in one below it.

@@ -18,6 +18,7 @@ pub mod heap;
 pub mod inherit;
 pub mod limits;
 pub mod logfile;
+pub mod memcg;
 pub mod oom;
 pub mod page;
 pub mod proc;

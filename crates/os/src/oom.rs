@@ -1,4 +1,5 @@
-//! Whether the kernel's OOM killer was here: a counter of the memory cgroup that this process is in.
+//! Whether the kernel's OOM killer was here: the counter of a memory cgroup. That of a slot's own ([`crate::memcg`]) names
+//! the dead; without one there is that of the cgroup that this process is in.
 //!
 //! With v2 the counter holds the cgroups below as well (`memory.events`), and workers are born into one of those; with v1
 //! it is the cgroup's own (`memory.oom_control`), and workers are in the same. That of the root is everybody's, and
@@ -29,7 +30,11 @@ impl OomKills {
     pub fn of_own_cgroup() -> Option<OomKills> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let file = counter(&own, &mounts)?;
+        OomKills::counted_in(counter(&own, &mounts)?)
+    }
+
+    /// From now on, what this file counts; `None` if it does not.
+    pub(crate) fn counted_in(file: PathBuf) -> Option<OomKills> {
         let count = read(&file)?;
         Some(OomKills { file, spent: count, counted: (count, 0) })
     }
@@ -53,24 +58,24 @@ impl OomKills {
 
 /// The file that counts, by `/proc/self/cgroup` and `/proc/self/mountinfo`.
 fn counter(own: &str, mounts: &str) -> Option<PathBuf> {
-    let path_of = |is_it: &dyn Fn(&str, &str) -> bool| {
-        own.lines().find_map(|line| {
-            let (id, rest) = line.split_once(':')?;
-            let (controllers, path) = rest.split_once(':')?;
-            is_it(id, controllers).then_some(path)
-        })
-    };
-    let v1 = path_of(&|_, controllers| controllers.split(',').any(|name| name == "memory"));
-    let (path, kind, option, name) = match v1 {
+    let (path, kind, option, name) = match memory_v1(own) {
         Some(path) => (path, "cgroup", "memory", "memory.oom_control"),
-        None => (path_of(&|id, _| id == "0")?, "cgroup2", "", "memory.events"),
+        None => (own.lines().find_map(|line| line.strip_prefix("0::"))?, "cgroup2", "", "memory.events"),
     };
-    let below = below_mount(path, mounts, kind, option)?;
-    Some(below.join(name))
+    let (below, is_root) = below_mount(path, mounts, kind, option)?;
+    (!is_root).then(|| below.join(name))
 }
 
-/// Where a cgroup is in the file system; `None` for the root of its hierarchy.
-fn below_mount(path: &str, mounts: &str, kind: &str, option: &str) -> Option<PathBuf> {
+/// The path of a process in the hierarchy (v1) that has the memory controller, if there is one.
+pub(crate) fn memory_v1(cgroups: &str) -> Option<&str> {
+    cgroups.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == "memory").then_some(path)
+    })
+}
+
+/// Where a cgroup is in the file system, and whether it is the root of its hierarchy.
+pub(crate) fn below_mount(path: &str, mounts: &str, kind: &str, option: &str) -> Option<(PathBuf, bool)> {
     mounts.lines().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ').skip(3);
@@ -81,7 +86,7 @@ fn below_mount(path: &str, mounts: &str, kind: &str, option: &str) -> Option<Pat
         let rest = path.strip_prefix(if root == "/" { "" } else { root })?;
         let (is_below, rest) = (rest.is_empty() || rest.starts_with('/'), rest.trim_start_matches('/'));
         let is_root = root == "/" && rest.is_empty();
-        (is_it && is_below && !is_root).then(|| PathBuf::from(point).join(rest))
+        (is_it && is_below).then(|| (PathBuf::from(point).join(rest), is_root))
     })
 }
 

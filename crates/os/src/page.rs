@@ -32,6 +32,9 @@ struct Page {
     /// When the running task last said that it gets on; 0 if it never did.
     progress_ns: AtomicU64,
     sign_ns: AtomicU64,
+    /// Lines that all workers of the slot could not write into their logs, and why the last one could not. Never cleared.
+    lost_lines: AtomicU64,
+    lost_errno: AtomicI32,
 }
 
 /// A task as its worker's page names it.
@@ -135,6 +138,15 @@ impl Pages {
         }
     }
 
+    /// Lines that workers of all slots could not write into their logs, and why one of them could not.
+    #[must_use]
+    pub fn lost_lines(&self) -> (u64, Option<io::Error>) {
+        let pages = || (0..self.slots).map(|slot| self.page(SlotId(slot)));
+        let errno = pages().map(|page| page.lost_errno.load(Relaxed)).find(|errno| *errno != 0);
+        let lines = pages().map(|page| page.lost_lines.load(Relaxed)).fold(0, u64::saturating_add);
+        (lines, errno.map(io::Error::from_raw_os_error))
+    }
+
     /// Where the kernel is to write the number of the next process of a slot.
     pub(crate) fn pid_address(&self, slot: SlotId) -> *mut libc::pid_t {
         self.page(slot).pid.as_ptr()
@@ -190,6 +202,13 @@ impl OwnPage {
         page.sign_ns.store(now, Relaxed);
         page.task.store(0, Release);
         now
+    }
+
+    /// A line of its log could not be written.
+    pub fn lose_line(&self, error: &io::Error) {
+        let page = self.page();
+        page.lost_errno.store(error.raw_os_error().unwrap_or(0), Relaxed);
+        page.lost_lines.fetch_add(1, Relaxed);
     }
 
     /// The worker lives and waits.
@@ -251,6 +270,17 @@ mod tests {
         own.end();
         assert_eq!(pages.running(SlotId(3)), None);
         assert!(pages.sign_ns(SlotId(3)).unwrap() >= since_ns);
+    }
+
+    #[test]
+    fn lost_lines_of_all_slots_are_counted_and_outlive_their_workers() {
+        let pages = Pages::create(2).unwrap();
+        assert_eq!(pages.lost_lines().0, 0);
+        let full = io::Error::from_raw_os_error(28);
+        (0..2).for_each(|slot| pages.own(SlotId(slot)).unwrap().lose_line(&full));
+        let _ = pages.take(SlotId(1));
+        let (lines, error) = pages.lost_lines();
+        assert_eq!((lines, error.unwrap().raw_os_error()), (2, Some(28)));
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Driver<'_> {
     }
 
     fn order(&mut self, worker: WorkerId) -> io::Result<()> {
+        self.allot(worker.slot);
         let (link, ear, tombstone, ends) = conversation()?;
         let (order, door) = match self.template.start_method() {
             StartMethod::Fork => (Order::Fork { worker, ends }, None),

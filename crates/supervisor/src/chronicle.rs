@@ -22,9 +22,10 @@ const PROGRESS_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Chronicle<'a> {
     witness: &'a mut dyn Witness,
-    events: BufWriter<File>,
+    /// None since it could not be written.
+    events: Option<BufWriter<File>>,
     events_path: PathBuf,
-    events_broken: bool,
+    lost: Lost,
     logs: OwnedFd,
     logs_path: PathBuf,
     began_ns: u64,
@@ -33,6 +34,20 @@ pub(crate) struct Chronicle<'a> {
     pub(crate) dead: VecDeque<Dead>,
     shown: Option<(Tallied, u64)>,
     told: Option<(Tallied, u64)>,
+}
+
+/// Lines that could not be written, and why one of them could not.
+#[derive(Debug, Default)]
+pub(crate) struct Lost {
+    lines: u64,
+    error: Option<io::Error>,
+}
+
+impl Lost {
+    pub(crate) fn add(&mut self, lines: u64, error: Option<io::Error>) {
+        self.lines = self.lines.saturating_add(lines);
+        self.error = self.error.take().or(error);
+    }
 }
 
 impl<'a> Chronicle<'a> {
@@ -45,9 +60,9 @@ impl<'a> Chronicle<'a> {
         let events_path = dir.events_file();
         Ok(Chronicle {
             witness,
-            events: open_events(&events_path)?,
+            events: Some(open_events(&events_path)?),
             events_path,
-            events_broken: false,
+            lost: Lost::default(),
             logs: logfile::open_dir(dir.logs())?,
             logs_path: dir.logs().to_path_buf(),
             began_ns,
@@ -63,20 +78,16 @@ impl<'a> Chronicle<'a> {
         let t = Duration::from_nanos(clock::monotonic_ns() - self.began_ns).as_secs_f64();
         let line = Line { v: SCHEMA, t: (t * 1e6).round() / 1e6, told };
         self.witness.tell(&line);
-        if !self.events_broken && self.write(&line).is_err() {
-            self.events_are_broken();
+        let Some(events) = &mut self.events else { return self.lost.add(1, None) };
+        if let Err(error) = write(events, &line) {
+            self.events_are_broken(error, 1);
         }
-    }
-
-    fn write(&mut self, line: &Line) -> io::Result<()> {
-        serde_json::to_writer(&mut self.events, line)?;
-        self.events.write_all(b"\n")
     }
 
     /// Before the loop sleeps: whoever reads the file sees all that happened.
     pub(crate) fn flush(&mut self) {
-        if !self.events_broken && self.events.flush().is_err() {
-            self.events_are_broken();
+        if let Some(Err(error)) = self.events.as_mut().map(Write::flush) {
+            self.events_are_broken(error, 0);
         }
     }
 
@@ -85,10 +96,7 @@ impl<'a> Chronicle<'a> {
     pub(crate) fn reopen(&mut self) {
         self.flush();
         match open_events(&self.events_path) {
-            Ok(events) => {
-                self.events = events;
-                self.events_broken = false;
-            }
+            Ok(events) => self.events = Some(events),
             Err(error) => {
                 self.warn(format!("cannot open events.ndjson anew: {error}; the story goes on where it was"))
             }
@@ -100,10 +108,25 @@ impl<'a> Chronicle<'a> {
         self.witness.show(status);
     }
 
-    /// A full disk costs the file, not the run; said once.
-    fn events_are_broken(&mut self) {
-        self.events_broken = true;
+    /// A full disk costs the file, not the run; said once. What was still to be written is lost, and one line perhaps that
+    /// was being told.
+    fn events_are_broken(&mut self, error: io::Error, told: u64) {
+        let Some(events) = self.events.take() else { return };
+        let (_, unwritten) = events.into_parts();
+        let lines = unwritten.unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
+        self.lost.add(lines as u64 + told, Some(error));
         self.warn("cannot write events.ndjson: its lines are lost from here on, the run goes on".into());
+    }
+
+    /// The run is over: how many lines nobody will read, those of workers included.
+    pub(crate) fn tell_lost(&mut self, (lines, error): (u64, Option<io::Error>)) {
+        self.lost.add(lines, error);
+        let Lost { lines, error } = std::mem::take(&mut self.lost);
+        if lines > 0 {
+            let why = error.map_or_else(|| "nobody knows why".into(), |error| error.to_string());
+            let plural = if lines == 1 { " was" } else { "s were" };
+            self.warn(format!("{lines} log line{plural} lost: {why}"));
+        }
     }
 
     pub(crate) fn warn(&mut self, message: String) {
@@ -167,13 +190,14 @@ impl<'a> Chronicle<'a> {
     }
 
     /// Appends to the log of a process what it cannot write itself any more.
-    pub(crate) fn epitaph(&self, pid: u32, words: &str) {
+    pub(crate) fn epitaph(&mut self, pid: u32, words: &str) {
         if pid == 0 {
             return;
         }
-        // A full disk costs the line.
         let line = format!("{} supervisor: {words}\n", clock::time_of_day());
-        let _ = logfile::open(&self.logs, pid).and_then(|mut log| log.write_all(line.as_bytes()));
+        let written = logfile::open(&self.logs, pid).and_then(|mut log| log.write_all(line.as_bytes()));
+        // A full disk costs the line.
+        written.unwrap_or_else(|error| self.lost.add(1, Some(error)));
     }
 
     /// How far the run is: shown ten times a second at most, told once a second at most. Returns when there is
@@ -193,6 +217,11 @@ impl<'a> Chronicle<'a> {
         let later = |due: Option<u64>| due.filter(|at| *at > now);
         [later(shown_due), later(told_due)].into_iter().flatten().min()
     }
+}
+
+fn write(events: &mut BufWriter<File>, line: &Line) -> io::Result<()> {
+    serde_json::to_writer(&mut *events, line)?;
+    events.write_all(b"\n")
 }
 
 fn open_events(path: &Path) -> io::Result<BufWriter<File>> {

@@ -94,6 +94,11 @@ impl Driver<'_> {
     /// it was killed.
     pub(crate) fn end_descendants(&mut self) {
         self.cgroup.iter().for_each(|cgroup| cgroup.end(EMPTY_WITHIN));
+        self.end_strays();
+        self.watch.allotments.end(EMPTY_WITHIN);
+    }
+
+    fn end_strays(&self) {
         let until_ns = clock::monotonic_ns() + EMPTY_WITHIN.as_nanos() as u64;
         loop {
             let living = self.bury_strays();

@@ -159,7 +159,9 @@ impl<'a> Driver<'a> {
         let pages = Arc::new(Pages::create(procs).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
         let cgroup = descent::own_cgroup();
-        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, cgroup.clone());
+        let watch = Watch::new(plan.memory.rss_bytes_max, cgroup.as_ref());
+        let groups = (cgroup.clone(), watch.allotments.path());
+        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups);
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,
@@ -172,7 +174,7 @@ impl<'a> Driver<'a> {
             template,
             strays: Strays::adopt(),
             naps: Naps::new(),
-            watch: Watch::new(plan.memory.rss_bytes_max),
+            watch,
             cgroup,
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
@@ -231,7 +233,7 @@ impl<'a> Driver<'a> {
     fn turn(&mut self) {
         let patience =
             self.before_sleep().map(|at| Duration::from_nanos(at.saturating_sub(clock::monotonic_ns())));
-        let is_armed = self.core.next_deadline().is_some() || self.template.deadline_ns().is_some();
+        let is_armed = self.core.is_pressed() || self.template.deadline_ns().is_some();
         let patience = self.naps.bound(patience, is_armed);
         if self.incoming.is_empty() {
             self.inbox.wait(patience, &mut self.incoming);
@@ -312,7 +314,7 @@ impl<'a> Driver<'a> {
         if !self.publisher.is_due() {
             return;
         }
-        self.watch.forget();
+        self.watch.allotments.forget();
         let status = self.status();
         if let Err(error) = self.publisher.publish(&status) {
             self.chronicle
@@ -336,6 +338,7 @@ impl<'a> Driver<'a> {
             daemon: self.plan.daemon,
             start_method: self.plan.start_method.name().into(),
             descendants: self.descendants().into(),
+            memory_limits: self.watch.allotments.word().into(),
             logs: self.logs_path.clone(),
             began_ns: self.began_ns,
             written_ns: clock::monotonic_ns(),
@@ -380,6 +383,7 @@ impl<'a> Driver<'a> {
         self.end_descendants();
         let verdict = self.core.verdict();
         let done = self.done(&verdict);
+        self.chronicle.tell_lost(self.pages.lost_lines());
         self.chronicle.tell(Told::Done(done.clone()));
         self.publisher.lives_changed();
         self.publish();

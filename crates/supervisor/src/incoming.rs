@@ -98,6 +98,7 @@ impl Driver<'_> {
             return self.garbled(worker, format!("says it is worker {}", hello.worker));
         }
         hand.voice = Voice::Met;
+        self.look_for_allotted(worker);
         self.catch_up(worker);
         self.publisher.lives_changed();
         self.hear(Event::Hello(worker));

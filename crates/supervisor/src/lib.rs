@@ -10,6 +10,7 @@
 //! [`Witness`](run::Witness) watches.
 #![forbid(unsafe_code)]
 
+mod allot;
 mod asked;
 mod backstop;
 mod births;

@@ -4,18 +4,21 @@
 //! a worker between two tasks ─▶ too large ─▶ leaves with exit code 86 ─▶ replaced, nobody is blamed
 //! the loop, ten times a second ─▶ too large in a task, and still so in that task 20 ms later ─▶ Event::Bloated
 //!   ─▶ core: killed, the attempt ran out of memory
-//! the kernel, when there is none left ─▶ SIGKILL, and its counter has grown ─▶ Event::Bloated, before Event::Gone
+//! the kernel, at the limit of its memory cgroup or when there is none left ─▶ SIGKILL, and a counter has grown
+//!   ─▶ Event::Bloated, before Event::Gone                                                       (allot.rs)
 //! ```
 //!
 //! The second look is for the innocent: whoever crosses the line at the end of a task, with what earlier ones have
 //! left, ends that task and leaves.
 
+use crate::allot::Allotments;
 use crate::driver::Driver;
 use crate::story::{Bloated, Recycled, Told};
 use brigade_core::{Event, Life, Recycle, SlotView};
-use brigade_os::oom::OomKills;
+use brigade_os::cgroup::Cgroup;
 use brigade_os::{clock, proc};
 use brigade_wire::{Attempt, Exit, TaskId, WorkerId};
+use std::sync::Arc;
 
 /// A look costs 10 us a worker, and 100 ms let a task that grows by 2 GB/s take 200 MB more than it may.
 const LOOK_EVERY_NS: u64 = 100_000_000;
@@ -31,7 +34,7 @@ pub(crate) struct Watch {
     suspects: Vec<Suspect>,
     /// What the core was told of last.
     excess: Excess,
-    kernel: Option<OomKills>,
+    pub(crate) allotments: Allotments,
 }
 
 /// What a worker has taken too much of, and in what.
@@ -61,14 +64,9 @@ struct Sight {
 }
 
 impl Watch {
-    pub(crate) fn new(rss_bytes_max: Option<u64>) -> Watch {
-        let (suspects, excess, kernel) = (Vec::new(), Excess::default(), OomKills::of_own_cgroup());
-        Watch { rss_bytes_max, looked_ns: 0, suspects, excess, kernel }
-    }
-
-    /// Time passes, and the state is published.
-    pub(crate) fn forget(&mut self) {
-        self.kernel.iter_mut().for_each(|kernel| kernel.forget(clock::monotonic_ns()));
+    pub(crate) fn new(rss_bytes_max: Option<u64>, cgroup: Option<&Arc<Cgroup>>) -> Watch {
+        let allotments = Allotments::new(rss_bytes_max, cgroup);
+        Watch { rss_bytes_max, looked_ns: 0, suspects: Vec::new(), excess: Excess::default(), allotments }
     }
 
     fn due_ns(&self) -> Option<u64> {
@@ -149,7 +147,7 @@ impl Driver<'_> {
         if exit != SIGKILL || running.is_none() || was_shot {
             return;
         }
-        if self.watch.kernel.as_mut().is_some_and(OomKills::take_one) {
+        if self.watch.allotments.take_kill(worker.slot) {
             self.watch.excess = Excess { task: running, rss_bytes: None };
             self.hear(Event::Bloated { worker, running: true });
             self.perform();

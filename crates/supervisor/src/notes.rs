@@ -26,6 +26,7 @@ impl Driver<'_> {
             }
             Note::Recycling { worker, why } => self.recycled(worker, why),
             Note::Bloated(worker) => self.bloated(worker),
+            Note::Stuck(worker) => return self.stuck(worker),
             Note::Stopped(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
                 let task = self.pages.running(slot).map(|page| page.task);
@@ -54,6 +55,13 @@ impl Driver<'_> {
             Note::GaveUp(cause) => self.gave_up(&cause),
         };
         self.chronicle.tell(told);
+    }
+
+    fn stuck(&mut self, worker: WorkerId) {
+        let (slot, pid, _) = self.who(worker);
+        let what = "holds tasks, and neither runs nor reports them";
+        self.chronicle.epitaph(pid, &format!("it {what}: killing it"));
+        self.chronicle.warn(format!("worker {slot} (pid {pid}) {what}: it is killed, nobody is blamed"));
     }
 
     fn requeued(&mut self, worker: WorkerId, (task, attempt): (TaskId, Attempt), blamed: bool) -> Told {

@@ -28,6 +28,10 @@ pub struct Status {
     /// in their worker's process group). Empty in what an older build wrote.
     #[serde(default)]
     pub descendants: String,
+    /// What holds workers to `--max-rss`: the kernel (`cgroup`), or the loop alone, ten times a second (`looked at`).
+    /// Empty without a limit.
+    #[serde(default)]
+    pub memory_limits: String,
     /// Where the per-PID logs are.
     pub logs: String,
     /// When the run began.

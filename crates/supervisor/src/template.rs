@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -81,13 +81,14 @@ impl Template {
         files: OpenFiles,
         pages: Arc<Pages>,
         logs: OwnedFd,
-        cgroup: Option<Arc<Cgroup>>,
+        (cgroup, memory_groups): (Option<Arc<Cgroup>>, Option<PathBuf>),
     ) -> Template {
         let charter = Charter {
             function: function.to_string(),
             daemon: plan.daemon,
             pace_ns: u64::try_from(plan.pace.as_nanos()).unwrap_or(u64::MAX),
             rss_bytes_max: plan.memory.rss_bytes_max,
+            memory_groups,
             as_bytes_max: plan.memory.as_bytes_max,
             supervisor: Pid::current().number(),
             program: plan.worker.clone(),

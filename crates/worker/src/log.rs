@@ -1,8 +1,9 @@
 //! Lines in this process's own log, which lies under its stdout and stderr.
 //!
 //! A line is one `write` to a file opened for appending, so lines never mix with the supervisor's epitaph. A
-//! line that cannot be written (disk full) is dropped: the work matters more.
+//! line that cannot be written (disk full) is dropped and counted on the worker's page: the work matters more.
 
+use crate::progress;
 use brigade_os::{Pid, clock, logfile, signals};
 use brigade_wire::{Ending, PROTOCOL, WorkerId};
 use std::fmt::Arguments;
@@ -35,7 +36,7 @@ fn reopen_if_asked() {
         && signals::asked_to_reopen()
         && logfile::reopen(path).is_ok_and(|is_fresh| is_fresh)
     {
-        header(io::stderr(), who, *parent, *daemon);
+        header(io::stderr(), who, *parent, *daemon).unwrap_or_else(|error| count_lost(&error));
     }
 }
 
@@ -43,17 +44,22 @@ fn reopen_if_asked() {
 pub(crate) fn line(what: Arguments<'_>) {
     reopen_if_asked();
     let line = format!("{} {what}\n", clock::time_of_day());
-    let _ = io::stderr().write_all(line.as_bytes());
+    io::stderr().write_all(line.as_bytes()).unwrap_or_else(|error| count_lost(&error));
+}
+
+/// Of a worker that serves; nobody counts for others.
+fn count_lost(error: &io::Error) {
+    progress::page().into_iter().for_each(|page| page.lose_line(error));
 }
 
 /// The first line of every log: who this is.
-pub(crate) fn header(mut log: impl Write, who: &str, parent: Pid, daemon: bool) {
+pub(crate) fn header(mut log: impl Write, who: &str, parent: Pid, daemon: bool) -> io::Result<()> {
     let (time, pid, build) = (clock::time_of_day(), Pid::current(), env!("CARGO_PKG_VERSION"));
     let daemon = if daemon { "yes" } else { "no" };
     let line = format!(
         "{time} {who} pid {pid} ppid {parent} daemon {daemon} build {build} protocol {PROTOCOL:016x}\n"
     );
-    let _ = log.write_all(line.as_bytes());
+    log.write_all(line.as_bytes())
 }
 
 /// How a worker is named in its header.

@@ -11,6 +11,11 @@ pub(crate) fn keep(page: OwnPage) -> &'static OwnPage {
     PAGE.get_or_init(|| page)
 }
 
+/// The page of this worker, once it serves.
+pub(crate) fn page() -> Option<&'static OwnPage> {
+    PAGE.get()
+}
+
 /// Says that the running task gets on: its deadline counts from now. Costs a look at the clock and two stores, so it
 /// may be called in a loop; from any thread of the worker. Outside a worker it does nothing.
 ///

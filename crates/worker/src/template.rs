@@ -9,12 +9,13 @@ use brigade_link::{Answer, Charter, Order, TemplateEnd, WorkerEnd, introduce};
 use brigade_os::birth::{self, Side};
 use brigade_os::cgroup::Cgroup;
 use brigade_os::page::{OwnPage, Pages};
-use brigade_os::{Pid, inherit, limits, logfile};
-use brigade_wire::WorkerId;
+use brigade_os::{Pid, inherit, limits, logfile, memcg};
+use brigade_wire::{SlotId, WorkerId};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ impl Template {
         limits::be_killed_first();
         let parent =
             Pid::parent().ok_or_else(|| io::Error::other("the supervisor is in another pid namespace"))?;
-        log::header(&io::stderr(), "template (and guard)", parent, true);
+        // Nobody counts what the template cannot write.
+        let _ = log::header(&io::stderr(), "template (and guard)", parent, true);
         let supervisor = introduce(door, table.iter().map(|(name, _)| (*name).to_string()).collect())?;
         match supervisor.receive()? {
             Some(Order::Begin(charter)) if charter.supervisor == parent.number() => {
@@ -116,13 +118,21 @@ impl Template {
 
     /// Should somebody have removed the cgroup, a worker outside of it is better than none.
     fn bear(&self, worker: WorkerId) -> io::Result<Side> {
-        match birth::fork_sibling(&self.pages, worker.slot, self.cgroup.as_ref()) {
+        let own = self.memory_group(worker.slot, true).and_then(|group| Cgroup::open(&group).ok());
+        match birth::fork_sibling(&self.pages, worker.slot, own.as_ref().or(self.cgroup.as_ref())) {
             Err(error) if self.cgroup.is_some() && !limits::is_scarcity(&error) => {
                 log::line(format_args!("worker {worker} is born outside of the cgroup: {error}"));
                 birth::fork_sibling(&self.pages, worker.slot, None)
             }
             side => side,
         }
+    }
+
+    /// The memory cgroup of a slot: one of v2, which a worker is born into, is below the run's own.
+    fn memory_group(&self, slot: SlotId, is_v2: bool) -> Option<PathBuf> {
+        let groups = self.charter.memory_groups.as_deref()?;
+        let is_below = self.cgroup.as_ref().is_some_and(|run| run.path() == groups);
+        (is_below == is_v2).then(|| memcg::of_slot(groups, slot))
     }
 
     /// The child's first steps, before any code of a task: its own group, its bond to the supervisor, its log.
@@ -133,18 +143,23 @@ impl Template {
         }
         birth::set_name(&format!("worker-{}", worker.slot));
         self.charter.as_bytes_max.map_or(Ok(()), limits::bound_addresses)?;
-        let log = self.open_log(worker);
+        let entered = self.memory_group(worker.slot, false).map_or(Ok(()), |group| memcg::enter(&group));
+        let page = self.pages.own(worker.slot)?;
+        let log = self.open_log(worker, &page);
         match &log {
             Ok(log) => logfile::put_under_stdio(log)?,
             // The template's log is still under our stderr.
             Err(error) => log::line(format_args!("worker {worker} has no log of its own: {error}")),
         }
-        self.pages.own(worker.slot)
+        // The supervisor finds out at the hello, and says so.
+        let _ = entered.inspect_err(|error| log::line(format_args!("not in its memory cgroup: {error}")));
+        Ok(page)
     }
 
-    fn open_log(&self, worker: WorkerId) -> io::Result<File> {
+    fn open_log(&self, worker: WorkerId, page: &OwnPage) -> io::Result<File> {
         let log = logfile::open(&self.logs, Pid::current().number())?;
-        log::header(&log, &log::name(worker), self.parent, self.charter.daemon);
+        log::header(&log, &log::name(worker), self.parent, self.charter.daemon)
+            .unwrap_or_else(|error| page.lose_line(&error));
         Ok(log)
     }
 
@@ -165,5 +180,10 @@ impl Template {
     fn end_what_is_left(&self) {
         birth::end_groups(self.pages.pids(), !self.charter.daemon);
         self.cgroup.iter().for_each(|cgroup| cgroup.end(EMPTY_WITHIN));
+        // Whether the supervisor lives is not known here: a dying one closes its channels before it is dead. If it does, it ends
+        // strays only after us, so one that is in here, and in no cgroup of v2, costs the end of its run this second.
+        if let Some(groups) = self.charter.memory_groups.as_deref() {
+            Cgroup::open(groups).iter().for_each(|groups| groups.remove_within(EMPTY_WITHIN));
+        }
     }
 }

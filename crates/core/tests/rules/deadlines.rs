@@ -30,9 +30,84 @@ fn paced(tasks: u64) -> Bench {
 }
 
 #[test]
-fn nobody_looks_where_tasks_may_take_for_ever() {
-    let bench = Bench::ready(1, Policy::default());
-    assert_eq!(bench.core.next_deadline(), None);
+fn where_tasks_may_take_for_ever_a_look_now_and_then_presses_nobody() {
+    let mut bench = Bench::ready(1, Policy::default());
+    for look in 1..100 {
+        assert!(!bench.core.is_pressed());
+        assert_eq!(bench.tick(), [Effect::Look(w(0, 1))]);
+        assert_eq!(bench.now_ms(), look * 5_000);
+        assert_eq!(bench.seen(w(0, 1), 0, 0), []);
+    }
+}
+
+/// A worker whose words do not arrive: what it is lent it does, and nobody hears of it.
+#[test]
+fn who_holds_tasks_and_is_seen_idle_for_long_is_shot_and_nobody_is_blamed() {
+    let mut bench = Bench::ready(2, Policy::default());
+    bench.tick();
+    assert_eq!(bench.seen_idle(w(0, 1)), [], "it may be between two tasks");
+    assert!(bench.core.is_pressed(), "from now on the loop watches its own sleep");
+    bench.tick();
+    assert_eq!((bench.now_ms(), bench.seen_idle(w(0, 1))), (10_000, vec![]));
+    bench.tick();
+    let stuck = Effect::Tell(Note::Stuck(w(0, 1)));
+    assert_eq!(bench.seen_idle(w(0, 1)), [stuck, Effect::Kill(w(0, 1))]);
+    assert_eq!(bench.now_ms(), 10_010);
+    assert_eq!(bench.gone(w(0, 1), Exit::Signal(9), None)[1], requeued(0, 1, false, w(0, 1)));
+}
+
+#[test]
+fn who_is_heard_or_begins_something_is_not_stuck() {
+    let mut bench = Bench::ready(100, Policy::default());
+    for task in 0..9 {
+        bench.tick();
+        assert_eq!(bench.seen_idle(w(0, 1)), []);
+        assert_eq!(orders(bench.done(w(0, 1), [task], 5_000_000)).len(), 1, "it is lent the next");
+        assert!(!bench.core.is_pressed());
+    }
+    bench.tick();
+    assert_eq!(bench.seen_idle(w(0, 1)), []);
+    bench.tick();
+    assert_eq!(bench.seen(w(0, 1), 9, bench.now_ms() as u64), []);
+    assert!(!bench.core.is_pressed());
+}
+
+#[test]
+fn who_is_stopped_is_not_stuck_and_has_all_the_time_again_when_it_goes_on() {
+    let mut bench = Bench::ready(1, Policy::default());
+    bench.tick();
+    bench.seen_idle(w(0, 1));
+    bench.on(Event::Stopped(w(0, 1)));
+    for _ in 0..100 {
+        bench.tick();
+        assert_eq!(bench.seen_idle(w(0, 1)), []);
+    }
+    bench.on(Event::Continued(w(0, 1)));
+    bench.tick();
+    assert_eq!(bench.seen_idle(w(0, 1)), []);
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(bench.now_ms() as u64 + 5_000)));
+}
+
+#[test]
+fn a_long_deadline_does_not_put_off_the_look_at_who_runs_nothing() {
+    let hour = Policy { task_timeout: Some(Timeout::After(ms(3_600_000))), ..second() };
+    let mut bench = Bench::ready(1, hour);
+    for _ in 0..2 {
+        bench.tick();
+        assert_eq!(bench.seen_idle(w(0, 1)), []);
+    }
+    bench.tick();
+    assert_eq!((bench.now_ms(), orders(bench.seen_idle(w(0, 1)))), (10_010, vec![Effect::Kill(w(0, 1))]));
+}
+
+#[test]
+fn time_that_the_loop_slept_makes_nobody_stuck() {
+    let mut bench = Bench::ready(1, Policy::default());
+    bench.tick();
+    bench.seen_idle(w(0, 1));
+    bench.at(605_000).on(Event::Overslept(ms(600_000)));
+    assert_eq!(bench.seen_idle(w(0, 1)), []);
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(610_000)));
 }
 
 #[test]
@@ -128,7 +203,7 @@ fn a_worker_that_never_starts_what_it_holds_is_shot_and_nobody_is_blamed() {
     bench.tick();
     assert_eq!(bench.seen_idle(w(0, 1)), [], "it may be between two tasks");
     bench.tick();
-    assert_eq!(bench.seen_idle(w(0, 1)), [Effect::Kill(w(0, 1))]);
+    assert_eq!(orders(bench.seen_idle(w(0, 1))), [Effect::Kill(w(0, 1))]);
     assert_eq!(bench.gone(w(0, 1), Exit::Signal(9), Some(0))[1], requeued(0, 1, false, w(0, 1)));
 }
 
@@ -204,7 +279,7 @@ fn a_stopped_worker_cannot_write_and_is_shot_at_once() {
 #[test]
 fn no_deadline_follows_the_median_before_five_lengths_are_known() {
     let bench = paced(4);
-    assert_eq!((bench.core.task_timeout(), bench.core.next_deadline()), (None, None));
+    assert_eq!((bench.core.task_timeout(), bench.core.is_pressed()), (None, false));
 }
 
 #[test]

@@ -66,7 +66,8 @@ impl World {
         true
     }
 
-    /// Where no deadline runs for tasks, only who has none may hang: else nothing could save the run.
+    /// Where no deadline runs for tasks, only who runs none may hang: else nothing could save the run. Who hangs between two
+    /// of them, or whose words do not arrive any more, is found out by its page.
     fn hang(&mut self, at: usize) -> bool {
         if self.dice.once_in(4) {
             return self.stop(at);
@@ -74,6 +75,7 @@ impl World {
         let process = &mut self.processes[at];
         let saved = self.oracle.timeout().is_some()
             || !process.hello
+            || process.running.is_none() && !process.stopped
             || process.stop && (!process.recycled || self.oracle.lets_go(process.worker))
             || process.aborted_at.is_some();
         if saved && !process.hung {

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
-/// The longest of a million schedules needs 226; whoever needs more than this is going round in circles.
+/// The longest of a million schedules needs 357; whoever needs more than this is going round in circles.
 const STEPS_MAX: u32 = 1_000;
 
 /// What a schedule brought, so that a storm can show that it was one.
@@ -40,6 +40,7 @@ pub(crate) struct Weather {
     pub(crate) retried: u64,
     pub(crate) recalled: u64,
     pub(crate) timed_out: u64,
+    pub(crate) stuck: u64,
     pub(crate) quarantined: u64,
     pub(crate) split: u64,
     pub(crate) complete: u64,
@@ -105,6 +106,7 @@ impl World {
 
     /// One thing happens.
     fn step(&mut self, steps: u32) {
+        self.assert_nobody_is_forgotten();
         self.now = self.now + Duration::from_millis(self.dice.below(3));
         let late = self.core.next_deadline().is_some_and(|deadline| deadline <= self.now);
         if late && !self.dice.once_in(4) {
@@ -140,6 +142,19 @@ impl World {
         let deadline = deadline.unwrap_or_else(|| panic!("nothing to wait for: {:?}", self.core));
         self.now = self.now.max(deadline);
         self.tick();
+    }
+
+    /// Whoever runs something is looked at when that may have had its time, at the latest.
+    fn assert_nobody_is_forgotten(&self) {
+        let Some(timeout) = self.oracle.timeout() else { return };
+        let next = self.core.next_deadline().unwrap_or(Now(Duration::MAX));
+        let unseen = |process: &&Process| process.body == Body::Alive && !process.asked;
+        for process in self.processes.iter().filter(unseen) {
+            let heard = process.quiet_since.max(process.missed_at);
+            let due = process.page(|_| 1).map(|page| (page.since + process.slept).max(heard) + timeout);
+            let forgotten = due.is_some_and(|due| due.max(self.now) < next) && !process.is_condemned();
+            assert!(!forgotten, "nobody looks before {next:?}: {process:?}");
+        }
     }
 
     /// Time has passed, and what was due by now is done: one thing a slot, and then the other.
@@ -312,7 +327,7 @@ impl World {
     }
 
     fn sleep(&mut self, at: usize) -> bool {
-        if self.dice.once_in(8) {
+        if self.dice.once_in(16) {
             self.processes[at].stopped = false;
             let worker = self.processes[at].worker;
             self.tell(Event::Continued(worker));
@@ -324,7 +339,9 @@ impl World {
     fn refuse(&mut self, at: usize) {
         let (worker, tasks) = self.refusals.remove(at);
         self.weather.unsent += 1;
-        self.process(worker).lent -= tasks.len() as u64;
+        let now = self.now;
+        let process = self.process(worker);
+        (process.lent, process.missed_at) = (process.lent - tasks.len() as u64, now);
         self.oracle.unsent(&tasks);
         self.tell(Event::Unsent { worker, tasks });
     }
@@ -420,6 +437,7 @@ impl World {
                 self.weather.split += 1;
                 self.split(task, parts);
             }
+            Effect::Tell(Note::Stuck(_)) => self.weather.stuck += 1,
             Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => {}
         }
     }

@@ -352,9 +352,10 @@ impl Oracle {
         let at_once = process.stopped || self.policy.abort_grace.is_zero();
         let timed_out = at_once && self.timed_out.is_some_and(|(worker, _)| worker == process.worker);
         let deaf = process.aborted_at.is_some_and(|at| late(at, self.policy.abort_grace));
-        let stuck = self.holds(process.worker)
-            && process.running.is_none()
-            && self.timeout().is_some_and(|timeout| late(process.quiet_since, timeout));
+        let idle = self.holds(process.worker) && process.running.is_none();
+        let out_of_time = self.timeout().is_some_and(|timeout| late(process.quiet_since, timeout));
+        let stuck =
+            idle && (out_of_time || !process.stopped && late(process.quiet_since, self.policy.stuck_after));
         let ends = self.is_ending() || self.all_settled();
         let outgrown = process.bloated == Some(true) || process.recycled && process.terminated;
         let reason = unborn || timed_out || deaf || stuck || ends || outgrown || process.garbled;
@@ -459,6 +460,10 @@ impl Oracle {
                     Some(true),
                     "{worker} is no fatter than it was"
                 );
+            }
+            Note::Stuck(worker) => {
+                let runs = processes[worker.slot.0 as usize].running.is_some();
+                assert!(self.holds(*worker) && !runs, "{worker} is not stuck");
             }
             Note::Unrecalled { tasks } => {
                 assert_eq!(*tasks, self.strangers, "others were unknown");

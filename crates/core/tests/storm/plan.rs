@@ -158,6 +158,7 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
         lookahead: Lookahead { time: Duration::from_millis(2), tasks: dice.below(4) as usize },
         halt: dice.once_in(6).then(|| halt(dice)),
         hold: dice.once_in(5),
+        stuck_after: Duration::from_millis(dice.between(5, 120)),
         seed,
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Process {
     pub(crate) birth: u64,
     /// When it was last lent something with an empty hand, or heard.
     pub(crate) quiet_since: Now,
+    /// When the core last heard that something had not reached it.
+    pub(crate) missed_at: Now,
 }
 
 impl Process {
@@ -83,6 +85,7 @@ impl Process {
             wished_at: now,
             birth: 0,
             quiet_since: now,
+            missed_at: now,
         }
     }
 
@@ -105,6 +108,7 @@ impl Process {
     pub(crate) fn sleep(&mut self, by: Duration) {
         self.wished_at = self.wished_at + by;
         self.quiet_since = self.quiet_since + by;
+        self.missed_at = self.missed_at + by;
         self.hello_at = self.hello_at + by;
         self.aborted_at = self.aborted_at.map(|at| at + by);
         self.slept += by;

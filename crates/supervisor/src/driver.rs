@@ -5,7 +5,7 @@ use crate::books::{self, Books, Recall, ResumeError};
 use crate::chaos::Mischief;
 use crate::chronicle::Chronicle;
 use crate::descent::{self, Strays};
-use crate::error::{RunError, WorkerFault};
+use crate::error::RunError;
 use crate::hands::Hands;
 use crate::inbox::{Inbox, Incoming};
 use crate::memory::Watch;
@@ -16,16 +16,14 @@ use crate::run::{Identity, Plan, Report, StartMethod, Witness, Work};
 use crate::rundir::RunDir;
 use crate::status::{Slot, Status, Task, Template as TemplateStatus};
 use crate::story::{Done, SCHEMA, Tallied, Told};
-use crate::template::{MEET_WITHIN, Template};
+use crate::template::Template;
 use brigade_core::{Core, Effect, Event, Life, Now, SlotView, Verdict};
-use brigade_link::Stranger;
 use brigade_os::cgroup::Cgroup;
 use brigade_os::death::Undertaker;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
-use brigade_os::signals::{self, Bell};
+use brigade_os::signals;
 use brigade_os::{Pid, clock, limits, logfile};
-use brigade_wire::Exit;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -196,60 +194,6 @@ impl<'a> Driver<'a> {
             logs_path: dir.logs().display().to_string(),
             plan,
         })
-    }
-
-    /// Starts the first template and waits for it: whatever is wrong with the worker binary is said here, in
-    /// one line, before anything else begins.
-    fn meet_template(&mut self) -> Result<(), RunError> {
-        self.start_template().map_err(|source| self.template.fault(WorkerFault::NotStarted(source)))?;
-        let mut until_ns = clock::monotonic_ns() + MEET_WITHIN.as_nanos() as u64;
-        loop {
-            match self.news_until(until_ns) {
-                Some(Incoming::Met(_, Ok(visitor))) => return self.template.met(visitor, &self.inbox),
-                Some(Incoming::Met(_, Err(Stranger::OtherBuild(words)))) => {
-                    self.template.kill();
-                    return Err(self.template.fault(WorkerFault::OtherBuild(words)));
-                }
-                // It died on the threshold: its death is the news, and on its way.
-                Some(Incoming::Met(_, Err(Stranger::Silent(_)))) => {}
-                Some(Incoming::TemplateGone(_, exit)) => self.try_another_template(exit)?,
-                Some(Incoming::Bell(Bell::End(signal))) => {
-                    self.template.kill();
-                    return Err(RunError::Interrupted { signal });
-                }
-                Some(Incoming::Bell(Bell::Pause)) => until_ns += self.pause().as_nanos() as u64,
-                // The template itself, on its way, or stopped: then it is killed, and another is tried.
-                Some(Incoming::Bell(Bell::Child)) => self.look_at_children(),
-                Some(Incoming::Bell(Bell::Show)) => self.show(),
-                Some(Incoming::Bell(Bell::Reopen)) => self.reopen_logs(),
-                // There are no workers yet.
-                Some(Incoming::Heard(..) | Incoming::Answer(..)) => {}
-                None => {
-                    self.template.kill();
-                    return Err(self.template.fault(WorkerFault::Mute { seconds: MEET_WITHIN.as_secs() }));
-                }
-            }
-        }
-    }
-
-    fn try_another_template(&mut self, exit: Exit) -> Result<(), RunError> {
-        self.template.gone();
-        if self.template.is_worth_another(exit) {
-            return self
-                .start_template()
-                .map_err(|source| self.template.fault(WorkerFault::NotStarted(source)));
-        }
-        let last_lines = self.chronicle.last_lines(self.template.last_pid());
-        Err(self.template.fault(WorkerFault::Silent { exit, last_lines }))
-    }
-
-    /// The next news, if any comes by then.
-    fn news_until(&mut self, until_ns: u64) -> Option<Incoming> {
-        while self.incoming.is_empty() {
-            let left_ns = until_ns.checked_sub(clock::monotonic_ns())?;
-            self.inbox.wait(Some(Duration::from_nanos(left_ns)), &mut self.incoming);
-        }
-        self.incoming.pop_front()
     }
 
     fn begin(&mut self, recall: Option<Recall>, dir: &RunDir) {

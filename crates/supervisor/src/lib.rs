@@ -23,6 +23,7 @@ pub mod error;
 mod hands;
 mod inbox;
 mod incoming;
+mod meeting;
 mod memory;
 mod notes;
 mod pauses;

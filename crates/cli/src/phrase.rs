@@ -136,9 +136,20 @@ pub(crate) fn recycled(Recycled { slot, pid, why, .. }: &Recycled) -> String {
     let why = match why.as_str() {
         "tasks" => "has had its number of tasks",
         "age" => "has reached its age",
+        "resize" => {
+            return format!(
+                "worker {slot} pid {pid} is one too many, and leaves when it has nothing in hand"
+            );
+        }
         _ => "has outgrown its memory between two tasks",
     };
     format!("worker {slot} pid {pid} {why}, and makes room for another")
+}
+
+/// `worker 2 pid 21843 (state D) · does not die of SIGKILL · given up, its tasks go back`.
+pub(crate) fn unkillable(slot: SlotId, pid: u32, state: Option<char>) -> String {
+    let state = state.map(|state| format!(" (state {state})")).unwrap_or_default();
+    format!("worker {slot} pid {pid}{state} · does not die of SIGKILL · given up, its tasks go back")
 }
 
 /// `worker 2 pid 21843 · 612.0 MiB of 512.0 MiB · task 7 is ended for it`.

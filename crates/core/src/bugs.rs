@@ -87,6 +87,18 @@ pub enum Bug {
     OldestFirst,
     /// Who dies idle right after its hello is replaced at once, for ever.
     ForkHot,
+    /// A worker that was taken away is replaced.
+    RefillTheTakenAway,
+    /// A worker is taken away in the middle of its task.
+    KillTheTakenAway,
+    /// What waits for a slot that is taken away goes on waiting for it.
+    LeaveTheLane,
+    /// Whoever does not die of SIGKILL is waited for.
+    WaitForTheUnkillable,
+    /// Another worker takes the place of one that may still be there.
+    RefillTheLost,
+    /// The task that an unkillable worker was in the middle of is blamed.
+    BlameTheLost,
 }
 
 impl Bug {
@@ -134,6 +146,12 @@ impl Bug {
         Bug::HaltTheRecalled,
         Bug::OldestFirst,
         Bug::ForkHot,
+        Bug::RefillTheTakenAway,
+        Bug::KillTheTakenAway,
+        Bug::LeaveTheLane,
+        Bug::WaitForTheUnkillable,
+        Bug::RefillTheLost,
+        Bug::BlameTheLost,
     ];
 }
 

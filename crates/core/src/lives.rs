@@ -13,18 +13,18 @@ use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerI
 const NEWBORN_PART: u32 = 10;
 
 /// A dead worker, and what its state says about its death.
-struct Body {
-    worker: WorkerId,
-    exit: Exit,
-    hand: Hand,
+pub(crate) struct Body {
+    pub(crate) worker: WorkerId,
+    pub(crate) exit: Exit,
+    pub(crate) hand: Hand,
     /// The one task to blame, and for what.
-    culprit: Option<(TaskId, Mishap)>,
+    pub(crate) culprit: Option<(TaskId, Mishap)>,
     /// It was meant to die.
-    planned: bool,
+    pub(crate) planned: bool,
     /// The death counts for the restart intensity, unless it brought a task its final word.
-    counts: bool,
+    pub(crate) counts: bool,
     /// It was given up on by a drain.
-    abandoned: bool,
+    pub(crate) abandoned: bool,
     /// It had said hello.
     was_ready: bool,
     /// It died of its own, with nothing in hand and nothing done.
@@ -39,7 +39,8 @@ impl Core {
         }
         let give_up_at = now + self.policy.birth_timeout;
         let births = self.roster.next_birth()..;
-        for (slot, birth) in self.roster.iter_mut().filter(|slot| slot.is_ended()).zip(births) {
+        for (slot, birth) in self.roster.iter_mut().filter(|slot| slot.is_ended() && slot.wanted).zip(births)
+        {
             effects.push(slot.spawn(birth, give_up_at));
         }
     }
@@ -58,20 +59,23 @@ impl Core {
             State::Dying { .. } => {}
             // It said so before.
             State::Ready(_) | State::Draining { .. } => {}
-            // Its body was found before: Gone is the last event of a worker.
-            State::Waiting { .. } | State::Ended => {}
+            // Its body was found before: Gone is the last event of a worker; or it was given up.
+            State::Waiting { .. } | State::Lost { .. } | State::Ended => {}
         }
     }
 
     /// It said something that no worker of this build says.
-    pub(crate) fn garbled(&mut self, worker: WorkerId, reason: String, effects: &mut Vec<Effect>) {
+    pub(crate) fn garbled(&mut self, worker: WorkerId, reason: String, now: Now, effects: &mut Vec<Effect>) {
+        let give_up_at = self.give_up_at(now);
         let Some(slot) = self.roster.current(worker) else { return };
         match slot.state {
             // The next one would say the same.
-            State::Starting { .. } => self.give_up(GiveUp::Refused { worker, reason }, effects),
-            State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            State::Starting { .. } => self.give_up(GiveUp::Refused { worker, reason }, now, effects),
+            State::Ready(_) | State::Draining { .. } => {
+                effects.extend(slot.shoot(Cause::Garbled, give_up_at))
+            }
             // Already shot.
-            State::Dying { .. } => {}
+            State::Dying { .. } | State::Lost { .. } => {}
             // Gone is the last event of a worker.
             State::Waiting { .. } | State::Ended => {}
         }
@@ -97,9 +101,12 @@ impl Core {
             odd @ (State::Ready(_)
             | State::Draining { .. }
             | State::Dying { .. }
+            | State::Lost { .. }
             | State::Waiting { .. }
             | State::Ended) => slot.state = odd,
         }
+        self.open_slots(now, effects);
+        self.lend_all(now, effects);
     }
 
     /// It is dead, and has said its last.
@@ -111,6 +118,9 @@ impl Core {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        if self.found(worker, exit, now, effects) {
+            return;
+        }
         let Some(slot) = self.roster.current(worker) else { return };
         let Some(body) = Body::find(slot, exit, running) else { return };
         let held = running.filter(|&task| body.hand.holds(task));
@@ -121,12 +131,13 @@ impl Core {
         let quarantined = self.take_back(&body, effects);
         self.halt(now, effects);
         self.succeed(&body, quarantined, now, effects);
+        self.open_slots(now, effects);
         self.lend_all(now, effects);
     }
 
     /// Takes the leases from the dead: one is blamed at most, the others go back as they were. Returns
     /// whether the blamed one has got its final word by that.
-    fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
+    pub(crate) fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
         let worker = body.worker;
         let culprit = body.culprit.as_ref().map(|(task, _)| *task);
         let everyone = self.bug(Bug::BlameEveryone);
@@ -193,11 +204,11 @@ impl Core {
     /// Sees to the slot of the dead.
     fn succeed(&mut self, body: &Body, quarantined: bool, now: Now, effects: &mut Vec<Effect>) {
         let Body { worker, exit, planned, was_ready, .. } = *body;
-        if !self.wants_workers() || self.bug(Bug::NoRespawnAfterDeath) {
+        if !self.wants(worker.slot) || self.bug(Bug::NoRespawnAfterDeath) {
             return;
         }
         if exit == Exit::CANNOT_RUN && !planned {
-            return self.give_up(GiveUp::CannotRun(worker), effects);
+            return self.give_up(GiveUp::CannotRun(worker), now, effects);
         }
         let restarts = &mut self.roster.slot(worker.slot).restarts;
         if was_ready && now.since(body.hand.ready_at) >= self.policy.backoff.reset {
@@ -222,7 +233,7 @@ impl Core {
     }
 
     /// Fills the slot after a death that counts, unless it was one too many.
-    fn replace_counted(
+    pub(crate) fn replace_counted(
         &mut self,
         slot: SlotId,
         exit: Option<Exit>,
@@ -230,19 +241,26 @@ impl Core {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        if !self.wants_workers() {
+        if !self.wants(slot) {
             return;
         }
         let (intensity, backoff) = (self.policy.intensity, self.policy.backoff);
         match self.roster.slot(slot).restarts.count(now, intensity, backoff, &mut self.dice) {
             Sentence::Wait(wait) => self.replace(slot, now + wait, restart, now, effects),
-            Sentence::TooMany(deaths) => self.give_up(GiveUp::Intensity { slot, deaths, exit }, effects),
+            Sentence::TooMany(deaths) => self.give_up(GiveUp::Intensity { slot, deaths, exit }, now, effects),
         }
     }
 
     /// Fills the slot now, or lets it wait: another event can overtake it there.
-    fn replace(&mut self, slot: SlotId, until: Now, restart: bool, now: Now, effects: &mut Vec<Effect>) {
-        if !self.wants_workers() {
+    pub(crate) fn replace(
+        &mut self,
+        slot: SlotId,
+        until: Now,
+        restart: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.wants(slot) {
             return;
         }
         self.roster.slot(slot).state = State::Waiting { until, restart };
@@ -263,7 +281,7 @@ impl Core {
 
 impl Body {
     /// Takes the body out of its slot, if there is one.
-    fn find(slot: &mut Slot, exit: Exit, running: Option<TaskId>) -> Option<Body> {
+    pub(crate) fn find(slot: &mut Slot, exit: Exit, running: Option<TaskId>) -> Option<Body> {
         if !slot.has_process() {
             return None;
         }
@@ -291,7 +309,7 @@ impl Body {
 fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
     match state {
         State::Ready(_) => exit == Exit::RECYCLE && !culprit && !state.death_counts(),
-        State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
+        State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => false,
         State::Draining { .. } | State::Dying { .. } => false,
     }
 }
@@ -313,7 +331,7 @@ impl State {
                 Cause::Memory => running.map(|task| (task, Mishap::OutOfMemory)),
                 Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
             },
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => None,
         };
         culprit.filter(|(task, _)| hand.holds(*task))
     }
@@ -326,7 +344,8 @@ impl State {
             }
             State::Draining { patience: Patience::KillAt(_), .. } => true,
             State::Dying { cause, .. } => matches!(cause, Cause::Grace | Cause::RunEnds),
-            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) => false,
+            State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -344,7 +363,7 @@ impl State {
                 Cause::TimedOut(_) | Cause::Stuck | Cause::Memory => fruitless(hand),
                 Cause::Grace | Cause::RunEnds => false,
             },
-            State::Waiting { .. } | State::Draining { .. } | State::Ended => false,
+            State::Waiting { .. } | State::Draining { .. } | State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -353,7 +372,8 @@ impl State {
         match self {
             State::Draining { patience, .. } => matches!(patience, Patience::KillAt(_)),
             State::Dying { cause, .. } => *cause == Cause::Grace,
-            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) => false,
+            State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -362,7 +382,7 @@ impl State {
         match self {
             State::Ready(hand) => hand.leases.is_empty() && hand.ended == 0,
             State::Draining { .. } | State::Dying { .. } => false,
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -370,14 +390,16 @@ impl State {
         match self {
             State::Ready(_) | State::Draining { .. } => true,
             State::Dying { cause, .. } => !matches!(cause, Cause::Birth | Cause::RunEnds),
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => false,
         }
     }
 
     fn into_hand(self) -> Hand {
         match self {
             State::Ready(hand) | State::Draining { hand, .. } | State::Dying { hand, .. } => hand,
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => Hand::default(),
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => {
+                Hand::default()
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ mod rules {
     mod lending;
     mod recall;
     mod recycling;
+    mod resize;
     mod restarts;
     mod retries;
+    mod unkillable;
 }

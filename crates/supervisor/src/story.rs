@@ -114,6 +114,25 @@ pub enum Told {
         /// What was wrong with its words.
         reason: String,
     },
+    /// SIGKILL did not end a worker in time: it is given up, and another takes its place in another slot. A
+    /// `worker_exit` follows if its body is found after all.
+    WorkerUnkillable {
+        /// Where it worked.
+        slot: SlotId,
+        /// Its process.
+        pid: u32,
+        /// How many were born in the slot.
+        incarnation: u32,
+        /// Its state, as `/proc` has it: `D` is a wait in the kernel that no signal ends.
+        state: Option<char>,
+    },
+    /// Another number of workers is wanted.
+    Resized {
+        /// So many were.
+        from: u32,
+        /// So many are.
+        to: u32,
+    },
     /// A worker has served its time, and makes room for another; nobody is blamed.
     WorkerRecycled(Recycled),
     /// A worker has outgrown its memory in the middle of a task; it is ended for it, and the task is blamed.
@@ -236,7 +255,7 @@ pub struct Recycled {
     pub pid: u32,
     /// How many were born in the slot.
     pub incarnation: u32,
-    /// `tasks`, `age` or `memory`.
+    /// `tasks`, `age` or `memory`; or `resize`, if nobody takes its place.
     pub why: String,
 }
 

@@ -132,7 +132,8 @@ fn the_terminal_neither_resizes_nor_stops_a_supervisor_in_the_background() {
     let job = format!("{} {args} & {begun}; cat </dev/tty & wait", env!("CARGO_BIN_EXE_supervisor"));
     let session = format!("set -m; stty tostop; sh -c '{job}' & cat >/dev/null");
     let mut command = Command::new("script");
-    command.args(["-qec", &session, "/dev/null"]).env_clear().env("SHELL", "/bin/sh");
+    let screen = stage.dir().join("screen");
+    command.args(["-qefc", &session]).arg(&screen).env_clear().env("SHELL", "/bin/sh");
     command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut terminal = match spawned {
@@ -152,6 +153,10 @@ fn the_terminal_neither_resizes_nor_stops_a_supervisor_in_the_background() {
     });
     assert!(told.contains(r#""exact":true"#) && !told.contains(r#""ev":"resized""#), "{told}");
     assert!(!told.contains("not resized"), "{told}");
+    let story = "it has told its story to the terminal, which would stop whoever hears it";
+    eventually(story, || (!crate::stage::is_alive(supervisor)).then_some(()));
+    let shown = fs::read_to_string(&screen).expect("what the terminal showed");
+    assert!(shown.contains("sum exact") && !shown.contains("Unread"), "{shown}");
     stage.processes().iter().for_each(|pid| kill("KILL", *pid));
     let _ = terminal.wait();
 }

@@ -85,15 +85,11 @@ impl<W: Write> Human<W> {
                 self.worker_exit(&Who { slot, pid }, exit, planned, &moments);
             }
             &Told::WorkerStopped { slot, pid, task, .. } => self.worker_stopped(&Who { slot, pid }, task),
-            &Told::WorkerContinued { slot, pid, .. } => {
-                self.warn("Continued", &format!("worker {slot} pid {pid}"));
-            }
+            &Told::WorkerContinued { slot, pid, .. } => self.worker_continued(&Who { slot, pid }),
             Told::WorkerGarbled { slot, pid, reason, .. } => {
                 self.warn("GARBLED", &format!("worker {slot} pid {pid} · {reason} · killing it"));
             }
-            &Told::WorkerUnkillable { slot, pid, state, .. } => {
-                self.bad("UNKILLABLE", &phrase::unkillable(slot, pid, state));
-            }
+            Told::WorkerUnkillable(who) => self.bad("UNKILLABLE", &phrase::unkillable(who)),
             &Told::Resized { from, to } => self.resized(from, to),
             Told::WorkerRecycled(who) => self.detail("Recycled", &phrase::recycled(who)),
             Told::WorkerBloated(who) => self.bad("BLOATED", &phrase::bloated(who)),
@@ -230,6 +226,10 @@ impl<W: Write> Human<W> {
             (None, _) => "between two tasks".to_owned(),
         };
         self.warn("STOPPED", &format!("worker {} pid {} (state T) · {fate}", who.slot, who.pid));
+    }
+
+    fn worker_continued(&mut self, who: &Who) {
+        self.warn("Continued", &format!("worker {} pid {}", who.slot, who.pid));
     }
 
     fn resized(&mut self, from: u32, to: u32) {

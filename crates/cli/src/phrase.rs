@@ -3,7 +3,7 @@
 use crate::chaos::survived;
 use crate::words::{bytes, counted, lasting, quoted, span};
 use brigade_core::Timeout;
-use brigade_supervisor::story::{Bloated, Done, Recycled, Tallied};
+use brigade_supervisor::story::{Bloated, Done, Recycled, Tallied, Unkillable};
 use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, SlotId, TaskId};
 
 /// Attempts of a quarantined task that are told one by one: the last ones.
@@ -147,7 +147,7 @@ pub(crate) fn recycled(Recycled { slot, pid, why, .. }: &Recycled) -> String {
 }
 
 /// `worker 2 pid 21843 (state D) · does not die of SIGKILL · given up, its tasks go back`.
-pub(crate) fn unkillable(slot: SlotId, pid: u32, state: Option<char>) -> String {
+pub(crate) fn unkillable(Unkillable { slot, pid, state, .. }: &Unkillable) -> String {
     let state = state.map(|state| format!(" (state {state})")).unwrap_or_default();
     format!("worker {slot} pid {pid}{state} · does not die of SIGKILL · given up, its tasks go back")
 }

@@ -3,7 +3,7 @@
 use crate::driver::Driver;
 use crate::error::RunError;
 use crate::run::Plan;
-use crate::story::Told;
+use crate::story::{Told, Unkillable};
 use brigade_core::{Event, Life, Unresized};
 use brigade_os::limits::OpenFiles;
 use brigade_os::{limits, proc};
@@ -28,7 +28,7 @@ impl Driver<'_> {
         let (slot, pid, incarnation) = self.who(worker);
         let state = proc::stat(pid).ok().map(|stat| stat.state);
         self.chronicle.epitaph(pid, "it does not die of SIGKILL: given up, what it says counts no more");
-        Told::WorkerUnkillable { slot, pid, incarnation, state }
+        Told::WorkerUnkillable(Unkillable { slot, pid, incarnation, state })
     }
 
     /// The run is over, and these are still there: nothing can be done but to say so.

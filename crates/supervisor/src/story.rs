@@ -116,16 +116,7 @@ pub enum Told {
     },
     /// SIGKILL did not end a worker in time: it is given up, and another takes its place in another slot. A
     /// `worker_exit` follows if its body is found after all.
-    WorkerUnkillable {
-        /// Where it worked.
-        slot: SlotId,
-        /// Its process.
-        pid: u32,
-        /// How many were born in the slot.
-        incarnation: u32,
-        /// Its state, as `/proc` has it: `D` is a wait in the kernel that no signal ends.
-        state: Option<char>,
-    },
+    WorkerUnkillable(Unkillable),
     /// Another number of workers is wanted.
     Resized {
         /// So many were.
@@ -257,6 +248,19 @@ pub struct Recycled {
     pub incarnation: u32,
     /// `tasks`, `age` or `memory`; or `resize`, if nobody takes its place.
     pub why: String,
+}
+
+/// A worker that SIGKILL does not end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unkillable {
+    /// Where it worked.
+    pub slot: SlotId,
+    /// Its process.
+    pub pid: u32,
+    /// How many were born in the slot.
+    pub incarnation: u32,
+    /// Its state, as `/proc` has it: `D` is a wait in the kernel that no signal ends.
+    pub state: Option<char>,
 }
 
 /// A worker that has taken too much.

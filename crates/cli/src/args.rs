@@ -153,7 +153,7 @@ pub(crate) struct RunArgs {
     /// Deaths of one worker's slot that are borne in that time; those that follow progress do not count
     #[arg(long, value_name = "N/DUR", default_value = "5/10s", value_parser = parse::intensity, env = "SUPERVISOR_MAX_RESTARTS", hide_env_values = true)]
     pub(crate) max_restarts: Intensity,
-    /// How long a worker may take to finish after STOP, and again to die after SIGTERM
+    /// How long a worker may take to finish after STOP, again to die after SIGTERM, and (1 s at least) after SIGKILL
     #[arg(long, value_name = "DUR", default_value = "5s", value_parser = parse::duration, env = "SUPERVISOR_GRACE", hide_env_values = true)]
     pub(crate) grace: Duration,
     /// Replace a worker after so many tasks, give or take a tenth

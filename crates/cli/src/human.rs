@@ -85,12 +85,12 @@ impl<W: Write> Human<W> {
                 self.worker_exit(&Who { slot, pid }, exit, planned, &moments);
             }
             &Told::WorkerStopped { slot, pid, task, .. } => self.worker_stopped(&Who { slot, pid }, task),
-            &Told::WorkerContinued { slot, pid, .. } => {
-                self.warn("Continued", &format!("worker {slot} pid {pid}"));
-            }
+            &Told::WorkerContinued { slot, pid, .. } => self.worker_continued(&Who { slot, pid }),
             Told::WorkerGarbled { slot, pid, reason, .. } => {
                 self.warn("GARBLED", &format!("worker {slot} pid {pid} · {reason} · killing it"));
             }
+            Told::WorkerUnkillable(who) => self.bad("UNKILLABLE", &phrase::unkillable(who)),
+            &Told::Resized { from, to } => self.resized(from, to),
             Told::WorkerRecycled(who) => self.detail("Recycled", &phrase::recycled(who)),
             Told::WorkerBloated(who) => self.bad("BLOATED", &phrase::bloated(who)),
             Told::WorkerUnborn { slot, reason, .. } => {
@@ -212,7 +212,7 @@ impl<W: Write> Human<W> {
         }
         if self.unborn > 0
             && self.first.insert(slot, pid).is_none()
-            && self.first.len() == self.unborn as usize
+            && self.first.len() >= self.unborn as usize
         {
             self.unborn = 0;
             let pids: Vec<u32> = std::mem::take(&mut self.first).into_values().collect();
@@ -237,6 +237,17 @@ impl<W: Write> Human<W> {
             (None, _) => "between two tasks".to_owned(),
         };
         self.warn("STOPPED", &format!("worker {} pid {} (state T) · {fate}", who.slot, who.pid));
+    }
+
+    fn worker_continued(&mut self, who: &Who) {
+        self.warn("Continued", &format!("worker {} pid {}", who.slot, who.pid));
+    }
+
+    fn resized(&mut self, from: u32, to: u32) {
+        if self.unborn > 0 {
+            self.unborn = to;
+        }
+        self.note(Hue::Good, "Resized", &format!("from {from} to {}", counted(u64::from(to), "worker")));
     }
 
     fn backing_off(&mut self, slot: SlotId, seconds: f64) {

@@ -3,7 +3,7 @@
 use crate::chaos::survived;
 use crate::words::{bytes, counted, lasting, quoted, span};
 use brigade_core::Timeout;
-use brigade_supervisor::story::{Bloated, Done, Recycled, Tallied};
+use brigade_supervisor::story::{Bloated, Done, Recycled, Tallied, Unkillable};
 use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, SlotId, TaskId};
 
 /// Attempts of a quarantined task that are told one by one: the last ones.
@@ -150,9 +150,20 @@ pub(crate) fn recycled(Recycled { slot, pid, why, .. }: &Recycled) -> String {
     let why = match why.as_str() {
         "tasks" => "has had its number of tasks",
         "age" => "has reached its age",
+        "resize" => {
+            return format!(
+                "worker {slot} pid {pid} is one too many, and leaves when it has nothing in hand"
+            );
+        }
         _ => "has outgrown its memory between two tasks",
     };
     format!("worker {slot} pid {pid} {why}, and makes room for another")
+}
+
+/// `worker 2 pid 21843 (state D) · does not die of SIGKILL · given up, its tasks go back`.
+pub(crate) fn unkillable(Unkillable { slot, pid, state, .. }: &Unkillable) -> String {
+    let state = state.map(|state| format!(" (state {state})")).unwrap_or_default();
+    format!("worker {slot} pid {pid}{state} · does not die of SIGKILL · given up, its tasks go back")
 }
 
 /// `worker 2 pid 21843 · 612.0 MiB of 512.0 MiB · task 7 is ended for it`.

@@ -117,6 +117,7 @@ struct RunSight {
     live: bool,
     state: String,
     work: String,
+    procs: u32,
     start_method: &'static str,
     descendants: String,
     memory_limits: String,
@@ -174,6 +175,7 @@ fn look(status: &Status, live: bool, all: bool, now: u64) -> RunSight {
         live,
         state: if live { status.state.clone() } else { "over".to_owned() },
         work: status.work.clone(),
+        procs: status.procs,
         start_method: if is_fork(status) { "fork" } else { "spawn" },
         descendants: status.descendants.clone(),
         memory_limits: status.memory_limits.clone(),
@@ -239,8 +241,10 @@ fn worker_row(slot: &Slot, status: &Status, now: u64) -> Row {
 fn seen(row: Row, pid: u32, life: &str, sight: Option<Sight>) -> Row {
     let (alive, state, rss) = match sight {
         None => (false, "dead", None),
-        Some(Sight { is_stopped: true, rss_bytes }) => (true, "stopped", Some(rss_bytes)),
-        Some(Sight { is_stopped: false, rss_bytes }) => (true, life, Some(rss_bytes)),
+        Some(Sight { is_stopped: true, rss_bytes }) if life != "unkillable" => {
+            (true, "stopped", Some(rss_bytes))
+        }
+        Some(Sight { rss_bytes, .. }) => (true, life, Some(rss_bytes)),
     };
     Row { pid: Some(pid), alive, state: state.to_owned(), rss, ..row }
 }
@@ -376,6 +380,7 @@ mod tests {
             pid: std::process::id(),
             state: "running".into(),
             work: "sum of 0..9".into(),
+            procs: 2,
             daemon: true,
             start_method: "fork".into(),
             descendants: "cgroup".into(),

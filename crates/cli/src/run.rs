@@ -19,6 +19,10 @@ use brigade_tasks::range_sum;
 use std::io::{self, Stderr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The least time that a killed worker has before it is taken for one that nothing can kill.
+const KILL_GRACE_MIN: Duration = Duration::from_secs(1);
 
 /// Holds a run and says its exit code.
 pub(crate) fn run(common: &Common, args: &RunArgs) -> Result<u8, Stop> {
@@ -101,6 +105,8 @@ fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
         attempts_max: args.max_attempts(),
         intensity: args.max_restarts,
         grace: args.grace,
+        // Even the kernel takes its time to end a process, and whoever has no patience is to have that.
+        kill_grace: args.grace.max(KILL_GRACE_MIN),
         tasks_per_worker_max: args.max_tasks_per_worker,
         age_max: args.max_age,
         halt: args.halt,

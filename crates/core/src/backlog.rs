@@ -1,5 +1,7 @@
 //! The tasks that nobody holds: fresh ones as arithmetic, returned ones in front of them.
 
+mod deal;
+
 use crate::{Lease, Schedule};
 use brigade_wire::{Attempt, SlotId, TaskId};
 use std::cmp::Reverse;
@@ -101,11 +103,13 @@ impl Lane {
     }
 }
 
-/// Everything that waits: one lane for all under `Dynamic`, one lane a slot otherwise.
+/// Everything that waits: one lane for all under `Dynamic`, one lane for each slot that owns one otherwise.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     schedule: Schedule,
     lanes: Vec<Lane>,
+    /// The lanes that are taken from, in ascending order; all others are empty.
+    owners: Vec<usize>,
     /// The number of the next task.
     next: u64,
     /// Tasks that two others came in the place of.
@@ -113,6 +117,8 @@ pub(crate) struct Backlog {
     len: u64,
     /// The weight that each slot has been given so far; only `Weighted` looks at it.
     loads: Vec<u64>,
+    /// What each task weighs under `Weighted`, for as long as any weighs other than 1.
+    weights: Vec<u64>,
 }
 
 impl Backlog {
@@ -122,7 +128,8 @@ impl Backlog {
             Schedule::Static | Schedule::RoundRobin | Schedule::Weighted => procs as usize,
         };
         let lanes: Vec<Lane> = (0..lanes).map(|_| Lane::default()).collect();
-        Backlog { schedule, loads: vec![0; lanes.len()], lanes, next: 0, split: 0, len: 0 }
+        let (loads, owners) = (vec![0; lanes.len()], (0..lanes.len()).collect());
+        Backlog { schedule, lanes, owners, next: 0, split: 0, len: 0, loads, weights: Vec::new() }
     }
 
     /// All that ever came in, with the parts of those that were split in their place.
@@ -142,7 +149,7 @@ impl Backlog {
 
     /// Whether the workers take from one lane, and so have to leave something for each other.
     pub(crate) fn is_shared(&self) -> bool {
-        self.lanes.len() == 1
+        self.schedule == Schedule::Dynamic
     }
 
     /// The next `count` tasks by number come in.
@@ -153,42 +160,51 @@ impl Backlog {
         match self.schedule {
             Schedule::Dynamic | Schedule::Static => self.submit_parts(first, count),
             Schedule::RoundRobin => self.submit_in_turn(first),
-            Schedule::Weighted => self.submit_weighed(first, count, weights),
+            Schedule::Weighted => {
+                self.note_weights(first, weights);
+                self.weigh(&self.owners.clone(), (first..first + count).collect());
+            }
         }
     }
 
     /// Contiguous parts, as even as can be.
     fn submit_parts(&mut self, first: u64, count: u64) {
-        let parts = self.lanes.len() as u64;
+        let parts = self.owners.len() as u64;
         let (each, longer) = (count / parts, count % parts);
-        for (part, lane) in (0..).zip(&mut self.lanes) {
+        for (part, &lane) in (0..).zip(&self.owners) {
             let next = first + part * each + longer.min(part);
             let end = next + each + u64::from(part < longer);
-            lane.add(Stride { next, end, step: 1 });
+            self.lanes[lane].add(Stride { next, end, step: 1 });
         }
     }
 
     fn submit_in_turn(&mut self, first: u64) {
-        let step = self.lanes.len() as u64;
-        for (turn, lane) in (0..).zip(&mut self.lanes) {
+        let step = self.owners.len() as u64;
+        for (turn, &lane) in (0..).zip(&self.owners) {
             let next = first + (turn + step - first % step) % step;
-            lane.add(Stride { next, end: self.next, step });
+            self.lanes[lane].add(Stride { next, end: self.next, step });
         }
     }
 
-    /// Heaviest first, each to the least loaded slot (the lowest one of equals). A task without a weight
-    /// weighs 1.
-    fn submit_weighed(&mut self, first: u64, count: u64, weights: &[u64]) {
-        let weight = |task: u64| weights.get((task - first) as usize).copied().unwrap_or(1);
-        let mut order: Vec<u64> = (first..first + count).collect();
-        order.sort_by_key(|&task| Reverse(weight(task)));
-        let mut least: BinaryHeap<_> = self.loads.iter().copied().zip(0usize..).map(Reverse).collect();
-        for task in order {
-            let Reverse((load, lane)) = least.pop().expect("there is at least one slot");
-            self.lanes[lane].add(Stride { next: task, end: task + 1, step: 1 });
-            least.push(Reverse((load.saturating_add(weight(task)), lane)));
+    fn note_weights(&mut self, first: u64, weights: &[u64]) {
+        if !weights.is_empty() {
+            self.weights.resize(first as usize, 1);
+            self.weights.extend(weights);
         }
-        for Reverse((load, lane)) in least {
+    }
+
+    /// Heaviest first, each to the least loaded lane (the first of equals). A task without a weight weighs 1.
+    fn weigh(&mut self, lanes: &[usize], mut order: Vec<u64>) {
+        let weight = |task: u64| self.weights.get(task as usize).copied().unwrap_or(1);
+        order.sort_by_key(|&task| Reverse(weight(task)));
+        let loads = (0..).zip(lanes).map(|(turn, &lane)| (self.loads[lane], turn, lane));
+        let mut least: BinaryHeap<Reverse<(u64, usize, usize)>> = loads.map(Reverse).collect();
+        for task in order {
+            let Reverse((load, turn, lane)) = least.pop().expect("there is at least one slot");
+            self.lanes[lane].add(Stride { next: task, end: task + 1, step: 1 });
+            least.push(Reverse((load.saturating_add(weight(task)), turn, lane)));
+        }
+        for Reverse((load, _, lane)) in least {
             self.loads[lane] = load;
         }
     }
@@ -274,10 +290,18 @@ impl Backlog {
             let fresh: u64 = lane.fresh.iter().map(|stride| stride.len()).sum();
             assert_eq!(fresh + lane.returned.len() as u64, lane.len, "a lane has lost count: {lane:?}");
         }
+        let owned = |at: &usize| self.owners.binary_search(at).is_ok();
+        let stray = (0..self.lanes.len()).find(|at| !owned(at) && self.lanes[*at].len > 0);
+        assert_eq!(stray, None, "tasks wait in a lane that nobody takes from");
     }
 
+    /// Where this slot takes from; whoever owns no lane any more gives back to the shortest.
     fn lane(&self, slot: SlotId) -> usize {
-        if self.is_shared() { 0 } else { slot.0 as usize }
+        match slot.0 as usize {
+            _ if self.is_shared() => 0,
+            own if self.owners.binary_search(&own).is_ok() => own,
+            own => self.owners.iter().copied().min_by_key(|&lane| self.lanes[lane].len).unwrap_or(own),
+        }
     }
 }
 

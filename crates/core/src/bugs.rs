@@ -97,6 +97,18 @@ pub enum Bug {
     TrustTheIdle,
     /// Who is stopped is taken for stuck.
     ShootTheStopped,
+    /// A worker that was taken away is replaced.
+    RefillTheTakenAway,
+    /// A worker is taken away in the middle of its task.
+    KillTheTakenAway,
+    /// What waits for a slot that is taken away goes on waiting for it.
+    LeaveTheLane,
+    /// Whoever does not die of SIGKILL is waited for.
+    WaitForTheUnkillable,
+    /// Another worker takes the place of one that may still be there.
+    RefillTheLost,
+    /// The task that an unkillable worker was in the middle of is blamed.
+    BlameTheLost,
 }
 
 impl Bug {
@@ -149,6 +161,12 @@ impl Bug {
         Bug::SplitLate,
         Bug::TrustTheIdle,
         Bug::ShootTheStopped,
+        Bug::RefillTheTakenAway,
+        Bug::KillTheTakenAway,
+        Bug::LeaveTheLane,
+        Bug::WaitForTheUnkillable,
+        Bug::RefillTheLost,
+        Bug::BlameTheLost,
     ];
 }
 

@@ -12,7 +12,7 @@ use crate::restart::Dice;
 use crate::roster::{Roster, State};
 use crate::sleeps::Sleeps;
 use crate::{Effect, Event, GiveUp, Note, Now, Policy, SlotView, Tally, Verdict};
-use brigade_wire::WorkerId;
+use brigade_wire::{SlotId, WorkerId};
 
 /// Decides what to do next, and does nothing itself.
 ///
@@ -47,6 +47,8 @@ use brigade_wire::WorkerId;
 #[derive(Debug)]
 pub struct Core {
     pub(crate) policy: Policy,
+    /// Slots that are wanted.
+    pub(crate) procs: u32,
     pub(crate) phase: Phase,
     pub(crate) roster: Roster,
     pub(crate) backlog: Backlog,
@@ -81,6 +83,7 @@ impl Core {
     pub fn new(policy: Policy) -> Core {
         let procs = policy.procs.max(1);
         Core {
+            procs,
             phase: Phase::New,
             roster: Roster::new(procs),
             backlog: Backlog::new(policy.schedule, procs),
@@ -90,7 +93,7 @@ impl Core {
             sleeps: Sleeps::default(),
             dice: Dice(policy.seed),
             bugs: Bugs::default(),
-            policy,
+            policy: Policy { slots_max: policy.slots_max.max(procs), ..policy },
         }
     }
 
@@ -118,11 +121,10 @@ impl Core {
             Event::Recalled { splits, values, failed, quarantined, attempts } => {
                 self.recalled(Recall { splits, values, failed, quarantined, attempts }, effects);
             }
-            // The hello says more, and Gone or Unborn comes without it.
-            Event::Born(_) => {}
+            Event::Born(worker) => self.born(worker, now),
             Event::Unborn { worker, reason } => self.unborn(worker, reason, now, effects),
             Event::Hello(worker) => self.hello(worker, now, effects),
-            Event::Garbled { worker, reason } => self.garbled(worker, reason, effects),
+            Event::Garbled { worker, reason } => self.garbled(worker, reason, now, effects),
             Event::Ended { worker, ended } => self.ended(worker, ended, now, effects),
             Event::Unsent { worker, tasks } => self.unsent(worker, &tasks, now, effects),
             Event::Seen { worker, running } => self.seen(worker, running, now, effects),
@@ -135,7 +137,8 @@ impl Core {
             Event::Tick => self.tick(now, effects),
             Event::Overslept(by) => self.overslept(by, now),
             Event::Drain => self.drain(now, effects),
-            Event::Abort => self.abort(effects),
+            Event::Resize(wanted) => self.resize(wanted, now, effects),
+            Event::Abort => self.abort(now, effects),
         }
         self.conclude(now, effects);
     }
@@ -154,10 +157,10 @@ impl Core {
         self.roster.iter().any(|slot| slot.is_pressed(timeout))
     }
 
-    /// Nobody is alive, nobody is to be born, and nothing is left that would be done.
+    /// Nobody is alive but those who were given up, nobody is to be born, and nothing is left that would be done.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.phase != Phase::New && self.roster.iter().all(|slot| slot.is_ended())
+        self.phase != Phase::New && self.roster.iter().all(|slot| slot.is_ended() || slot.is_lost())
     }
 
     /// How the run ended.
@@ -172,6 +175,12 @@ impl Core {
             Phase::New | Phase::Running { .. } | Phase::Draining => Verdict::Drained,
             Phase::Halted => Verdict::Halted,
         }
+    }
+
+    /// How many workers are wanted.
+    #[must_use]
+    pub fn procs(&self) -> u32 {
+        self.procs
     }
 
     /// What was done so far.
@@ -199,12 +208,13 @@ impl Core {
         );
         self.backlog.check();
         self.check_lives();
+        self.check_slots();
     }
 
     fn check_lives(&self) {
-        let wanted = self.wants_workers();
+        let wants = self.wants_workers();
         for slot in self.roster.iter() {
-            let worker = slot.worker;
+            let (worker, wanted) = (slot.worker, wants && slot.wanted);
             match &slot.state {
                 State::Ended => assert!(!wanted, "slot {} is empty though work is left", worker.slot),
                 State::Waiting { .. } | State::Starting { .. } => assert!(wanted, "{worker} is not wanted"),
@@ -217,8 +227,18 @@ impl Core {
                 State::Draining { hand, .. } => hand.check(),
                 // Whatever it holds, its body will bring it back.
                 State::Dying { .. } => {}
+                State::Lost { .. } => assert!(!slot.wanted, "{worker} was given up, and its slot was not"),
             }
         }
+    }
+
+    /// There are as many slots as are wanted, unless no number is left; and a worker for each, or the run ends.
+    fn check_slots(&self) {
+        let (slots, procs) = (self.roster.wanted(), self.procs);
+        let is_short = slots < procs && self.roster.is_full(self.policy.slots_max);
+        assert!(slots == procs || is_short, "{slots} slots, and {procs} are wanted");
+        let nobody = self.roster.iter().all(|slot| slot.is_lost());
+        assert!(!(nobody && self.wants_workers()), "work is left, and nobody will ever do it");
     }
 
     /// Tasks may be lent and workers born.
@@ -233,6 +253,12 @@ impl Core {
     /// Whether an empty slot is to be filled.
     pub(crate) fn wants_workers(&self) -> bool {
         self.is_running() && (self.policy.hold || !self.all_settled())
+    }
+
+    /// Whether this slot is to be filled when it is empty.
+    pub(crate) fn wants(&mut self, slot: SlotId) -> bool {
+        let refill = self.bug(Bug::RefillTheTakenAway);
+        self.wants_workers() && (self.roster.slot(slot).wanted || refill)
     }
 
     pub(crate) fn bug(&self, bug: Bug) -> bool {

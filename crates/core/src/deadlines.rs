@@ -18,6 +18,7 @@ enum Due {
     Look,
     Terminate,
     Kill,
+    Lose,
 }
 
 impl Core {
@@ -30,7 +31,7 @@ impl Core {
     }
 
     fn tick_slot(&mut self, id: SlotId, now: Now, effects: &mut Vec<Effect>) {
-        let due = self.due(id, now);
+        let (due, give_up_at) = (self.due(id, now), self.give_up_at(now));
         let slot = self.roster.slot(id);
         let worker = slot.worker;
         match due {
@@ -39,14 +40,17 @@ impl Core {
             Due::GiveUpBirth => {
                 let reason = format!("no hello within {:?}", self.policy.birth_timeout);
                 effects.push(Effect::Tell(Note::NotBorn { worker, reason }));
-                effects.extend(slot.shoot(Cause::Birth));
+                effects.extend(slot.shoot(Cause::Birth, give_up_at));
             }
-            Due::Look if self.bugs.has(Bug::KillWithoutLook) => effects.extend(slot.shoot(Cause::Stuck)),
+            Due::Look if self.bugs.has(Bug::KillWithoutLook) => {
+                effects.extend(slot.shoot(Cause::Stuck, give_up_at))
+            }
             Due::Look if self.bugs.has(Bug::NeverLook) => {}
             Due::Look => effects.push(Effect::Look(worker)),
             Due::Recycle => self.recycle(id, Recycle::Age, now, effects),
             Due::Terminate => effects.push(Effect::Terminate(worker)),
-            Due::Kill => effects.extend(slot.shoot(Cause::Grace)),
+            Due::Kill => effects.extend(slot.shoot(Cause::Grace, give_up_at)),
+            Due::Lose => self.lose(id, now, effects),
         }
     }
 
@@ -54,6 +58,7 @@ impl Core {
     fn due(&mut self, id: SlotId, now: Now) -> Due {
         let (no_grace, no_birth) = (self.bug(Bug::NoGrace), self.bug(Bug::NoBirthTimeout));
         let (no_force, ageless) = (self.bug(Bug::AbortForEver), self.bug(Bug::NeverTooOld));
+        let patient = self.bug(Bug::WaitForTheUnkillable);
         match &mut self.roster.slot(id).state {
             State::Waiting { until, restart } if *until <= now => Due::Fill { restart: *restart },
             State::Starting { give_up_at } if *give_up_at <= now && !no_birth => Due::GiveUpBirth,
@@ -70,8 +75,11 @@ impl Core {
             // Not yet.
             State::Waiting { .. } | State::Starting { .. } => Due::Nothing,
             State::Dying { force: Force::Abort { kill_at }, .. } if *kill_at <= now && !no_force => Due::Kill,
+            State::Dying { force: Force::Kill { give_up_at: Some(at) }, .. } if *at <= now && !patient => {
+                Due::Lose
+            }
             // Only a body is waited for, and no more than nothing.
-            State::Dying { .. } | State::Ended => Due::Nothing,
+            State::Dying { .. } | State::Lost { .. } | State::Ended => Due::Nothing,
         }
     }
 
@@ -98,7 +106,8 @@ impl Core {
                     (_, None) => {}
                 },
                 // Nothing is in hand yet, or the body will tell.
-                State::Waiting { .. } | State::Starting { .. } | State::Dying { .. } | State::Ended => {}
+                State::Waiting { .. } | State::Starting { .. } => {}
+                State::Dying { .. } | State::Lost { .. } | State::Ended => {}
             }
         }
     }
@@ -125,6 +134,7 @@ impl Core {
         let timeout = self.task_timeout();
         let (trusts, holds) = (self.bug(Bug::TrustTheIdle), self.bug(Bug::ShootTheStopped));
         let (kill_at, asleep) = (now + self.policy.abort_grace, !self.bug(Bug::OversleepTheTask));
+        let give_up_at = self.give_up_at(now);
         let soft = !self.policy.abort_grace.is_zero();
         let deaf = !self.bug(Bug::AbortTheStopped);
         let awake = |it: Running| Running { since: it.since + self.sleeps.since(it.since), ..it };
@@ -135,7 +145,8 @@ impl Core {
                 hand.judge(running, slot.stopped && !holds, now, timeout)
             }
             // Nothing is in hand yet, or the body will tell.
-            State::Waiting { .. } | State::Starting { .. } | State::Dying { .. } | State::Ended => return,
+            State::Waiting { .. } | State::Starting { .. } => return,
+            State::Dying { .. } | State::Lost { .. } | State::Ended => return,
         };
         match finding {
             Finding::Fine => {}
@@ -144,12 +155,12 @@ impl Core {
                 let soft = soft && !(slot.stopped && deaf);
                 let divisible = running.is_some_and(|running| running.divisible);
                 let cause = Cause::TimedOut(Ran { task, divisible });
-                effects.extend(if soft { slot.abort(cause, kill_at) } else { slot.shoot(cause) });
+                effects.extend(if soft { slot.abort(cause, kill_at) } else { slot.shoot(cause, give_up_at) });
             }
             Finding::Stuck if trusts && timeout.is_none() => {}
             Finding::Stuck => {
                 effects.push(Effect::Tell(Note::Stuck(worker)));
-                effects.extend(slot.shoot(Cause::Stuck));
+                effects.extend(slot.shoot(Cause::Stuck, give_up_at));
             }
         }
     }

@@ -87,7 +87,7 @@ impl Core {
             // Not yet, no more, or never again.
             State::Draining { hand, .. } if self.bugs.has(Bug::LendAfterDrain) => hand.room(window),
             State::Waiting { .. } | State::Starting { .. } | State::Draining { .. } => 0,
-            State::Dying { .. } | State::Ended => 0,
+            State::Dying { .. } | State::Lost { .. } | State::Ended => 0,
         }
     }
 
@@ -118,7 +118,7 @@ impl Core {
     pub(crate) fn ended(&mut self, worker: WorkerId, ended: Vec<Ended>, now: Now, effects: &mut Vec<Effect>) {
         let Some(holder) = self.holder(worker) else {
             self.ledger.echoes += ended.len() as u64;
-            return self.distrust(worker, effects);
+            return self.distrust(worker, now, effects);
         };
         let (all, retried, before) = (ended.len(), self.ledger.retried, self.task_timeout());
         let out = self.bug(Bug::HearTheLiarOut);
@@ -126,7 +126,7 @@ impl Core {
         let sane = if out { settled.flatten().count() } else { settled.map_while(|it| it).count() };
         if sane < all {
             self.ledger.echoes += (all - sane) as u64;
-            self.distrust(worker, effects);
+            self.distrust(worker, now, effects);
         }
         let progress = sane > 0;
         self.refresh_deadlines(before, now);
@@ -158,8 +158,8 @@ impl Core {
             // It has said what no worker says: nothing that it says is believed any more.
             State::Dying { cause: Cause::Garbled, .. } => None,
             State::Ready(_) | State::Draining { .. } | State::Dying { .. } => Some(worker.slot),
-            // No lease was taken before its hello, and none outlives its body.
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+            // No lease was taken before its hello, and none outlives its body, or that it was given up.
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => None,
         }
     }
 
@@ -216,19 +216,22 @@ impl Core {
     }
 
     /// It spoke of a lease that it does not hold: no worker does so in its right mind.
-    fn distrust(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
+    fn distrust(&mut self, worker: WorkerId, now: Now, effects: &mut Vec<Effect>) {
+        let give_up_at = self.give_up_at(now);
         let bears = self.bug(Bug::BearTheLiar);
         let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
         match slot.state {
-            State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            State::Ready(_) | State::Draining { .. } => {
+                effects.extend(slot.shoot(Cause::Garbled, give_up_at))
+            }
             // That was to be a hello. The next one may do better, and if none does, births are counted.
             State::Starting { .. } => {
                 let reason = "spoke of tasks before it said hello".to_owned();
                 effects.push(Effect::Tell(Note::NotBorn { worker, reason }));
-                effects.extend(slot.shoot(Cause::Birth));
+                effects.extend(slot.shoot(Cause::Birth, give_up_at));
             }
             // Already shot.
-            State::Dying { .. } => {}
+            State::Dying { .. } | State::Lost { .. } => {}
             // Gone is the last event of a worker.
             State::Waiting { .. } | State::Ended => {}
         }

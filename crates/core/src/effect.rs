@@ -104,7 +104,7 @@ pub enum Note {
         /// Whose.
         worker: WorkerId,
     },
-    /// A worker has served its time: it finishes what it has in hand, and is replaced.
+    /// A worker has served its time: it finishes what it has in hand, and is replaced if that many are wanted.
     Recycling {
         /// Who.
         worker: WorkerId,
@@ -115,6 +115,23 @@ pub enum Note {
     Bloated(WorkerId),
     /// A worker holds tasks, and neither runs one nor says how they ended: it is being killed.
     Stuck(WorkerId),
+    /// SIGKILL did not end it in time: it is given up, its tasks go back, and another takes its place in another slot.
+    /// Its body may still be found.
+    Unkillable(WorkerId),
+    /// Another number of workers is wanted from now on.
+    Resized {
+        /// So many were.
+        from: u32,
+        /// So many are.
+        to: u32,
+    },
+    /// The number of workers stays as it is.
+    NotResized {
+        /// What was asked for.
+        wanted: u32,
+        /// Why that cannot be.
+        why: Unresized,
+    },
     /// A worker was found stopped.
     Stopped(WorkerId),
     /// A stopped worker goes on.
@@ -155,6 +172,22 @@ pub enum Recycle {
     Age,
     /// It has outgrown its memory, and runs nothing.
     Memory,
+    /// Fewer workers are wanted: nobody takes its place.
+    Resize,
+}
+
+/// Why the number of workers stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unresized {
+    /// One worker is the least.
+    TooFew,
+    /// There may be no more.
+    TooMany {
+        /// Than so many.
+        most: u32,
+    },
+    /// The run ends.
+    Ending,
 }
 
 /// Why a run ends before its work.
@@ -169,6 +202,8 @@ pub enum GiveUp {
         /// The last of them; `None` if it was never born.
         exit: Option<Exit>,
     },
+    /// There is no slot left for another worker: each is lost to one that nothing can kill; this was the last.
+    Unkillable(WorkerId),
     /// A worker ended with [`Exit::CANNOT_RUN`].
     CannotRun(WorkerId),
     /// A worker is of another build, or no worker at all.

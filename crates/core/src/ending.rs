@@ -34,7 +34,7 @@ impl Core {
         self.phase = Phase::Halted;
         match halt.when {
             HaltWhen::Soon => self.stop_all(now, effects),
-            HaltWhen::Now => self.shoot_all(effects),
+            HaltWhen::Now => self.shoot_all(now, effects),
         }
     }
 
@@ -62,11 +62,11 @@ impl Core {
     }
 
     /// Everybody ends now.
-    pub(crate) fn abort(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn abort(&mut self, now: Now, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::New | Phase::Running { .. } | Phase::Draining | Phase::Halted => {
                 self.phase = Phase::Aborted;
-                self.shoot_all(effects);
+                self.shoot_all(now, effects);
             }
             // Everybody has been shot.
             Phase::Aborted | Phase::GaveUp(_) => {}
@@ -74,8 +74,8 @@ impl Core {
     }
 
     /// There is no point in going on.
-    pub(crate) fn give_up(&mut self, cause: GiveUp, effects: &mut Vec<Effect>) {
-        let oldest_first = self.bug(Bug::OldestFirst);
+    pub(crate) fn give_up(&mut self, cause: GiveUp, now: Now, effects: &mut Vec<Effect>) {
+        let (oldest_first, give_up_at) = (self.bug(Bug::OldestFirst), self.give_up_at(now));
         self.phase = Phase::GaveUp(cause.clone());
         effects.push(Effect::Tell(Note::GaveUp(cause)));
         // As a supervisor of Erlang's: whoever came last, and may lean on the others, goes first.
@@ -84,15 +84,16 @@ impl Core {
         if oldest_first {
             slots.reverse();
         }
-        effects.extend(slots.into_iter().filter_map(|slot| slot.shoot(Cause::RunEnds)));
+        effects.extend(slots.into_iter().filter_map(|slot| slot.shoot(Cause::RunEnds, give_up_at)));
     }
 
     fn stop_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let term_at = now + self.policy.grace;
-        effects.extend(self.roster.iter_mut().filter_map(|slot| slot.stop(term_at)));
+        let terms = self.terms(now);
+        effects.extend(self.roster.iter_mut().filter_map(|slot| slot.stop(terms)));
     }
 
-    fn shoot_all(&mut self, effects: &mut Vec<Effect>) {
-        effects.extend(self.roster.iter_mut().filter_map(|slot| slot.shoot(Cause::RunEnds)));
+    fn shoot_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let give_up_at = self.give_up_at(now);
+        effects.extend(self.roster.iter_mut().filter_map(|slot| slot.shoot(Cause::RunEnds, give_up_at)));
     }
 }

@@ -106,6 +106,10 @@ pub enum Event {
     /// its terminal said Ctrl-Z. Every deadline shifts by that: a frozen second kills no healthy worker.
     /// To be sent as soon as the loop is awake, before any [`Event::Tick`].
     Overslept(Duration),
+    /// So many workers are wanted from now on. More are born in new slots; fewer: whoever has nothing in hand leaves
+    /// first, and whoever has finishes that. What cannot be is told as
+    /// [`Note::NotResized`](crate::Note::NotResized), and changes nothing.
+    Resize(u32),
     /// Start no task any more; let those in hand finish, then end the workers.
     Drain,
     /// End the workers now.

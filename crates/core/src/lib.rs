@@ -22,6 +22,7 @@
 //! | `lives`     | births, deaths, blame, successors                         |
 //! | `recall`    | what an earlier supervisor of the run has settled         |
 //! | `recycle`   | workers that have served their time                       |
+//! | `resize`    | more slots or fewer, and slots lost to the unkillable     |
 //! | `restart`   | intensity and backoff                                     |
 //! | `suspects`  | parts of what was split because workers died of it        |
 //! | `median`    | how long tasks usually take, for deadlines that follow it |
@@ -45,6 +46,7 @@ mod median;
 mod policy;
 mod recall;
 mod recycle;
+mod resize;
 mod restart;
 mod roster;
 mod sleeps;
@@ -55,7 +57,7 @@ mod view;
 #[cfg(feature = "seeded-bugs")]
 pub use bugs::Bug;
 pub use core::Core;
-pub use effect::{Effect, GiveUp, Lease, Note, Recycle};
+pub use effect::{Effect, GiveUp, Lease, Note, Recycle, Unresized};
 pub use event::{Event, Running};
 pub use policy::{
     Backoff, Halt, HaltLimit, HaltOn, HaltWhen, Intensity, Lookahead, Policy, Schedule, Timeout,

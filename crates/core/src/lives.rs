@@ -22,18 +22,18 @@ pub(crate) struct Ran {
 }
 
 /// A dead worker, and what its state says about its death.
-struct Body {
-    worker: WorkerId,
-    exit: Exit,
-    hand: Hand,
+pub(crate) struct Body {
+    pub(crate) worker: WorkerId,
+    pub(crate) exit: Exit,
+    pub(crate) hand: Hand,
     /// The one task to blame, and for what.
-    culprit: Option<(Ran, Mishap)>,
+    pub(crate) culprit: Option<(Ran, Mishap)>,
     /// It was meant to die.
-    planned: bool,
+    pub(crate) planned: bool,
     /// The death counts for the restart intensity, unless a task explains it.
-    counts: bool,
+    pub(crate) counts: bool,
     /// It was given up on by a drain.
-    abandoned: bool,
+    pub(crate) abandoned: bool,
     /// It had said hello.
     was_ready: bool,
     /// It died of its own, with nothing in hand and nothing done.
@@ -48,7 +48,8 @@ impl Core {
         }
         let give_up_at = now + self.policy.birth_timeout;
         let births = self.roster.next_birth()..;
-        for (slot, birth) in self.roster.iter_mut().filter(|slot| slot.is_ended()).zip(births) {
+        for (slot, birth) in self.roster.iter_mut().filter(|slot| slot.is_ended() && slot.wanted).zip(births)
+        {
             effects.push(slot.spawn(birth, give_up_at));
         }
     }
@@ -67,20 +68,23 @@ impl Core {
             State::Dying { .. } => {}
             // It said so before.
             State::Ready(_) | State::Draining { .. } => {}
-            // Its body was found before: Gone is the last event of a worker.
-            State::Waiting { .. } | State::Ended => {}
+            // Its body was found before: Gone is the last event of a worker; or it was given up.
+            State::Waiting { .. } | State::Lost { .. } | State::Ended => {}
         }
     }
 
     /// It said something that no worker of this build says.
-    pub(crate) fn garbled(&mut self, worker: WorkerId, reason: String, effects: &mut Vec<Effect>) {
+    pub(crate) fn garbled(&mut self, worker: WorkerId, reason: String, now: Now, effects: &mut Vec<Effect>) {
+        let give_up_at = self.give_up_at(now);
         let Some(slot) = self.roster.current(worker) else { return };
         match slot.state {
             // The next one would say the same.
-            State::Starting { .. } => self.give_up(GiveUp::Refused { worker, reason }, effects),
-            State::Ready(_) | State::Draining { .. } => effects.extend(slot.shoot(Cause::Garbled)),
+            State::Starting { .. } => self.give_up(GiveUp::Refused { worker, reason }, now, effects),
+            State::Ready(_) | State::Draining { .. } => {
+                effects.extend(slot.shoot(Cause::Garbled, give_up_at))
+            }
             // Already shot.
-            State::Dying { .. } => {}
+            State::Dying { .. } | State::Lost { .. } => {}
             // Gone is the last event of a worker.
             State::Waiting { .. } | State::Ended => {}
         }
@@ -106,9 +110,12 @@ impl Core {
             odd @ (State::Ready(_)
             | State::Draining { .. }
             | State::Dying { .. }
+            | State::Lost { .. }
             | State::Waiting { .. }
             | State::Ended) => slot.state = odd,
         }
+        self.open_slots(now, effects);
+        self.lend_all(now, effects);
     }
 
     /// It is dead, and has said its last.
@@ -120,6 +127,9 @@ impl Core {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        if self.found(worker, exit, now, effects) {
+            return;
+        }
         let Some(slot) = self.roster.current(worker) else { return };
         let Some(body) = Body::find(slot, exit, ran) else { return };
         let held = ran.map(|ran| ran.task).filter(|&task| body.hand.holds(task));
@@ -130,12 +140,13 @@ impl Core {
         let explained = self.take_back(&body, effects);
         self.halt(now, effects);
         self.succeed(&body, explained, now, effects);
+        self.open_slots(now, effects);
         self.lend_all(now, effects);
     }
 
     /// Takes the leases from the dead: one is blamed at most, the others go back as they were. Returns
     /// whether the blamed one explains the death.
-    fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
+    pub(crate) fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
         let worker = body.worker;
         let culprit = body.culprit_task();
         let everyone = self.bug(Bug::BlameEveryone);
@@ -224,11 +235,11 @@ impl Core {
     /// Sees to the slot of the dead.
     fn succeed(&mut self, body: &Body, explained: bool, now: Now, effects: &mut Vec<Effect>) {
         let Body { worker, exit, planned, was_ready, .. } = *body;
-        if !self.wants_workers() || self.bug(Bug::NoRespawnAfterDeath) {
+        if !self.wants(worker.slot) || self.bug(Bug::NoRespawnAfterDeath) {
             return;
         }
         if exit == Exit::CANNOT_RUN && !planned {
-            return self.give_up(GiveUp::CannotRun(worker), effects);
+            return self.give_up(GiveUp::CannotRun(worker), now, effects);
         }
         let restarts = &mut self.roster.slot(worker.slot).restarts;
         if was_ready && now.since(body.hand.ready_at) >= self.policy.backoff.reset {
@@ -253,7 +264,7 @@ impl Core {
     }
 
     /// Fills the slot after a death that counts, unless it was one too many.
-    fn replace_counted(
+    pub(crate) fn replace_counted(
         &mut self,
         slot: SlotId,
         exit: Option<Exit>,
@@ -261,19 +272,26 @@ impl Core {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        if !self.wants_workers() {
+        if !self.wants(slot) {
             return;
         }
         let (intensity, backoff) = (self.policy.intensity, self.policy.backoff);
         match self.roster.slot(slot).restarts.count(now, intensity, backoff, &mut self.dice) {
             Sentence::Wait(wait) => self.replace(slot, now + wait, restart, now, effects),
-            Sentence::TooMany(deaths) => self.give_up(GiveUp::Intensity { slot, deaths, exit }, effects),
+            Sentence::TooMany(deaths) => self.give_up(GiveUp::Intensity { slot, deaths, exit }, now, effects),
         }
     }
 
     /// Fills the slot now, or lets it wait: another event can overtake it there.
-    fn replace(&mut self, slot: SlotId, until: Now, restart: bool, now: Now, effects: &mut Vec<Effect>) {
-        if !self.wants_workers() {
+    pub(crate) fn replace(
+        &mut self,
+        slot: SlotId,
+        until: Now,
+        restart: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.wants(slot) {
             return;
         }
         self.roster.slot(slot).state = State::Waiting { until, restart };
@@ -294,7 +312,7 @@ impl Core {
 
 impl Body {
     /// Takes the body out of its slot, if there is one.
-    fn find(slot: &mut Slot, exit: Exit, ran: Option<Ran>) -> Option<Body> {
+    pub(crate) fn find(slot: &mut Slot, exit: Exit, ran: Option<Ran>) -> Option<Body> {
         if !slot.has_process() {
             return None;
         }
@@ -326,7 +344,7 @@ impl Body {
 fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
     match state {
         State::Ready(_) => exit == Exit::RECYCLE && !culprit && !state.death_counts(),
-        State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
+        State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => false,
         State::Draining { .. } | State::Dying { .. } => false,
     }
 }
@@ -348,7 +366,7 @@ impl State {
                 Cause::Memory => ran.map(|ran| (ran, Mishap::OutOfMemory)),
                 Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
             },
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => None,
         };
         culprit.filter(|(ran, _)| hand.holds(ran.task))
     }
@@ -361,7 +379,8 @@ impl State {
             }
             State::Draining { patience: Patience::KillAt(_), .. } => true,
             State::Dying { cause, .. } => matches!(cause, Cause::Grace | Cause::RunEnds),
-            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) => false,
+            State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -379,7 +398,7 @@ impl State {
                 Cause::TimedOut(_) | Cause::Stuck | Cause::Memory => fruitless(hand),
                 Cause::Grace | Cause::RunEnds => false,
             },
-            State::Waiting { .. } | State::Draining { .. } | State::Ended => false,
+            State::Waiting { .. } | State::Draining { .. } | State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -388,7 +407,8 @@ impl State {
         match self {
             State::Draining { patience, .. } => matches!(patience, Patience::KillAt(_)),
             State::Dying { cause, .. } => *cause == Cause::Grace,
-            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) | State::Ended => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) => false,
+            State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -397,7 +417,7 @@ impl State {
         match self {
             State::Ready(hand) => hand.leases.is_empty() && hand.ended == 0,
             State::Draining { .. } | State::Dying { .. } => false,
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -405,14 +425,16 @@ impl State {
         match self {
             State::Ready(_) | State::Draining { .. } => true,
             State::Dying { cause, .. } => !matches!(cause, Cause::Birth | Cause::RunEnds),
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => false,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => false,
         }
     }
 
     fn into_hand(self) -> Hand {
         match self {
             State::Ready(hand) | State::Draining { hand, .. } | State::Dying { hand, .. } => hand,
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => Hand::default(),
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => {
+                Hand::default()
+            }
         }
     }
 }

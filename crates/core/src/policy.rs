@@ -5,8 +5,11 @@ use std::time::Duration;
 /// How the core decides. Every field has a flag of `supervisor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Workers to keep alive.
+    /// Workers to keep alive, until somebody asks for more or fewer.
     pub procs: u32,
+    /// The most slots that there may be, those included that are taken away and not empty yet, or lost to a worker
+    /// that nothing can kill; never fewer than `procs`.
+    pub slots_max: u32,
     /// Which worker a task is lent to.
     pub schedule: Schedule,
     /// How long one attempt may run, from its start.
@@ -27,6 +30,8 @@ pub struct Policy {
     pub backoff: Backoff,
     /// How long a worker may take to drain after STOP, and again to die after SIGTERM.
     pub grace: Duration,
+    /// How long a worker may take to die of SIGKILL before it is given up: something in the kernel holds it.
+    pub kill_grace: Duration,
     /// How long a worker may take from the wish to its hello.
     pub birth_timeout: Duration,
     /// Tasks after which a worker is recycled, a tenth more or less.
@@ -163,6 +168,7 @@ impl Default for Policy {
     fn default() -> Policy {
         Policy {
             procs: 1,
+            slots_max: 1_000,
             schedule: Schedule::Dynamic,
             task_timeout: None,
             abort_grace: Duration::from_millis(30),
@@ -176,6 +182,7 @@ impl Default for Policy {
                 reset: Duration::from_secs(30),
             },
             grace: Duration::from_secs(5),
+            kill_grace: Duration::from_secs(5),
             birth_timeout: Duration::from_secs(10),
             tasks_per_worker_max: None,
             age_max: None,

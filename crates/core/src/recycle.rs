@@ -3,7 +3,7 @@
 use crate::bugs::Bug;
 use crate::core::Core;
 use crate::hand::Tenure;
-use crate::roster::{Cause, State};
+use crate::roster::{Cause, State, Terms};
 use crate::{Effect, Note, Now, Recycle};
 use brigade_wire::{SlotId, WorkerId};
 use std::time::Duration;
@@ -21,26 +21,26 @@ impl Core {
 
     /// It has served its time.
     pub(crate) fn recycle(&mut self, slot: SlotId, why: Recycle, now: Now, effects: &mut Vec<Effect>) {
-        let (term_at, hurry) = (now + self.policy.grace, self.bug(Bug::HurryTheRecycled));
+        let (terms, hurry) = (self.terms(now), self.bug(Bug::HurryTheRecycled));
         let slot = self.roster.slot(slot);
-        effects.extend(slot.recycle(why, term_at).into_iter().flatten());
+        effects.extend(slot.recycle(why, terms.term_at).into_iter().flatten());
         if hurry {
-            slot.stop(now);
+            slot.stop(Terms { term_at: now, ..terms });
         }
     }
 
     /// It uses more memory than it may: harmless between two tasks, and else the fault of the one it runs.
     pub(crate) fn bloated(&mut self, worker: WorkerId, running: bool, now: Now, effects: &mut Vec<Effect>) {
-        let bears = self.bug(Bug::BearTheBloated);
+        let (bears, give_up_at) = (self.bug(Bug::BearTheBloated), self.give_up_at(now));
         let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };
         match slot.state {
             State::Ready(_) | State::Draining { .. } if running => {
                 effects.push(Effect::Tell(Note::Bloated(worker)));
-                effects.extend(slot.shoot(Cause::Memory));
+                effects.extend(slot.shoot(Cause::Memory, give_up_at));
             }
             State::Ready(_) => self.recycle(worker.slot, Recycle::Memory, now, effects),
             // It leaves as it is.
-            State::Draining { .. } | State::Dying { .. } => {}
+            State::Draining { .. } | State::Dying { .. } | State::Lost { .. } => {}
             // It has had nothing to grow by, or it is dead.
             State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
         }

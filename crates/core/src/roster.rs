@@ -5,6 +5,7 @@ use crate::lives::Ran;
 use crate::restart::Restarts;
 use crate::{Effect, Life, Note, Now, Recycle, SlotView};
 use brigade_wire::{SlotId, WorkerId};
+use std::cmp::Reverse;
 use std::mem;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ pub(crate) struct Slot {
     pub(crate) worker: WorkerId,
     pub(crate) state: State,
     pub(crate) stopped: bool,
+    /// It is one of those that the run is to have: a worker that leaves is replaced.
+    pub(crate) wanted: bool,
+    /// Its worker's process is known to exist.
+    pub(crate) born: bool,
     pub(crate) restarts: Restarts,
     /// The how-manieth wish for a worker its worker was.
     pub(crate) birth: u64,
@@ -32,6 +37,9 @@ pub(crate) enum State {
     Draining { hand: Hand, patience: Patience },
     /// We shot it.
     Dying { hand: Hand, cause: Cause, force: Force },
+    /// It did not die of SIGKILL in time, and was given up. Its words do not count any more, and nobody else takes
+    /// its place, for its page is its own until its body is found.
+    Lost { settled: u64 },
     /// Nobody is there, and nobody is to come.
     Ended,
 }
@@ -52,8 +60,18 @@ pub(crate) enum Patience {
 pub(crate) enum Force {
     /// SIGABRT, so that it writes where it hangs; SIGKILL comes then.
     Abort { kill_at: Now },
-    /// SIGKILL. No deadline: the driver guarantees that a body follows.
-    Kill,
+    /// SIGKILL: a body follows, or it is given up then. Who is not known to exist yet has no such deadline: the
+    /// driver guarantees an answer.
+    Kill { give_up_at: Option<Now> },
+}
+
+/// What becomes of whoever is told to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// SIGTERM comes then.
+    pub(crate) term_at: Now,
+    /// If it is killed instead: it is given up then, unless its body is found.
+    pub(crate) give_up_at: Now,
 }
 
 /// Why we shot a worker: decides whom its death is held against.
@@ -71,7 +89,7 @@ pub(crate) enum Cause {
     Grace,
     /// It outgrew its memory while it ran something.
     Memory,
-    /// The run ends.
+    /// The run ends, or its slot is taken away before it was of any use.
     RunEnds,
 }
 
@@ -81,6 +99,8 @@ impl Slot {
             worker: WorkerId { slot, incarnation: 0 },
             state: State::Ended,
             stopped: false,
+            wanted: true,
+            born: false,
             restarts: Restarts::default(),
             birth: 0,
         }
@@ -90,13 +110,13 @@ impl Slot {
     pub(crate) fn spawn(&mut self, birth: u64, give_up_at: Now) -> Effect {
         self.birth = birth;
         self.worker = self.worker.successor();
-        self.stopped = false;
+        (self.stopped, self.born) = (false, false);
         self.state = State::Starting { give_up_at };
         Effect::Spawn(self.worker)
     }
 
     /// Asks it to finish what it has and leave; whoever has nothing yet leaves at once.
-    pub(crate) fn stop(&mut self, term_at: Now) -> Option<Effect> {
+    pub(crate) fn stop(&mut self, Terms { term_at, give_up_at }: Terms) -> Option<Effect> {
         match self.take() {
             State::Ready(hand) => {
                 self.state = State::Draining { hand, patience: Patience::TermAt(term_at) };
@@ -105,7 +125,11 @@ impl Slot {
             // A kill is quicker than to wait for its hello, and it has nothing to lose.
             starting @ State::Starting { .. } => {
                 self.state = starting;
-                self.shoot(Cause::RunEnds)
+                self.shoot(Cause::RunEnds, give_up_at)
+            }
+            lost @ State::Lost { .. } => {
+                self.state = lost;
+                None
             }
             State::Waiting { .. } | State::Ended => None,
             // Asked before, but now there is a hurry.
@@ -130,7 +154,7 @@ impl Slot {
                 self.state = other;
                 return None;
             }
-            leaving @ (State::Draining { .. } | State::Dying { .. }) => {
+            leaving @ (State::Draining { .. } | State::Dying { .. } | State::Lost { .. }) => {
                 self.state = leaving;
                 return None;
             }
@@ -150,17 +174,17 @@ impl Slot {
     }
 
     /// SIGKILL. Its leases stay with the body until that is found: what it has said until then counts.
-    pub(crate) fn shoot(&mut self, cause: Cause) -> Option<Effect> {
+    pub(crate) fn shoot(&mut self, cause: Cause, give_up_at: Now) -> Option<Effect> {
+        let force = Force::Kill { give_up_at: Some(give_up_at) };
         self.state = match self.take() {
-            State::Starting { .. } => State::Dying { hand: Hand::default(), cause, force: Force::Kill },
-            State::Ready(hand) | State::Draining { hand, .. } => {
-                State::Dying { hand, cause, force: Force::Kill }
+            State::Starting { .. } => {
+                let force = Force::Kill { give_up_at: self.born.then_some(give_up_at) };
+                State::Dying { hand: Hand::default(), cause, force }
             }
+            State::Ready(hand) | State::Draining { hand, .. } => State::Dying { hand, cause, force },
             // Shot before, only softer: the first cause is the true one.
-            State::Dying { hand, cause, force: Force::Abort { .. } } => {
-                State::Dying { hand, cause, force: Force::Kill }
-            }
-            dying @ State::Dying { force: Force::Kill, .. } => {
+            State::Dying { hand, cause, force: Force::Abort { .. } } => State::Dying { hand, cause, force },
+            dying @ (State::Dying { force: Force::Kill { .. }, .. } | State::Lost { .. }) => {
                 self.state = dying;
                 return None;
             }
@@ -176,12 +200,24 @@ impl Slot {
                 State::Dying { hand, cause, force: Force::Abort { kill_at } }
             }
             // Not to be asked, shot before, or nobody there.
-            other @ (State::Waiting { .. } | State::Starting { .. } | State::Dying { .. } | State::Ended) => {
+            other @ (State::Waiting { .. } | State::Starting { .. } | State::Ended) => {
                 self.state = other;
+                return None;
+            }
+            leaving @ (State::Dying { .. } | State::Lost { .. }) => {
+                self.state = leaving;
                 return None;
             }
         };
         Some(Effect::Abort(self.worker))
+    }
+
+    /// Its process exists: from now on a body can be waited for.
+    pub(crate) fn exists(&mut self, give_up: Now) {
+        self.born = true;
+        if let State::Dying { force: Force::Kill { give_up_at: at @ None }, .. } = &mut self.state {
+            *at = Some(give_up);
+        }
     }
 
     /// The loop slept for so long: no deadline counts that time.
@@ -200,8 +236,11 @@ impl Slot {
                 hand.shift(by);
                 *kill_at = *kill_at + by;
             }
-            State::Dying { hand, force: Force::Kill, .. } => hand.shift(by),
-            State::Ended => {}
+            State::Dying { hand, force: Force::Kill { give_up_at }, .. } => {
+                hand.shift(by);
+                *give_up_at = give_up_at.map(|at| at + by);
+            }
+            State::Lost { .. } | State::Ended => {}
         }
     }
 
@@ -214,12 +253,32 @@ impl Slot {
     pub(crate) fn has_process(&self) -> bool {
         match self.state {
             State::Starting { .. } | State::Ready(_) | State::Draining { .. } | State::Dying { .. } => true,
-            State::Waiting { .. } | State::Ended => false,
+            State::Waiting { .. } | State::Lost { .. } | State::Ended => false,
         }
     }
 
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost { .. })
+    }
+
+    /// Nobody is there, and it was taken away: its number may be used again.
+    fn is_free(&self) -> bool {
+        self.is_ended() && !self.wanted
+    }
+
+    /// What it costs to take this slot away: nothing where nobody works anyhow, and a worker that is idle before
+    /// one that has something in hand.
+    fn price(&self) -> (u8, usize) {
+        match &self.state {
+            State::Ended | State::Lost { .. } | State::Waiting { .. } => (0, 0),
+            State::Dying { .. } | State::Draining { .. } => (1, 0),
+            State::Starting { .. } => (2, 0),
+            State::Ready(hand) => (3, hand.leases.len()),
+        }
     }
 
     /// The earliest moment at which this slot wants to be looked after.
@@ -233,7 +292,8 @@ impl Slot {
                 Some(hand.deadline().map_or(*at, |look_at| look_at.min(*at)))
             }
             State::Dying { force: Force::Abort { kill_at }, .. } => Some(*kill_at),
-            State::Dying { force: Force::Kill, .. } | State::Ended => None,
+            State::Dying { force: Force::Kill { give_up_at }, .. } => *give_up_at,
+            State::Lost { .. } | State::Ended => None,
         }
     }
 
@@ -245,7 +305,8 @@ impl Slot {
             State::Draining { patience: Patience::TermAt(_) | Patience::KillAt(_), .. } => true,
             State::Waiting { .. } | State::Starting { .. } => true,
             State::Dying { force: Force::Abort { .. }, .. } => true,
-            State::Dying { force: Force::Kill, .. } | State::Ended => false,
+            State::Dying { force: Force::Kill { give_up_at }, .. } => give_up_at.is_some(),
+            State::Lost { .. } | State::Ended => false,
         }
     }
 
@@ -256,8 +317,9 @@ impl Slot {
             worker: self.worker,
             life: self.state.life(),
             leases: hand.map_or(0, |hand| hand.leases.len()),
-            settled: hand.map_or(0, |hand| hand.settled),
-            stopped: self.stopped,
+            settled: self.state.settled(),
+            stopped: self.stopped && !self.is_lost(),
+            wanted: self.wanted,
         }
     }
 }
@@ -267,7 +329,14 @@ impl State {
     pub(crate) fn hand(&self) -> Option<&Hand> {
         match self {
             State::Ready(hand) | State::Draining { hand, .. } | State::Dying { hand, .. } => Some(hand),
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => None,
+        }
+    }
+
+    fn settled(&self) -> u64 {
+        match self {
+            State::Lost { settled } => *settled,
+            other => other.hand().map_or(0, |hand| hand.settled),
         }
     }
 
@@ -275,7 +344,7 @@ impl State {
     pub(crate) fn hand_mut(&mut self) -> Option<&mut Hand> {
         match self {
             State::Ready(hand) | State::Draining { hand, .. } | State::Dying { hand, .. } => Some(hand),
-            State::Waiting { .. } | State::Starting { .. } | State::Ended => None,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => None,
         }
     }
 
@@ -286,6 +355,7 @@ impl State {
             State::Ready(_) => Life::Ready,
             State::Draining { .. } => Life::Draining,
             State::Dying { .. } => Life::Dying,
+            State::Lost { .. } => Life::Unkillable,
             State::Ended => Life::Ended,
         }
     }
@@ -336,6 +406,43 @@ impl Roster {
     /// Tasks in the hands of workers.
     pub(crate) fn leased(&self) -> u64 {
         self.iter().filter_map(|slot| slot.state.hand()).map(|hand| hand.leases.len() as u64).sum()
+    }
+
+    /// Slots that the run is to have.
+    pub(crate) fn wanted(&self) -> u32 {
+        u32::try_from(self.iter().filter(|slot| slot.wanted).count()).unwrap_or(u32::MAX)
+    }
+
+    /// One slot more: one that was taken away and is empty, or a new one, as long as there are numbers.
+    pub(crate) fn open(&mut self, slots_max: u32) -> Option<SlotId> {
+        if let Some(slot) = self.iter_mut().find(|slot| slot.is_free()) {
+            (slot.wanted, slot.restarts) = (true, Restarts::default());
+            return Some(slot.worker.slot);
+        }
+        let next = u32::try_from(self.0.len()).ok().filter(|next| *next < slots_max).map(SlotId)?;
+        self.0.push(Slot::new(next));
+        Some(next)
+    }
+
+    /// The slot that is taken away at the least cost, the last of equals.
+    pub(crate) fn cheapest(&mut self) -> Option<&mut Slot> {
+        self.iter_mut()
+            .filter(|slot| slot.wanted)
+            .min_by_key(|slot| (slot.price(), Reverse(slot.worker.slot)))
+    }
+
+    /// Those who own lanes: the one that has least in hand first.
+    pub(crate) fn owners(&self) -> Vec<SlotId> {
+        let held = |slot: &Slot| slot.state.hand().map_or(0, |hand| hand.leases.len());
+        let mut owners: Vec<_> =
+            self.iter().filter(|slot| slot.wanted).map(|slot| (held(slot), slot.worker.slot)).collect();
+        owners.sort_unstable();
+        owners.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// No number is left for another slot, and none is free.
+    pub(crate) fn is_full(&self, slots_max: u32) -> bool {
+        self.0.len() >= slots_max as usize && !self.iter().any(Slot::is_free)
     }
 
     /// Workers that take tasks, or will shortly: a tail is shared among them.

@@ -65,6 +65,8 @@ pub enum Life {
     Draining,
     /// Killed; its body is waited for.
     Dying,
+    /// Killed, and it did not die in time: it was given up, and nobody else takes its place until its body is found.
+    Unkillable,
     /// Nobody is there, and nobody is to come.
     Ended,
 }
@@ -84,4 +86,6 @@ pub struct SlotView {
     pub settled: u64,
     /// It was found stopped (state T), and has not gone on since.
     pub stopped: bool,
+    /// It is one of those that the run is to have; otherwise it was taken away, and is empty or will be.
+    pub wanted: bool,
 }

@@ -9,7 +9,9 @@ mod rules {
     mod lending;
     mod recall;
     mod recycling;
+    mod resize;
     mod restarts;
     mod retries;
     mod splits;
+    mod unkillable;
 }

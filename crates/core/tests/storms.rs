@@ -32,6 +32,9 @@ fn and(one: Weather, other: Weather) -> Weather {
         unborn: one.unborn + other.unborn,
         sleeps: one.sleeps + other.sleeps,
         recycled: one.recycled + other.recycled,
+        resized: one.resized + other.resized,
+        lost: one.lost + other.lost,
+        found: one.found + other.found,
         bloated: one.bloated + other.bloated,
         retried: one.retried + other.retried,
         recalled: one.recalled + other.recalled,
@@ -76,6 +79,7 @@ fn assert_a_storm(weather: &Weather, schedules: u64) {
     assert!(weather.sleeps > tenth && weather.retried > tenth && weather.recalled > tenth, "{weather:?}");
     assert!(weather.recycled > tenth && weather.bloated > tenth && weather.stuck > tenth, "{weather:?}");
     assert!(weather.halted > tenth / 4 && weather.split > tenth, "{weather:?}");
+    assert!(weather.resized > tenth && weather.lost > tenth / 2 && weather.found > tenth / 20, "{weather:?}");
     assert!(
         weather.unborn > tenth && weather.quarantined > tenth && weather.timed_out > tenth,
         "{weather:?}"

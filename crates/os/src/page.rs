@@ -3,8 +3,11 @@
 //! The worker writes with plain atomic stores, no system call. The supervisor never waits for anything here
 //! and takes no lock that a worker could hold. The pages are a sealed memfd: nobody can shrink it under a
 //! reader (that would be a SIGBUS), and no name is left behind anywhere.
+//!
+//! There are pages for all the slots that there may ever be, since what is sealed cannot grow, and a page that nobody
+//! has touched takes nothing but an address.
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, ftruncate, memfd_create, seek};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::ffi::c_void;
 use std::io;
@@ -96,9 +99,17 @@ impl Pages {
         crate::Pid::new(self.page(slot).pid.load(Relaxed))
     }
 
-    /// Every process born and not yet reaped.
+    /// Every process born and not yet reaped. Looks at no page that was never written: that would make it take memory.
     pub fn pids(&self) -> impl Iterator<Item = crate::Pid> + '_ {
-        (0..self.slots).filter_map(|slot| self.pid(SlotId(slot)))
+        let mut next = SlotId(0);
+        let written = std::iter::from_fn(move || {
+            let from = u64::from(next.0) * PAGE_BYTES as u64;
+            let at = seek(&self.fd, SeekFrom::Data(from)).ok().filter(|at| *at >= from)?;
+            let slot = SlotId((at / PAGE_BYTES as u64) as u32);
+            next = SlotId(slot.0 + 1);
+            Some(slot)
+        });
+        written.filter_map(|slot| self.pid(slot))
     }
 
     /// Takes what the dead of a slot was running, and forgets it: before it is reaped, so that nobody finds a
@@ -281,6 +292,19 @@ mod tests {
         let _ = pages.take(SlotId(1));
         let (lines, error) = pages.lost_lines();
         assert_eq!((lines, error.unwrap().raw_os_error()), (2, Some(28)));
+    }
+
+    #[test]
+    fn pages_that_nobody_has_touched_take_no_memory() {
+        let pages = Pages::create(1_000).unwrap();
+        for slot in [3, 999] {
+            pages.page(SlotId(slot)).pid.store(slot as i32, Relaxed);
+        }
+        pages.own(SlotId(7)).unwrap().sign();
+        let pids: Vec<u32> = pages.pids().map(crate::Pid::number).collect();
+        assert_eq!(pids, [3, 999]);
+        let bytes = rustix::fs::fstat(pages.fd()).unwrap().st_blocks as usize * 512;
+        assert!(bytes <= 3 * PAGE_BYTES, "{bytes} bytes for three pages of a thousand");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Signals to bells: a handler only rings, a thread tells.
 
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::signal;
 use signal_hook::iterator::Signals;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
 
 /// What a signal to the supervisor means.
@@ -19,6 +20,10 @@ pub enum Bell {
     Reopen,
     /// SIGUSR2: whoever asks wants to see what everybody does now.
     Show,
+    /// SIGTTIN from a process: one worker more.
+    More,
+    /// SIGTTOU from a process: one worker fewer.
+    Fewer,
 }
 
 /// The signals that end a run, unless we were started to ignore them, as `nohup` does with SIGHUP and a shell with SIGINT
@@ -34,16 +39,56 @@ pub fn let_go() {
     }
 }
 
+/// What the terminal sends to whoever reads from it or writes to it in the background, and people who want one worker
+/// more or fewer.
+const RESIZES: [Signal; 2] = [Signal::SIGTTIN, Signal::SIGTTOU];
+
+/// How often processes have asked for one worker more, and one fewer.
+static ASKED: [AtomicU32; 2] = [AtomicU32::new(0), AtomicU32::new(0)];
+
+/// Counts what a process has sent. The terminal has no process: what it sends comes from the kernel.
+fn count_resizes() -> io::Result<()> {
+    for (signal, asked) in RESIZES.into_iter().zip(&ASKED) {
+        let count = |info: &libc::siginfo_t| {
+            if matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL) {
+                asked.fetch_add(1, Relaxed);
+            }
+        };
+        if !is_ignored(signal as libc::c_int) {
+            // SAFETY: an addition to an atomic is all that the handler does.
+            unsafe { signal_hook_registry::register_sigaction(signal as libc::c_int, count) }?;
+        }
+    }
+    Ok(())
+}
+
+fn resizes() -> SigSet {
+    RESIZES.into_iter().collect()
+}
+
 /// Starts the thread that turns signals into bells. `ring` must not block for long.
 ///
 /// # Errors
 /// If the handlers or the thread cannot be had.
 pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
-    let asked = [signal::SIGTSTP, signal::SIGUSR1, signal::SIGUSR2];
+    let asked = [signal::SIGTSTP, signal::SIGUSR1, signal::SIGUSR2, signal::SIGTTIN, signal::SIGTTOU];
+    // Before the bell, so that whoever hears it finds the count.
+    count_resizes()?;
     let heard = ENDS.into_iter().chain(asked).filter(|signal| !is_ignored(*signal));
     let mut signals = Signals::new(heard.chain([signal::SIGCHLD]))?;
     let told = move || {
+        // In this thread alone: whoever has them blocked may read and write in the background, and is not stopped.
+        let _ = resizes().thread_unblock();
         for signal in signals.forever() {
+            let resize = match signal {
+                signal::SIGTTIN => Some((0, Bell::More)),
+                signal::SIGTTOU => Some((1, Bell::Fewer)),
+                _ => None,
+            };
+            if let Some((which, bell)) = resize {
+                (0..ASKED[which].swap(0, Relaxed)).for_each(|_| ring(bell));
+                continue;
+            }
             ring(match signal {
                 signal::SIGCHLD => Bell::Child,
                 signal::SIGTSTP => Bell::Pause,
@@ -60,7 +105,7 @@ pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
 /// Stops this process, all threads of it, and returns when somebody continues it; at once as PID 1, which the kernel
 /// does not stop. Sent to this thread, so that it gets no further than here.
 pub fn stop_here() {
-    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+    let _ = nix::sys::signal::raise(Signal::SIGSTOP);
 }
 
 /// Whether we were started to ignore a signal.
@@ -76,8 +121,7 @@ fn is_ignored(signal: libc::c_int) -> bool {
 /// Lets the signals that end a run or ask it something wait until somebody listens: between the first instruction and
 /// [`ring`] they would end this process without a word.
 pub fn hold_back() {
-    use nix::sys::signal::{SigSet, Signal};
-    let mut set = SigSet::empty();
+    let mut set = resizes();
     for signal in ENDS.into_iter().chain([signal::SIGUSR1, signal::SIGUSR2]) {
         let signal = Signal::try_from(signal).expect("these have names");
         set.add(signal);
@@ -91,19 +135,20 @@ pub fn hold_back() {
 /// # Errors
 /// If the kernel refuses; it does not.
 pub fn see_children() -> io::Result<()> {
-    use nix::sys::signal::{SigHandler, Signal, signal as set};
+    use nix::sys::signal::{SigHandler, signal as set};
     // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context.
     unsafe { set(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     Ok(())
 }
 
 /// Undoes [`hold_back`], and a mask that whoever started us may have left behind: a child that inherits a blocked SIGTERM
-/// cannot be asked to end. After [`ring`].
+/// cannot be asked to end. SIGTTIN and SIGTTOU stay blocked but in the thread that [`ring`] has started: the terminal
+/// stops nobody who does not hear them. What is executed from here begins with nothing blocked. After [`ring`].
 ///
 /// # Errors
 /// If the kernel refuses; it does not.
 pub fn hold_back_no_more() -> io::Result<()> {
-    Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?)
+    Ok(resizes().thread_set_mask()?)
 }
 
 /// Set by SIGUSR1, until somebody takes notice.
@@ -152,7 +197,7 @@ pub fn tell_where_on_abort() -> io::Result<()> {
 /// # Errors
 /// If the kernel refuses; it does not.
 pub fn crash_plainly() -> io::Result<()> {
-    use nix::sys::signal::{SigHandler, Signal, signal as set};
+    use nix::sys::signal::{SigHandler, signal as set};
     for crash in [Signal::SIGSEGV, Signal::SIGBUS] {
         // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context.
         unsafe { set(crash, SigHandler::SigDfl) }?;

@@ -245,7 +245,7 @@ impl Driver<'_> {
             return;
         }
         let body = self.template.dismiss();
-        let mut deadline_ns = clock::monotonic_ns() + LEAVE_WITHIN_NS;
+        let (mut deadline_ns, mut was_killed) = (clock::monotonic_ns() + LEAVE_WITHIN_NS, false);
         loop {
             while let Some(incoming) = self.incoming.pop_front() {
                 if let Incoming::TemplateGone(incarnation, _) = incoming
@@ -255,9 +255,16 @@ impl Driver<'_> {
                 }
             }
             let left_ns = deadline_ns.saturating_sub(clock::monotonic_ns());
+            if left_ns == 0 && was_killed {
+                return self.chronicle.warn(format!(
+                    "left behind, for SIGKILL does not end it: template, pid {}",
+                    self.template.last_pid()
+                ));
+            }
             if left_ns == 0 {
                 body.iter().for_each(|body| body.kill());
                 deadline_ns += LEAVE_WITHIN_NS;
+                was_killed = true;
             }
             self.inbox
                 .wait(Some(std::time::Duration::from_nanos(left_ns.max(1_000_000))), &mut self.incoming);

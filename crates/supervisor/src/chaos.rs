@@ -143,7 +143,7 @@ pub(crate) struct Mischief {
     pub(crate) next: Throw,
     aim: Aim,
     /// The incarnation that was hit last, by slot: nobody is hit twice, but for who only napped.
-    hit: Vec<u32>,
+    hit: BTreeMap<SlotId, u32>,
     pub(crate) template_hit: u32,
     /// Who was stopped, and when to continue it.
     pub(crate) naps: Vec<(WorkerId, u64)>,
@@ -172,8 +172,7 @@ impl Mischief {
         let mut script = Script::new(terms.seed, procs);
         let next = script.next();
         let aim = if terms.faults == 0 { Aim::Spent } else { Aim::Ahead };
-        let hit = vec![0; procs as usize];
-        let (naps, thrown) = (Vec::new(), BTreeMap::new());
+        let (hit, naps, thrown) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         Mischief { terms, tasks, script, next, aim, hit, template_hit: 0, naps, thrown }
     }
 
@@ -221,7 +220,7 @@ impl Mischief {
     }
 
     fn is_fit(&self, view: &SlotView) -> bool {
-        let was_hit = self.hit[view.slot.0 as usize] == view.worker.incarnation;
+        let was_hit = self.hit.get(&view.slot) == Some(&view.worker.incarnation);
         view.life == Life::Ready && view.settled > 0 && !view.stopped && !was_hit
     }
 
@@ -233,12 +232,12 @@ impl Mischief {
     }
 
     pub(crate) fn mark(&mut self, worker: WorkerId) {
-        self.hit[worker.slot.0 as usize] = worker.incarnation;
+        self.hit.insert(worker.slot, worker.incarnation);
     }
 
     /// It only napped: it may be hit again.
     pub(crate) fn unmark(&mut self, slot: SlotId) {
-        self.hit[slot.0 as usize] = 0;
+        self.hit.remove(&slot);
     }
 }
 
@@ -254,6 +253,7 @@ mod tests {
             leases: 3,
             settled: 1,
             stopped: false,
+            wanted: true,
         };
         (0..procs).map(view).collect()
     }

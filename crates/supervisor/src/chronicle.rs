@@ -6,7 +6,7 @@ use crate::status::{DEAD_MAX, Dead, Status};
 use crate::story::{Line, SCHEMA, Tallied, Told};
 use brigade_os::{clock, logfile};
 use brigade_wire::{Exit, SlotId, TaskId, WorkerId};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
@@ -30,7 +30,7 @@ pub(crate) struct Chronicle<'a> {
     logs_path: PathBuf,
     began_ns: u64,
     /// Who was born last in each slot, and its pid.
-    born: Vec<Option<(WorkerId, u32)>>,
+    born: BTreeMap<SlotId, (WorkerId, u32)>,
     pub(crate) dead: VecDeque<Dead>,
     shown: Option<(Tallied, u64)>,
     told: Option<(Tallied, u64)>,
@@ -53,7 +53,6 @@ impl Lost {
 impl<'a> Chronicle<'a> {
     pub(crate) fn open(
         dir: &RunDir,
-        slots: u32,
         began_ns: u64,
         witness: &'a mut dyn Witness,
     ) -> io::Result<Chronicle<'a>> {
@@ -66,7 +65,7 @@ impl<'a> Chronicle<'a> {
             logs: logfile::open_dir(dir.logs())?,
             logs_path: dir.logs().to_path_buf(),
             began_ns,
-            born: vec![None; slots as usize],
+            born: BTreeMap::new(),
             dead: VecDeque::new(),
             shown: None,
             told: None,
@@ -135,14 +134,14 @@ impl<'a> Chronicle<'a> {
 
     /// A worker was born: its number is known from now on, also after its death.
     pub(crate) fn born(&mut self, worker: WorkerId, pid: u32) {
-        self.born[worker.slot.0 as usize] = Some((worker, pid));
+        self.born.insert(worker.slot, (worker, pid));
         self.tell(Told::WorkerStart { slot: worker.slot, pid, incarnation: worker.incarnation });
     }
 
     /// The pid of a worker that lives or was the last to live in its slot; 0 if it never had one.
     pub(crate) fn pid(&self, worker: WorkerId) -> u32 {
-        match self.born[worker.slot.0 as usize] {
-            Some((last, pid)) if last == worker => pid,
+        match self.born.get(&worker.slot) {
+            Some((last, pid)) if *last == worker => *pid,
             Some(_) | None => 0,
         }
     }
@@ -165,7 +164,7 @@ impl<'a> Chronicle<'a> {
 
     /// The pid of the last worker that was born in a slot; 0 if there was none.
     pub(crate) fn last_pid(&self, slot: SlotId) -> u32 {
-        self.born[slot.0 as usize].map_or(0, |(_, pid)| pid)
+        self.born.get(&slot).map_or(0, |(_, pid)| *pid)
     }
 
     /// The last lines that a process wrote into its log.

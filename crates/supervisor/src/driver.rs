@@ -12,6 +12,7 @@ use crate::memory::Watch;
 use crate::pauses::Naps;
 use crate::publish::Publisher;
 use crate::quarantine::{self, Tales};
+use crate::resize;
 use crate::run::{Identity, Plan, Report, StartMethod, Witness, Work};
 use crate::rundir::RunDir;
 use crate::status::{Slot, Status, Task, Template as TemplateStatus};
@@ -24,7 +25,8 @@ use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
 use brigade_os::signals;
 use brigade_os::{Pid, clock, limits, logfile};
-use std::collections::VecDeque;
+use brigade_wire::SlotId;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,14 +83,14 @@ pub fn identity(dir: &RunDir) -> Result<Identity, RunError> {
 }
 
 fn hold(
-    plan: Plan,
+    mut plan: Plan,
     work: &mut dyn Work,
     dir: &RunDir,
     witness: &mut dyn Witness,
     (books, recall): (Books, Option<Recall>),
 ) -> Result<Report, RunError> {
     let files = OpenFiles::raise();
-    check_limits(&plan, files)?;
+    plan.policy.slots_max = resize::slots_max(&plan, files)?;
     let mut driver = Driver::start(plan, files, work, dir, witness, books)?;
     driver.meet_template()?;
     driver.begin(recall, dir);
@@ -120,7 +122,7 @@ pub(crate) struct Driver<'a> {
     pub(crate) backstop: Backstop,
     pub(crate) chronicle: Chronicle<'a>,
     pub(crate) publisher: Publisher,
-    pub(crate) restarts: Vec<u32>,
+    pub(crate) restarts: BTreeMap<SlotId, u32>,
     pub(crate) began_ns: u64,
     pub(crate) settled_ns: u64,
     pub(crate) is_holding: bool,
@@ -156,7 +158,7 @@ impl<'a> Driver<'a> {
         let bell = inbox.slot();
         signals::ring(move |rung| drop(bell.send(Incoming::Bell(rung)))).map_err(os("listen for signals"))?;
         signals::hold_back_no_more().map_err(os("unblock signals"))?;
-        let pages = Arc::new(Pages::create(procs).map_err(os("make the shared pages"))?);
+        let pages = Arc::new(Pages::create(plan.policy.slots_max).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
         let cgroup = descent::own_cgroup();
         let watch = Watch::new(plan.memory.rss_bytes_max, cgroup.as_ref());
@@ -170,7 +172,7 @@ impl<'a> Driver<'a> {
             incoming: VecDeque::new(),
             echoes: VecDeque::new(),
             effects: Vec::new(),
-            hands: Hands::new(procs),
+            hands: Hands::new(),
             template,
             strays: Strays::adopt(),
             naps: Naps::new(),
@@ -179,9 +181,9 @@ impl<'a> Driver<'a> {
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
             backstop: Backstop::start().map_err(os("start the backstop"))?,
-            chronicle: Chronicle::open(dir, procs, began_ns, witness).map_err(os("open events.ndjson"))?,
+            chronicle: Chronicle::open(dir, began_ns, witness).map_err(os("open events.ndjson"))?,
             publisher: Publisher::new(dir),
-            restarts: vec![0; procs as usize],
+            restarts: BTreeMap::new(),
             began_ns,
             settled_ns: began_ns,
             is_holding: false,
@@ -335,6 +337,7 @@ impl<'a> Driver<'a> {
             pid: Pid::current().number(),
             state: self.state().into(),
             work: self.work.describe(),
+            procs: self.core.procs(),
             daemon: self.plan.daemon,
             start_method: self.plan.start_method.name().into(),
             descendants: self.descendants().into(),
@@ -344,7 +347,7 @@ impl<'a> Driver<'a> {
             written_ns: clock::monotonic_ns(),
             tally: self.tallied(),
             template,
-            slots: self.core.slots().map(|view| self.slot(view)).collect(),
+            slots: self.core.slots().filter(is_shown).map(|view| self.slot(view)).collect(),
             dead: self.chronicle.dead.iter().cloned().collect(),
         }
     }
@@ -371,7 +374,7 @@ impl<'a> Driver<'a> {
             task: page.map(|page| Task { task: page.task, attempt: page.attempt, since_ns: page.since_ns }),
             leased: view.leases as u64,
             settled: view.settled,
-            restarts: self.restarts[view.slot.0 as usize],
+            restarts: self.restarts.get(&view.slot).copied().unwrap_or(0),
             sign_ns: here.and_then(|_| self.pages.sign_ns(view.slot)),
         }
     }
@@ -381,6 +384,7 @@ impl<'a> Driver<'a> {
         self.commit();
         self.dismiss_template();
         self.end_descendants();
+        self.tell_the_unkillable();
         let verdict = self.core.verdict();
         let done = self.done(&verdict);
         self.chronicle.tell_lost(self.pages.lost_lines());
@@ -413,6 +417,11 @@ impl<'a> Driver<'a> {
     }
 }
 
+/// Nobody needs to see where nobody is any more.
+fn is_shown(view: &SlotView) -> bool {
+    view.wanted || view.life != Life::Ended
+}
+
 fn life_name(life: Life) -> &'static str {
     match life {
         Life::Waiting { .. } => "waiting",
@@ -420,6 +429,7 @@ fn life_name(life: Life) -> &'static str {
         Life::Ready => "ready",
         Life::Draining => "draining",
         Life::Dying => "dying",
+        Life::Unkillable => "unkillable",
         Life::Ended => "ended",
     }
 }
@@ -433,27 +443,4 @@ impl StartMethod {
             StartMethod::Spawn => "spawn",
         }
     }
-}
-
-/// A run that the machine cannot hold is refused before it begins.
-fn check_limits(plan: &Plan, files: OpenFiles) -> Result<(), RunError> {
-    // The supervisor's own threads, and what else lives on a machine.
-    const PROCESSES_LEFT: u64 = 64;
-    // A worker, and the thread that listens to it.
-    const PROCESSES_EACH: u64 = 2;
-    const FILES_LEFT: u64 = 64;
-    // Two ends, the tombstone's, the pidfd, and one in passing while it is born.
-    const FILES_EACH: u64 = 5;
-    let (procs, processes) = (plan.policy.procs, limits::processes_max());
-    let limits = [
-        ("limit of processes and threads", processes, PROCESSES_LEFT, PROCESSES_EACH),
-        ("limit of open files", files.most, FILES_LEFT, FILES_EACH),
-    ];
-    for (what, limit, left, each) in limits {
-        let most = limit.saturating_sub(left) / each;
-        if u64::from(procs) > most {
-            return Err(RunError::TooManyWorkers { procs, what, limit, most });
-        }
-    }
-    Ok(())
 }

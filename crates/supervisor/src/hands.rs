@@ -43,22 +43,25 @@ pub(crate) struct Hands {
 }
 
 impl Hands {
-    pub(crate) fn new(slots: u32) -> Hands {
-        Hands { slots: (0..slots).map(|_| None).collect() }
+    pub(crate) fn new() -> Hands {
+        Hands { slots: Vec::new() }
     }
 
     /// The hand of this very incarnation.
     pub(crate) fn get(&mut self, worker: WorkerId) -> Option<&mut Hand> {
-        self.slots[worker.slot.0 as usize].as_mut().filter(|hand| hand.worker == worker)
+        self.slots.get_mut(worker.slot.0 as usize)?.as_mut().filter(|hand| hand.worker == worker)
     }
 
     pub(crate) fn insert(&mut self, hand: Hand) {
         let slot = hand.worker.slot.0 as usize;
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
         self.slots[slot] = Some(hand);
     }
 
     pub(crate) fn remove(&mut self, worker: WorkerId) -> Option<Hand> {
-        self.slots[worker.slot.0 as usize].take_if(|hand| hand.worker == worker)
+        self.slots.get_mut(worker.slot.0 as usize)?.take_if(|hand| hand.worker == worker)
     }
 
     /// Those that have a process.
@@ -75,7 +78,7 @@ impl Hands {
     }
 
     pub(crate) fn in_slot(&self, slot: SlotId) -> Option<(&Arc<Body>, u64)> {
-        match &self.slots[slot.0 as usize].as_ref()?.presence {
+        match &self.slots.get(slot.0 as usize)?.as_ref()?.presence {
             Presence::Here { body, born_ns } => Some((body, *born_ns)),
             Presence::Awaited { .. } => None,
         }

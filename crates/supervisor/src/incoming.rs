@@ -33,6 +33,8 @@ impl Driver<'_> {
             Incoming::Bell(Bell::Child) => self.look_at_children(),
             Incoming::Bell(Bell::Show) => self.show(),
             Incoming::Bell(Bell::Reopen) => self.reopen_logs(),
+            Incoming::Bell(Bell::More) => self.one_more(),
+            Incoming::Bell(Bell::Fewer) => self.one_fewer(),
             Incoming::Bell(Bell::End(signal)) => self.asked_to_end(signal),
             Incoming::Bell(Bell::Pause) => {
                 self.pause();

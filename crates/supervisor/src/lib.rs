@@ -30,6 +30,7 @@ mod notes;
 mod pauses;
 mod publish;
 pub mod quarantine;
+mod resize;
 pub mod run;
 pub mod rundir;
 pub mod status;

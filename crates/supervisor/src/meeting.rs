@@ -34,6 +34,9 @@ impl Driver<'_> {
                 Some(Incoming::Bell(Bell::Pause)) => until_ns += self.pause().as_nanos() as u64,
                 // The template itself, on its way, or stopped: then it is killed, and another is tried.
                 Some(Incoming::Bell(Bell::Child)) => self.look_at_children(),
+                // Done when the run has begun.
+                Some(Incoming::Bell(Bell::More)) => self.one_more(),
+                Some(Incoming::Bell(Bell::Fewer)) => self.one_fewer(),
                 Some(Incoming::Bell(Bell::Show)) => self.show(),
                 Some(Incoming::Bell(Bell::Reopen)) => self.reopen_logs(),
                 // There are no workers yet.

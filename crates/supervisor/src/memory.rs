@@ -161,6 +161,7 @@ impl Driver<'_> {
             Recycle::Tasks => ("tasks", "it has had its number of tasks"),
             Recycle::Age => ("age", "it has reached its age"),
             Recycle::Memory => ("memory", "it has outgrown its memory"),
+            Recycle::Resize => ("resize", "fewer workers are wanted"),
         };
         self.chronicle.epitaph(pid, &format!("to be replaced: {words}"));
         Told::WorkerRecycled(Recycled { slot, pid, incarnation, why: why.into() })

@@ -1,6 +1,7 @@
 //! The core's notes, told in the story: pids in place of incarnations, and words for the logs of those concerned.
 
 use crate::driver::Driver;
+use crate::resize::not_resized;
 use crate::story::Told;
 use brigade_core::{GiveUp, Note};
 use brigade_os::clock;
@@ -42,6 +43,12 @@ impl Driver<'_> {
             Note::BackingOff { slot, until } => {
                 Told::BackingOff { slot, seconds: until.since(self.now()).as_secs_f64() }
             }
+            Note::Unkillable(worker) => self.unkillable(worker),
+            Note::Resized { from, to } => {
+                self.publisher.lives_changed();
+                Told::Resized { from, to }
+            }
+            Note::NotResized { wanted, why } => return self.chronicle.warn(not_resized(wanted, why)),
             Note::Unrecalled { tasks } => {
                 return self.chronicle.warn(format!("{tasks} tasks of the journal are not of this run"));
             }
@@ -84,7 +91,7 @@ impl Driver<'_> {
         let since_ns = self.chronicle.last_death_ns(worker).unwrap_or(self.began_ns);
         let after = Duration::from_nanos(clock::monotonic_ns().saturating_sub(since_ns)).as_secs_f64();
         if incarnation > 1 {
-            self.restarts[slot.0 as usize] += 1;
+            *self.restarts.entry(slot).or_default() += 1;
         }
         Told::WorkerReady { slot, pid, incarnation, after }
     }
@@ -105,6 +112,10 @@ impl Driver<'_> {
                     "worker {slot} died {deaths} times within {within} s without settling a task, {last}"
                 );
                 (reason, self.chronicle.last_pid(*slot))
+            }
+            GiveUp::Unkillable(worker) => {
+                let reason = "nothing can kill the workers of all the slots that there may be";
+                (reason.to_string(), self.chronicle.pid(*worker))
             }
             GiveUp::CannotRun(worker) => (
                 format!("worker {} says that it cannot run here (exit code 78)", worker.slot),

@@ -20,6 +20,9 @@ pub struct Status {
     pub state: String,
     /// What the tasks do.
     pub work: String,
+    /// Workers wanted now. 0 in what an older build wrote.
+    #[serde(default)]
+    pub procs: u32,
     /// Daemonic workers die with the supervisor.
     pub daemon: bool,
     /// `fork` or `spawn`.
@@ -42,7 +45,7 @@ pub struct Status {
     pub tally: Tallied,
     /// The process that workers are forked from, which is also the guard; none while it is being replaced.
     pub template: Option<Template>,
-    /// A row per slot.
+    /// A row per slot, but for those that were taken away and are empty.
     pub slots: Vec<Slot>,
     /// The dead, latest last; the oldest are dropped after [`DEAD_MAX`].
     pub dead: Vec<Dead>,
@@ -71,7 +74,7 @@ pub struct Slot {
     pub incarnation: u32,
     /// The process, if there is one.
     pub pid: Option<u32>,
-    /// `waiting`, `starting`, `ready`, `draining`, `dying` or `ended`.
+    /// `waiting`, `starting`, `ready`, `draining`, `dying`, `unkillable` or `ended`.
     pub life: String,
     /// Found in state T.
     pub stopped: bool,

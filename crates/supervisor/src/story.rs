@@ -114,6 +114,16 @@ pub enum Told {
         /// What was wrong with its words.
         reason: String,
     },
+    /// SIGKILL did not end a worker in time: it is given up, and another takes its place in another slot. A
+    /// `worker_exit` follows if its body is found after all.
+    WorkerUnkillable(Unkillable),
+    /// Another number of workers is wanted.
+    Resized {
+        /// So many were.
+        from: u32,
+        /// So many are.
+        to: u32,
+    },
     /// A worker has served its time, and makes room for another; nobody is blamed.
     WorkerRecycled(Recycled),
     /// A worker has outgrown its memory in the middle of a task; it is ended for it, and the task is blamed.
@@ -250,8 +260,21 @@ pub struct Recycled {
     pub pid: u32,
     /// How many were born in the slot.
     pub incarnation: u32,
-    /// `tasks`, `age` or `memory`.
+    /// `tasks`, `age` or `memory`; or `resize`, if nobody takes its place.
     pub why: String,
+}
+
+/// A worker that SIGKILL does not end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unkillable {
+    /// Where it worked.
+    pub slot: SlotId,
+    /// Its process.
+    pub pid: u32,
+    /// How many were born in the slot.
+    pub incarnation: u32,
+    /// Its state, as `/proc` has it: `D` is a wait in the kernel that no signal ends.
+    pub state: Option<char>,
 }
 
 /// A worker that has taken too much.

@@ -1,7 +1,7 @@
 //! What people read, line by line.
 
 use super::*;
-use brigade_supervisor::story::Survived;
+use brigade_supervisor::story::{Survived, Unkillable};
 use brigade_wire::{FailedAttempt, Mishap, WorkerId};
 
 struct Stage(Human<Vec<u8>>);
@@ -268,4 +268,18 @@ fn the_progress_line_is_drawn_on_a_terminal_and_not_when_all_is_settled() {
     stage.0.clear();
     stage.0.progress(&Tallied { tasks: 9, settled: 9, ..Tallied::default() });
     assert_eq!(stage.0.screen.text(), "     Running 3 of 9 tasks · 4 workers ·\r\x1b[K");
+}
+
+#[test]
+fn a_run_that_is_resized_and_a_worker_that_nothing_can_kill_are_announced() {
+    let stage = Stage::new(Voice::Normal).tell(Told::Resized { from: 4, to: 5 });
+    let stage = stage.tell(Told::Resized { from: 2, to: 1 });
+    let lost = Unkillable { slot: SlotId(2), pid: 21_843, incarnation: 1, state: Some('D') };
+    stage.tell(Told::WorkerUnkillable(lost)).shows(
+        "
+             Resized from 4 to 5 workers
+             Resized from 2 to 1 worker
+          UNKILLABLE worker 2 pid 21843 (state D) · does not die of SIGKILL · given up, its tasks go back
+        ",
+    );
 }

@@ -250,7 +250,7 @@ fn who_does_not_die_of_the_abort_is_shot_after_the_grace() {
     let mut bench = aborted();
     assert_eq!(bench.tick(), [Effect::Kill(w(0, 1))]);
     assert_eq!(bench.now_ms(), 1_030);
-    assert_eq!(bench.core.next_deadline(), None, "only its body is waited for");
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(6_030)), "its body is waited for");
     assert_eq!(bench.gone(w(0, 1), Exit::Signal(9), None)[1], requeued(0, 2, true, w(0, 1)));
 }
 

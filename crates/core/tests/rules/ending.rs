@@ -1,7 +1,7 @@
 //! How a run ends.
 
 use super::kit::{Bench, CRASH, deeds, orders, requeued, run, w};
-use brigade_core::{Effect, Event, Life, Note, Policy, Verdict};
+use brigade_core::{Effect, Event, Life, Note, Now, Policy, Verdict};
 use brigade_wire::{Exit, TaskId};
 
 fn procs(procs: u32) -> Policy {
@@ -53,7 +53,7 @@ fn who_does_not_stop_is_told_and_then_shot() {
     assert_eq!(bench.now_ms(), 5_000);
     assert_eq!(bench.tick(), [Effect::Kill(w(0, 1))]);
     assert_eq!(bench.now_ms(), 10_000);
-    assert_eq!(bench.core.next_deadline(), None, "only its body is waited for");
+    assert_eq!(bench.core.next_deadline(), Some(Now::millis(15_000)), "its body is waited for");
     bench.gone(w(0, 1), Exit::Signal(9), None);
     assert_eq!((bench.core.verdict(), bench.tally().abandoned), (Verdict::Complete, 0));
 }

@@ -1,7 +1,7 @@
 //! What goes wrong.
 
 use super::World;
-use super::process::{Body, Process};
+use super::process::{Body, Held, Process};
 use brigade_core::{Event, Lease};
 use brigade_wire::{Attempt, Ended, Exit, TaskId, WorkerId};
 use std::mem;
@@ -38,6 +38,7 @@ impl World {
             0 => self.is_never_born(at),
             1 => {
                 self.processes[at].body = Body::Alive;
+                self.processes[at].born_at = Some(self.now);
                 self.processes[at].hung = true;
                 self.weather.hangs += 1;
                 self.tell(Event::Born(worker));
@@ -256,7 +257,7 @@ impl World {
 
     /// It was shot before it was born.
     fn die_before_birth(&mut self, at: usize) -> bool {
-        let never_spoke = !self.processes[at].hello;
+        let never_spoke = !self.processes[at].hello && self.processes[at].held == Held::Not;
         if never_spoke {
             self.is_never_born(at);
         }

@@ -16,7 +16,7 @@ use brigade_wire::{Ended, Exit, TaskId, WorkerId};
 use dice::Dice;
 use oracle::Oracle;
 use plan::{Before, Chunk, Plan};
-use process::{Body, Process};
+use process::{Body, Held, Process};
 use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
@@ -36,6 +36,9 @@ pub(crate) struct Weather {
     pub(crate) unborn: u64,
     pub(crate) sleeps: u64,
     pub(crate) recycled: u64,
+    pub(crate) resized: u64,
+    pub(crate) lost: u64,
+    pub(crate) found: u64,
     pub(crate) bloated: u64,
     pub(crate) retried: u64,
     pub(crate) recalled: u64,
@@ -125,6 +128,9 @@ impl World {
             self.oracle.aborted = true;
             return self.tell(Event::Abort);
         }
+        if self.plan.resizes > 0 && self.faults_left > 0 && self.dice.once_in(self.plan.resizes) {
+            return self.resize();
+        }
         if mem::take(&mut self.oracle.holding) {
             return self.go_on_or_drain();
         }
@@ -200,6 +206,16 @@ impl World {
         assert_eq!(self.core.next_deadline(), due.map(|at| at + by), "all deadlines shift alike");
     }
 
+    /// Somebody asks for more workers or fewer, or for what cannot be.
+    fn resize(&mut self) {
+        let wanted = self.dice.below(u64::from(self.plan.policy.slots_max) + 3) as u32;
+        self.faults_left -= 1;
+        self.weather.resized += 1;
+        self.oracle.asks_for(wanted);
+        self.tell(Event::Resize(wanted));
+        self.oracle.has_answered(&self.core);
+    }
+
     /// The run goes on where an earlier supervisor left it.
     fn recall(&mut self) {
         let (mut values, mut failed, mut quarantined, mut attempts) = (vec![], vec![], vec![], vec![]);
@@ -247,16 +263,20 @@ impl World {
             Body::Alive if process.hung => false,
             Body::Alive if process.stopped => self.sleep(at),
             Body::Alive => self.work(at),
-            Body::Shot => {
-                self.bury(at, Exit::Signal(9));
-                true
-            }
+            Body::Shot => match process.held {
+                Held::ForEver => false,
+                Held::ForAWhile if !self.dice.once_in(32) => false,
+                Held::ForAWhile | Held::Not => {
+                    self.bury(at, Exit::Signal(9));
+                    true
+                }
+            },
         }
     }
 
     fn is_born(&mut self, at: usize) -> bool {
         let process = &mut self.processes[at];
-        process.body = Body::Alive;
+        (process.body, process.born_at) = (Body::Alive, Some(self.now));
         let worker = process.worker;
         self.tell(Event::Born(worker));
         true
@@ -304,7 +324,7 @@ impl World {
         let ended = mem::take(&mut process.outbox);
         process.quiet_since = self.now;
         self.said.extend(ended.iter().map(|end| (worker, end.clone())));
-        let believed = !process.garbled;
+        let (believed, lost) = (!process.garbled && !process.lost, process.lost);
         let leases: Vec<Lease> =
             ended.iter().map(|end| Lease { task: end.task, attempt: end.attempt }).collect();
         if believed {
@@ -314,7 +334,10 @@ impl World {
         } else {
             self.oracle.delivered += ended.len() as u64;
             self.tell(Event::Ended { worker, ended });
-            self.oracle.ignored(worker, leases);
+            // Whoever was given up has no leases any more: its words are echoes, and are counted as such.
+            if !lost {
+                self.oracle.ignored(worker, leases);
+            }
         }
     }
 
@@ -342,7 +365,9 @@ impl World {
         let now = self.now;
         let process = self.process(worker);
         (process.lent, process.missed_at) = (process.lent - tasks.len() as u64, now);
-        self.oracle.unsent(&tasks);
+        if !process.lost {
+            self.oracle.unsent(&tasks);
+        }
         self.tell(Event::Unsent { worker, tasks });
     }
 
@@ -358,6 +383,7 @@ impl World {
         let worker = process.worker;
         let running = process.running.map(|(lease, _)| lease.task);
         self.weather.deaths += 1;
+        self.weather.found += u64::from(process.lost);
         self.oracle.died(&process);
         self.oracle.may_be_hot(&process, exit, self.now);
         let divisible = running.is_some_and(|task| self.chunk(task).items > 1);
@@ -400,9 +426,10 @@ impl World {
         match effect {
             Effect::Spawn(worker) => {
                 self.weather.births += 1;
-                let birth = self.weather.births;
-                self.processes[worker.slot.0 as usize] =
-                    Process { birth, ..Process::wished(worker, self.now) };
+                let (birth, at) = (self.weather.births, worker.slot.0 as usize);
+                let slots = self.processes.len().max(at + 1) as u32;
+                self.processes.extend((self.processes.len() as u32..slots).map(Process::nobody));
+                self.processes[at] = Process { birth, ..Process::wished(worker, self.now) };
             }
             Effect::Run { worker, leases } => self.hand_over(worker, &leases),
             Effect::Stop(worker) => self.process(worker).stop = true,
@@ -426,10 +453,10 @@ impl World {
                     process.body = Body::Shot;
                 }
             }
-            Effect::Kill(worker) => {
-                let process = self.process(worker);
-                process.shot = true;
-                process.body = Body::Shot;
+            Effect::Kill(worker) => self.shoot(worker),
+            Effect::Tell(Note::Unkillable(worker)) => {
+                self.weather.lost += 1;
+                self.process(worker).lost = true;
             }
             Effect::Look(worker) => self.process(worker).asked = true,
             Effect::Tell(Note::TimedOut { .. }) => self.weather.timed_out += 1,
@@ -440,6 +467,20 @@ impl World {
             Effect::Tell(Note::Stuck(_)) => self.weather.stuck += 1,
             Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => {}
         }
+    }
+
+    fn shoot(&mut self, worker: WorkerId) {
+        let holds = self.plan.held > 0 && self.dice.once_in(self.plan.held);
+        let held = match self.dice.once_in(2) {
+            _ if !holds => Held::Not,
+            true => Held::ForEver,
+            false => Held::ForAWhile,
+        };
+        let now = self.now;
+        let process = self.process(worker);
+        // Whoever is not there yet cannot be held, and is always answered for.
+        process.held = if process.body == Body::Wished { Held::Not } else { held };
+        (process.shot, process.shot_at, process.body) = (true, now, Body::Shot);
     }
 
     fn process(&mut self, worker: WorkerId) -> &mut Process {

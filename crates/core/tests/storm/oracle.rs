@@ -3,7 +3,8 @@
 use super::plan::{Before, Plan, ending};
 use super::process::{Body, Process};
 use brigade_core::{
-    Core, Effect, Halt, HaltLimit, HaltOn, Lease, Note, Now, Policy, Recycle, Tally, Timeout, Verdict,
+    Core, Effect, GiveUp, Halt, HaltLimit, HaltOn, Lease, Note, Now, Policy, Recycle, Tally, Timeout,
+    Unresized, Verdict,
 };
 use brigade_wire::{Attempt, Ended, Ending, Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 use std::time::Duration;
@@ -79,6 +80,12 @@ pub(crate) struct Oracle {
     halted: bool,
     /// The last of those who are killed because the run gives up.
     given_up: u64,
+    /// How many workers are wanted.
+    procs: u32,
+    /// What was asked for, and is to be answered in one note.
+    asked: Option<u32>,
+    /// So many may be taken away for that.
+    to_go: u32,
     /// A slot and the moment before which nobody may be born there.
     hot: Vec<(SlotId, Now)>,
 }
@@ -104,6 +111,9 @@ impl Oracle {
             recycling: None,
             halted: false,
             given_up: u64::MAX,
+            procs: plan.policy.procs,
+            asked: None,
+            to_go: 0,
             hot: Vec::new(),
         }
     }
@@ -235,14 +245,18 @@ impl Oracle {
     /// One task at most is to blame: the one that ran, or the one that its worker was shot for. Not yet if
     /// the core has already heard how it ended.
     pub(crate) fn died(&mut self, process: &Process) {
-        let shot_for = self.shot_for.iter().position(|(worker, _)| *worker == process.worker);
-        let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
         let running = process.running.map(|(lease, _)| lease.task);
         let ours = process.terminated || process.is_condemned();
         let by_itself = !ours || process.garbled || process.bloated == Some(true);
-        let culprit = if by_itself { running } else { shot_for };
+        self.died_for(process.worker, running, !by_itself);
+    }
+
+    fn died_for(&mut self, worker: WorkerId, running: Option<TaskId>, is_ours: bool) {
+        let shot_for = self.shot_for.iter().position(|(shot, _)| *shot == worker);
+        let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
+        let culprit = if is_ours { shot_for } else { running };
         for (at, truth) in self.tasks.iter_mut().enumerate() {
-            if truth.holder == Some(process.worker) {
+            if truth.holder == Some(worker) {
                 truth.holder = None;
                 let blamed = u32::from(culprit == Some(TaskId(at as u64)));
                 (truth.attempt, truth.deaths) = (truth.attempt + blamed, truth.deaths + blamed);
@@ -260,6 +274,43 @@ impl Oracle {
         if of_its_own && idle && nothing && !self.holds(process.worker) {
             self.hot.push((process.worker.slot, now + first));
         }
+    }
+
+    /// Somebody wants so many workers.
+    pub(crate) fn asks_for(&mut self, wanted: u32) {
+        self.asked = (wanted != self.procs || self.is_ending()).then_some(wanted);
+    }
+
+    pub(crate) fn has_answered(&self, core: &Core) {
+        assert_eq!(self.asked, None, "nobody was told");
+        assert_eq!(core.procs(), self.procs, "another number of workers is wanted");
+    }
+
+    /// What was asked for can be, if nothing was said against it.
+    fn judge_resize(&mut self, wanted: u32, why: Option<Unresized>) {
+        assert_eq!(self.asked.take(), Some(wanted), "nobody asked for that");
+        let most = self.policy.slots_max;
+        let fault = match wanted {
+            _ if self.is_ending() => Some(Unresized::Ending),
+            0 => Some(Unresized::TooFew),
+            wanted if wanted > most => Some(Unresized::TooMany { most }),
+            _ => None,
+        };
+        assert_eq!(why, fault, "{wanted} workers are another matter");
+        if why.is_none() {
+            self.to_go = self.procs.saturating_sub(wanted);
+            self.procs = wanted;
+            // Somebody who takes slots away and opens them again wants workers at once.
+            self.hot.clear();
+        }
+    }
+
+    /// It was shot and did not die in time. Nobody is blamed, but the task that it was shot for.
+    fn judge_loss(&mut self, process: &Process, now: Now) {
+        let since = process.born_at.map(|at| at.max(process.shot_at));
+        let late = since.is_some_and(|at| at + self.policy.kill_grace <= now);
+        assert!(late && process.shot && !process.lost, "given up too early: {process:?}");
+        self.died_for(process.worker, None, true);
     }
 
     pub(crate) fn sleep(&mut self, by: Duration) {
@@ -291,7 +342,11 @@ impl Oracle {
         let of = |worker: &WorkerId| &processes[worker.slot.0 as usize];
         match effect {
             Effect::Spawn(worker) => {
-                assert_eq!(of(worker).body, Body::Nobody, "{worker} would be the second in its slot");
+                let before = processes.get(worker.slot.0 as usize).map_or(Body::Nobody, |it| it.body);
+                assert_eq!(before, Body::Nobody, "{worker} would be the second in its slot");
+                let serving = processes.iter().filter(|process| process.serves()).count();
+                assert!(serving < self.procs as usize, "{worker} is one more than is wanted");
+                assert!(worker.slot.0 < self.policy.slots_max, "{worker} has no page");
                 let needless = self.is_ending() || self.all_settled() && !self.policy.hold;
                 assert!(!needless, "{worker} is born for nothing");
                 let hot = self.hot.iter().position(|(slot, _)| *slot == worker.slot);
@@ -359,7 +414,10 @@ impl Oracle {
         let ends = self.is_ending() || self.all_settled();
         let outgrown = process.bloated == Some(true) || process.recycled && process.terminated;
         let reason = unborn || timed_out || deaf || stuck || ends || outgrown || process.garbled;
-        assert!(reason, "shot for nothing: {process:?}");
+        if !reason {
+            assert!(self.to_go > 0 && !process.hello, "shot for nothing: {process:?}");
+            self.to_go -= 1;
+        }
         if let Some(shot_for) = self.timed_out.take() {
             self.shot_for.push(shot_for);
         }
@@ -450,6 +508,14 @@ impl Oracle {
                         self.policy.age_max.is_some_and(|max| process.hello_at + max / 10 * 9 <= now)
                     }
                     Recycle::Memory => process.bloated == Some(false),
+                    Recycle::Resize => {
+                        let idler = |other: &&Process| {
+                            other.serves() && other.hello && !other.recycled && !self.holds(other.worker)
+                        };
+                        let idle = !self.holds(*worker) || processes.iter().find(idler).is_none();
+                        self.to_go = self.to_go.checked_sub(1).expect("somebody is to go");
+                        idle
+                    }
                 };
                 assert!(due && !process.stop, "{worker} is recycled for nothing: {why:?}");
                 self.recycling = Some(*worker);
@@ -465,6 +531,12 @@ impl Oracle {
                 let runs = processes[worker.slot.0 as usize].running.is_some();
                 assert!(self.holds(*worker) && !runs, "{worker} is not stuck");
             }
+            Note::Resized { from, to } => {
+                assert_eq!(*from, self.procs, "another number was wanted before");
+                self.judge_resize(*to, None);
+            }
+            Note::NotResized { wanted, why } => self.judge_resize(*wanted, Some(*why)),
+            Note::Unkillable(worker) => self.judge_loss(&processes[worker.slot.0 as usize], now),
             Note::Unrecalled { tasks } => {
                 assert_eq!(*tasks, self.strangers, "others were unknown");
                 self.strangers = 0;
@@ -477,6 +549,11 @@ impl Oracle {
             Note::Holding => {
                 assert!(self.all_settled() && self.policy.hold, "holding with work left");
                 self.holding = true;
+            }
+            Note::GaveUp(GiveUp::Unkillable(worker)) => {
+                let lost = processes.iter().filter(|it| it.lost || it.worker == *worker).count();
+                assert_eq!(lost, self.policy.slots_max as usize, "there is a slot for another");
+                self.gave_up = true;
             }
             Note::GaveUp(_) => {
                 assert!(self.policy.intensity.restarts < 1_000, "gave up a run that could go on: {note:?}");

@@ -27,6 +27,10 @@ pub(crate) struct Plan {
     pub(crate) calm: u64,
     /// Processes only hang, so nothing but a deadline saves the run.
     pub(crate) only_hangs: bool,
+    /// One kill in so many meets somebody whom the kernel holds; 0 is none.
+    pub(crate) held: u64,
+    /// One step in so many asks for more workers or fewer; 0 is none.
+    pub(crate) resizes: u64,
     /// The step at which the run is told to drain; 0 is never.
     pub(crate) drain_at: u32,
     /// The step at which the run is told to abort; 0 is never.
@@ -90,6 +94,8 @@ impl Plan {
             faults: dice.below(24) as u32,
             calm: dice.between(2, 8),
             only_hangs: matches!(policy.task_timeout, Some(Timeout::After(_))) && dice.once_in(3),
+            held: if dice.once_in(4) { dice.between(1, 6) } else { 0 },
+            resizes: if dice.once_in(3) { dice.between(4, 40) } else { 0 },
             drain_at: if dice.once_in(6) { dice.between(1, 80) as u32 } else { 0 },
             abort_at: if dice.once_in(20) { dice.between(1, 100) as u32 } else { 0 },
             policy,
@@ -129,8 +135,10 @@ impl Chunk {
 
 fn policy(seed: u64, dice: &mut Dice) -> Policy {
     let strict = dice.once_in(8);
+    let procs = dice.between(1, 4) as u32;
     Policy {
-        procs: dice.between(1, 4) as u32,
+        procs,
+        slots_max: procs + dice.below(4) as u32,
         schedule: match dice.below(6) {
             0 => Schedule::Static,
             1 => Schedule::RoundRobin,
@@ -152,6 +160,7 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
             reset: Duration::from_millis(500),
         },
         grace: Duration::from_millis(50),
+        kill_grace: Duration::from_millis(40),
         birth_timeout: Duration::from_millis(100),
         tasks_per_worker_max: dice.once_in(4).then(|| dice.between(1, 16)),
         age_max: dice.once_in(6).then(|| Duration::from_millis(dice.between(20, 100))),

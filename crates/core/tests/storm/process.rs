@@ -14,6 +14,15 @@ pub(crate) enum Body {
     Shot,
 }
 
+/// Whether SIGKILL ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    Not,
+    /// Some time later.
+    ForAWhile,
+    ForEver,
+}
+
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) worker: WorkerId,
@@ -31,6 +40,14 @@ pub(crate) struct Process {
     pub(crate) aborted_at: Option<Now>,
     /// The core has sent SIGKILL.
     pub(crate) shot: bool,
+    /// It sent the last one then.
+    pub(crate) shot_at: Now,
+    /// Something in the kernel holds it.
+    pub(crate) held: Held,
+    /// The core has given it up.
+    pub(crate) lost: bool,
+    /// Its process was there when it was shot, or later.
+    pub(crate) born_at: Option<Now>,
     pub(crate) garbled: bool,
     /// The core has heard that it outgrew its memory, while it ran nothing or something.
     pub(crate) bloated: Option<bool>,
@@ -72,6 +89,10 @@ impl Process {
             terminated: false,
             aborted_at: None,
             shot: false,
+            shot_at: now,
+            held: Held::Not,
+            lost: false,
+            born_at: None,
             garbled: false,
             bloated: None,
             recycled: false,
@@ -111,7 +132,15 @@ impl Process {
         self.missed_at = self.missed_at + by;
         self.hello_at = self.hello_at + by;
         self.aborted_at = self.aborted_at.map(|at| at + by);
+        self.born_at = self.born_at.map(|at| at + by);
+        self.shot_at = self.shot_at + by;
         self.slept += by;
+    }
+
+    /// It is one of those that the run is to have: neither told to leave, nor shot, nor given up.
+    pub(crate) fn serves(&self) -> bool {
+        let is_there = matches!(self.body, Body::Wished | Body::Alive);
+        is_there && !self.stop && !self.is_condemned()
     }
 
     /// Nothing that it was lent is with it any more.

@@ -117,8 +117,7 @@ impl<S: Storage> Journal<S> {
         self.put_mark();
         let start = open_frame(&mut self.buffer);
         let mut batch = Batch::open(author, start, &mut self.buffer);
-        batch.put(task, value, &mut self.buffer);
-        if !batch.fits(&self.buffer) {
+        if !batch.put_first(task, value, &mut self.buffer) {
             self.buffer.truncate(start);
             return false;
         }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// One thing that happened and must not be forgotten.
 ///
-/// Values share a record in the file: one of 16 bytes takes 18 there, where tasks follow each other. Everything else
-/// has a record of its own.
+/// Values share a record in the file, and take two or three bytes there beside what they are without the zeros at their
+/// ends. Everything else has a record of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// The final word on a task.

@@ -2,11 +2,12 @@
 //! each of them cost more than they do.
 //!
 //! ```text
-//! 249 │ slot │ incarnation │ attempt │ then as often as there are: step │ length │ bytes
+//! 249 │ slot │ incarnation │ attempt │ then as often as there are: step │ 2 * length + (0 │ 1, and zeros) │ bytes
 //! ```
 //!
 //! Numbers are LEB128. A step leads from the task behind the last one to this one, zigzag: tasks that follow each other
-//! take a byte each. A record grows until it is flushed, until somebody else has the word, or until it is full.
+//! take a byte each. Zeros at a value's end are counted, not written: most numbers are small, and come little end first.
+//! A record grows until it is flushed, until somebody else has the word, or until it is full.
 
 use brigade_wire::{Attempt, RECORD_BYTES_MAX, SlotId, TaskId, WorkerId};
 
@@ -17,7 +18,7 @@ pub(crate) const VALUES_TAG: u8 = 249;
 pub(crate) const VALUES_BYTES_MAX: usize = 16 * 1024;
 
 /// The most that stands around the bytes of a value.
-const AROUND_BYTES_MAX: usize = 10 + 5;
+const AROUND_BYTES_MAX: usize = 10 + 5 + 5;
 
 /// Who brought the values of a record, all of them in the same try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,17 +55,29 @@ impl Batch {
         author == self.author && bytes <= VALUES_BYTES_MAX
     }
 
-    /// Whether it is no larger than any record may be.
-    pub(crate) fn fits(&self, buffer: &[u8]) -> bool {
-        buffer.len() - self.body <= RECORD_BYTES_MAX
+    /// Adds the first value, if a record can hold it.
+    pub(crate) fn put_first(&mut self, task: TaskId, value: &[u8], buffer: &mut Vec<u8>) -> bool {
+        // However many zeros it has: whoever reads it needs room for all of it.
+        let fits = value.len() <= RECORD_BYTES_MAX;
+        if fits {
+            self.put(task, value, buffer);
+        }
+        fits && buffer.len() - self.body <= RECORD_BYTES_MAX
     }
 
     /// Adds a value.
     pub(crate) fn put(&mut self, TaskId(task): TaskId, value: &[u8], buffer: &mut Vec<u8>) {
         buffer.reserve(AROUND_BYTES_MAX + value.len());
         put_number(zigzag(task.wrapping_sub(self.next)), buffer);
-        put_number(value.len() as u64, buffer);
-        buffer.extend_from_slice(value);
+        let kept = kept_of(value);
+        match value.len() - kept {
+            0 => put_number(2 * kept as u64, buffer),
+            zeros => {
+                put_number(2 * kept as u64 + 1, buffer);
+                put_number(zeros as u64, buffer);
+            }
+        }
+        buffer.extend_from_slice(&value[..kept]);
         self.next = task.wrapping_add(1);
     }
 }
@@ -99,6 +112,22 @@ impl<'a> Values<'a> {
     }
 }
 
+/// A value as it stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Value<'a> {
+    kept: &'a [u8],
+    zeros: usize,
+}
+
+impl Value<'_> {
+    pub(crate) fn to_vec(self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(self.kept.len() + self.zeros);
+        value.extend_from_slice(self.kept);
+        value.resize(self.kept.len() + self.zeros, 0);
+        value
+    }
+}
+
 /// What of a record is still to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Each<'a> {
@@ -124,21 +153,38 @@ impl Each<'_> {
         None
     }
 
+    /// A number of bytes that a value can have.
+    fn size(&mut self) -> Option<usize> {
+        usize::try_from(self.number()?).ok().filter(|bytes| *bytes <= RECORD_BYTES_MAX)
+    }
+
     fn small_number(&mut self) -> Option<u32> {
         self.number()?.try_into().ok()
     }
 }
 
 impl<'a> Iterator for Each<'a> {
-    type Item = (TaskId, &'a [u8]);
+    type Item = (TaskId, Value<'a>);
 
-    fn next(&mut self) -> Option<(TaskId, &'a [u8])> {
+    fn next(&mut self) -> Option<(TaskId, Value<'a>)> {
         let task = self.next.wrapping_add(unzigzag(self.number()?));
-        let length = usize::try_from(self.number()?).ok()?;
-        let (value, rest) = self.rest.split_at_checked(length)?;
+        let length = self.number()?;
+        let zeros = if length % 2 == 1 { self.size()? } else { 0 };
+        let (kept, rest) = self.rest.split_at_checked(usize::try_from(length / 2).ok()?)?;
         self.rest = rest;
         self.next = task.wrapping_add(1);
-        Some((TaskId(task), value))
+        Some((TaskId(task), Value { kept, zeros }))
+    }
+}
+
+/// How many of these bytes are left without the zeros at their end: eight at a time, or it takes as long as all else here.
+#[inline]
+fn kept_of(value: &[u8]) -> usize {
+    let (first, eights) = value.as_rchunks::<8>();
+    let numbers = eights.iter().map(|eight| u64::from_le_bytes(*eight));
+    match numbers.enumerate().rev().find(|(_, number)| *number != 0) {
+        Some((at, number)) => first.len() + 8 * (at + 1) - number.leading_zeros() as usize / 8,
+        None => first.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1),
     }
 }
 
@@ -179,22 +225,42 @@ mod tests {
         let all: [(u64, &[u8]); 7] = [
             (0, b""),
             (1, b"one"),
-            (u64::MAX, b"last"),
-            (0, b"z"),
-            (1 << 40, b"x"),
+            (u64::MAX, b"last\0\0"),
+            (0, b"\0z"),
+            (1 << 40, &[0; 300]),
             (7, &[9; 200]),
             (8, b"y"),
         ];
         let body = body(&all);
         let values = Values::read(&body[1..]).expect("it was just written");
         assert_eq!((body[0], values.author), (VALUES_TAG, AUTHOR));
-        assert!(values.each().eq(all.map(|(task, value)| (TaskId(task), value))));
+        let found: Vec<_> = values.each().map(|(task, value)| (task.0, value.to_vec())).collect();
+        assert_eq!(found, all.map(|(task, value)| (task, value.to_vec())));
     }
 
     #[test]
     fn tasks_that_follow_each_other_take_two_bytes_beside_their_values() {
         let bytes = |count: u64| body(&(0..count).map(|task| (task, &b"abcd"[..])).collect::<Vec<_>>()).len();
         assert_eq!(bytes(100) - bytes(1), 99 * (2 + 4));
+    }
+
+    #[test]
+    fn zeros_at_the_end_take_a_byte_all_together() {
+        let bytes = |value: &[u8]| body(&[(0, value)]).len() - body(&[(0, b"")]).len();
+        assert_eq!(
+            [b"abc".as_slice(), b"abc\0", b"a\0c", &[7, 0, 0, 0, 0, 0, 0, 0], &[0; 100]].map(bytes),
+            [3, 4, 3, 2, 1]
+        );
+    }
+
+    #[test]
+    fn a_count_of_zeros_that_no_value_has_is_no_record() {
+        let zeros = |bytes: u64| {
+            let mut rest = vec![0, 1, 1, 0, 1];
+            put_number(bytes, &mut rest);
+            Values::read(&rest).is_some()
+        };
+        assert!(zeros(RECORD_BYTES_MAX as u64) && !zeros(RECORD_BYTES_MAX as u64 + 1) && !zeros(u64::MAX));
     }
 
     #[test]

@@ -285,7 +285,6 @@ impl<'a> Driver<'a> {
 
     /// One turn: sleep until something happens, tell the core, do what it wishes.
     fn turn(&mut self) {
-        self.inbox.take(&mut self.incoming);
         let patience =
             self.before_sleep().map(|at| Duration::from_nanos(at.saturating_sub(clock::monotonic_ns())));
         let is_armed = self.core.next_deadline().is_some() || self.template.deadline_ns().is_some();
@@ -314,11 +313,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Everything that was decided is written down; returns when the loop must wake, if nothing comes.
-    ///
-    /// While there is more news already, results are written when somebody is about to be told, which is ten times a
-    /// second at least: a write for each packet costs more than all else that the journal does.
     fn before_sleep(&mut self) -> Option<u64> {
-        if self.incoming.is_empty() || self.publisher.is_due() || self.chronicle.is_due() {
+        if self.books.is_due() || self.publisher.is_due() || self.chronicle.is_due() {
             self.commit();
         }
         let tally = self.tallied();
@@ -328,7 +324,7 @@ impl<'a> Driver<'a> {
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
         let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
         let (template_ns, strays_ns) = (self.template.deadline_ns(), self.strays_due_ns());
-        let own_ns = [self.publisher.due_ns(), progress_ns, self.memory_due_ns()];
+        let own_ns = [self.books.due_ns(), self.publisher.due_ns(), progress_ns, self.memory_due_ns()];
         [core_ns, template_ns, strays_ns, chaos_ns].into_iter().chain(own_ns).flatten().min()
     }
 

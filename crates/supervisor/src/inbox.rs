@@ -47,7 +47,7 @@ impl Inbox {
         self.sender.clone()
     }
 
-    /// Waits until something came or `patience` is over (for ever without one), and takes that and what else is there.
+    /// Waits until something came or `patience` is over (for ever without one), and takes what is there.
     pub(crate) fn wait(&self, patience: Option<Duration>, into: &mut VecDeque<Incoming>) {
         let first = match patience {
             Some(patience) => self.receiver.recv_timeout(patience),
@@ -55,11 +55,6 @@ impl Inbox {
         };
         // Disconnected cannot be: this end holds a sender itself.
         into.extend(first);
-        self.take(into);
-    }
-
-    /// Takes what is there.
-    pub(crate) fn take(&self, into: &mut VecDeque<Incoming>) {
         into.extend(self.receiver.try_iter().take(TURN_MAX));
     }
 }

@@ -231,7 +231,7 @@ fn every_outcome_comes_back_as_it_was() {
 #[test]
 fn a_journal_larger_than_what_is_read_at_once_comes_back_whole() {
     let bytes_of = |task: u64| if task.is_multiple_of(50) { 900_000 } else { task as usize % 3 * 1_500 };
-    let value_of = |task: u64| vec![task as u8; bytes_of(task)];
+    let value_of = |task: u64| vec![task as u8 | 1; bytes_of(task)];
     let all: Vec<Settled> = (0..200).map(|task| settled(task, Outcome::Value(value_of(task)))).collect();
     let records: Vec<Record> = all.iter().cloned().map(Record::Settled).collect();
     let (disk, _) = journal(Durability::Kill, &[&records]);

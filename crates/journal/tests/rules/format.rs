@@ -34,15 +34,15 @@ fn golden_header() {
 fn golden_journal_records() {
     let (disk, _) = journal(
         Durability::Power,
-        &[&[value(300, &[7, 8]), value(301, &[9])], &[blamed(5, 1), Record::Resumed { at_unix_s: 9 }]],
+        &[&[value(300, &[7, 8]), value(301, &[9, 0, 0])], &[blamed(5, 1), Record::Resumed { at_unix_s: 9 }]],
     );
     let bytes = disk.bytes();
     let seed = u32::from_le_bytes(bytes[20..24].try_into().unwrap());
     let bodies: [&[u8]; 5] = [
         b"\xfa\x28\0\0\0\0\0\0\0", // a mark: the header is synced, 40 bytes
-        // Of worker 1.2 in attempt 1: task 300, a value of two bytes; the next task, one of one byte.
-        b"\xf9\x01\x02\x01\xd8\x04\x02\x07\x08\0\x01\x09",
-        b"\xfa\x4d\0\0\0\0\0\0\0", // a mark: the first batch is synced, 77 bytes
+        // Of worker 1.2 in attempt 1: task 300, a value of two bytes; the next task, one of one byte and two zeros.
+        b"\xf9\x01\x02\x01\xd8\x04\x04\x07\x08\0\x03\x02\x09",
+        b"\xfa\x4e\0\0\0\0\0\0\0", // a mark: the first batch is synced, 78 bytes
         b"\x01\x05\x01\x01\x02\x02\x01\x12", // task 5: attempt 1, worker 1.2, crashed by SIGKILL
         b"\x02\x09",               // resumed at second 9
     ];
@@ -58,7 +58,7 @@ fn a_value_of_sixteen_bytes_takes_eighteen_where_tasks_follow_each_other() {
     let (_, mut journal) = journal(Durability::Kill, &[]);
     let mut bytes_of = |task| {
         let before = journal.end();
-        journal.append(&value(task, &[0; 16])).unwrap();
+        journal.append(&value(task, &[7; 16])).unwrap();
         journal.end() - before
     };
     assert_eq!(

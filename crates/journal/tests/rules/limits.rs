@@ -67,11 +67,14 @@ fn a_sync_with_nothing_new_touches_nothing() {
 fn a_result_that_is_too_large_is_refused_and_nothing_else_is_wrong() {
     let (disk, mut journal) = journal(Durability::Kill, &[]);
     journal.append(&value(1, b"a")).unwrap();
-    let error = journal.append(&value(2, &vec![0; RECORD_BYTES_MAX])).unwrap_err();
-    assert!(matches!(error, JournalError::TooLarge { .. }), "{error}");
+    for too_large in [vec![7; RECORD_BYTES_MAX], vec![0; RECORD_BYTES_MAX + 1]] {
+        let error = journal.append(&value(2, &too_large)).unwrap_err();
+        assert!(matches!(error, JournalError::TooLarge { .. }), "{error}");
+    }
     journal.append(&value(3, b"c")).unwrap();
+    journal.append(&value(4, &vec![0; RECORD_BYTES_MAX])).unwrap();
     journal.flush().unwrap();
-    assert_eq!(reopen(&disk.bytes()).unwrap().1.records, 2);
+    assert_eq!(reopen(&disk.bytes()).unwrap().1.records, 3);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 mod stage;
 
 use brigade_tasks::range_sum;
-use stage::{Run, Stage, eventually, is_alive, kill};
+use stage::{Run, Stage, eventually, is_alive, kill, stat};
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ const IDLE: &str = "--range 0..1_000 --tasks 10 --hold";
 fn main() {
     println!("{:<58} {:<44} bar", "figure", "seen");
     whole_command();
+    journal();
+    resume_halfway();
     for method in ["fork", "spawn"] {
         replacement(method, "1 busy worker", &format!("--procs 1 {BUSY}"), "p50 1.5 ms, p99 15 ms");
         replacement(method, "4 busy workers", &format!("--procs 4 {BUSY}"), "p50 4 ms, p99 20 ms");
@@ -61,6 +63,81 @@ fn whole_command() {
     let (least, most) = (ratios[0].0, ratios[8].0);
     let seen = format!("loop {loop_ms:.1} ms, command {command_ms:.1} ms: {ratio:.2} ({least:.2}-{most:.2})");
     row("sum of 10^8, 2 workers: (command - 10 ms) / (loop / 2)", &seen, "1.3");
+}
+
+/// What the journal costs, with and without it in turn: the time that people wait, and what all processes took of the
+/// processors, which others on this machine disturb less.
+fn journal() {
+    const WORK: Duration = Duration::from_secs(1);
+    let began = Instant::now();
+    assert!(range_sum::sum(0..100_000_000) > 0);
+    let number_ns = began.elapsed().as_secs_f64() * 10.0;
+    let tasks_of = |task_ns: f64| (WORK.as_nanos() as f64 / task_ns, task_ns / number_ns);
+    let lengths = [("10 us", 1e4), ("100 us", 1e5), ("1 ms", 1e6)].map(|(what, ns)| (what, tasks_of(ns)));
+    for (what, (tasks, numbers)) in [("no work", (1e6, 1.0))].into_iter().chain(lengths) {
+        let (tasks, range) = (tasks as u64, (tasks * numbers) as u64);
+        let with = format!("-q --procs 2 --range 0..{range} --tasks {tasks}");
+        let kinds = [with.clone(), format!("{with} --no-journal")];
+        let (mut ratios, mut ticks) = (Vec::new(), [0, 0]);
+        for pair in 0..15 {
+            let mut seconds = [0.0, 0.0];
+            // Whoever goes first is not always the same.
+            for kind in [pair % 2, 1 - pair % 2] {
+                seconds[kind] = timed(&kinds[kind], &mut ticks[kind]);
+            }
+            ratios.push(seconds[0] / seconds[1]);
+        }
+        ratios.sort_by(f64::total_cmp);
+        let (median, least, most) = (ratios[7], ratios[0], ratios[14]);
+        let processors = ticks[0] as f64 / ticks[1] as f64;
+        let seen = format!("time {median:.3} ({least:.2}-{most:.2}), processors {processors:.3}");
+        row(&format!("with journal / without: {tasks} tasks of {what}"), &seen, "1.05");
+    }
+}
+
+/// Seconds that a run takes; what it takes of the processors is added to `ticks`.
+fn timed(args: &str, ticks: &mut u64) -> f64 {
+    let stage = Stage::new().with(args);
+    let (before, began) = (ticks_of_children(), Instant::now());
+    assert_eq!(stage.run().code, Some(0));
+    let seconds = began.elapsed().as_secs_f64();
+    *ticks += ticks_of_children() - before;
+    seconds
+}
+
+/// `cutime` and `cstime`: all children that were waited for, and theirs.
+fn ticks_of_children() -> u64 {
+    let fields = stat(std::process::id().into()).expect("it lives");
+    fields[13..15].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+/// From exec to the first result that is new: about half of the run is in the journal, and is read first.
+fn resume_halfway() {
+    const RUN: &str = "-q --run r --procs 2 --range 0..1_000_000 --tasks 1_000_000";
+    // Larger than the record that says that the run was resumed, smaller than that with any of values.
+    const RESUMED_BYTES: u64 = 16;
+    let bytes =
+        |stage: &Stage| fs::metadata(stage.dir().join("s/runs/r/journal")).map_or(0, |file| file.len());
+    let half = bytes(&Stage::new().with(RUN).start().finish().1.stage) / 2;
+    let mut took = Vec::new();
+    for _ in 0..11 {
+        let run = Stage::new().with(RUN).start();
+        eventually("half of it is settled", || (bytes(&run.stage) >= half).then_some(()));
+        let stage = run.murder();
+        let (before, began) = (bytes(&stage), Instant::now());
+        let run = stage.anew("-q resume r").start();
+        let is_over = || run.story().iter().any(|line| line["ev"] == "done");
+        let is_new = || bytes(&run.stage) > before + RESUMED_BYTES;
+        eventually("a new result", || (is_new() || is_over()).then_some(()));
+        let seconds = began.elapsed().as_secs_f64();
+        let (finished, _run) = run.finish();
+        finished.assert_exact(1_000_000);
+        // Where others are busy, the killer may come too late.
+        if finished.story[0]["settled"] != 1_000_000 {
+            took.push(seconds * 1e3);
+        }
+    }
+    row("resume of 10^6 tasks, half settled: exec to a new result", &spread(took), "1000 ms");
 }
 
 /// From a worker's death to its replacement's hello, by the story.

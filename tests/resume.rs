@@ -82,9 +82,16 @@ fn a_drained_run_is_gone_on_with() {
 #[test]
 fn a_run_that_is_over_tells_its_total_again_and_does_nothing() {
     let (_, run) = Stage::new().with("--run r --procs 2 --range 0..1_000 --tasks 10").start().finish();
-    let (finished, _run) = resumed(run.leave(), "r");
+    let (finished, run) = resumed(run.leave(), "r");
     finished.assert_exact(1_000);
     assert_eq!((recalled(&finished), finished.count("worker_start")), (10, 0));
+    let told = run.leave().ask("resume r");
+    assert_eq!((told.code, &*told.stdout), (Some(0), "499500\n"));
+    assert!(
+        told.stderr.contains("nothing is left to do") && !told.stderr.contains("worker"),
+        "{}",
+        told.stderr
+    );
 }
 
 #[test]

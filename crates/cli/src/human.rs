@@ -184,16 +184,14 @@ impl<W: Write> Human<W> {
     ) {
         self.unborn = procs;
         logs.clone_into(&mut self.logs);
-        let workers = counted(u64::from(procs), "worker");
-        let text = format!(
-            "{workers} on {} · {work} in {}",
-            counted(u64::from(cores), "core"),
-            counted(tasks, "task")
-        );
-        match settled {
-            0 => self.note(Hue::Good, "Starting", &text),
-            _ => self.note(Hue::Good, "Resuming", &format!("{text} · {settled} of them settled before")),
-        }
+        let (workers, cores) = (counted(procs.into(), "worker"), counted(cores.into(), "core"));
+        let all = format!("{work} in {}", counted(tasks, "task"));
+        let (word, text) = match settled {
+            0 => ("Starting", format!("{workers} on {cores} · {all}")),
+            _ if settled == tasks => ("Over", format!("{all} · settled before, nothing is left to do")),
+            _ => ("Resuming", format!("{workers} on {cores} · {all} · {settled} of them settled before")),
+        };
+        self.note(Hue::Good, word, &text);
         if let Some(trial) = self.terms.trial.clone() {
             self.note(Hue::Warn, "Chaos", &trial);
         }

@@ -1,5 +1,6 @@
 //! Bytes: the header, and the frame and sum around every body.
 
+use crate::values::{VALUES_TAG, Values};
 use crate::window::Window;
 use crate::{Durability, Identity, Record, Storage};
 use brigade_wire::{RECORD_BYTES_MAX, RecordError, decode_record, encode_record};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 
 /// Of the whole layout, the codec of bodies included. Whoever changes a golden test raises it.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 pub(crate) const MAGIC: [u8; 8] = *b"BRIGADEJ";
 
@@ -74,15 +75,18 @@ fn header_sum(bytes: &[u8]) -> u32 {
 
 /// One record as it was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum Entry<'a> {
+    /// Final words, all of them values.
+    Values(Values<'a>),
     Record(Record),
     /// All before this byte is on the disk.
     Mark(u64),
 }
 
-impl Entry {
-    fn decode(body: &[u8]) -> Option<Entry> {
+impl Entry<'_> {
+    fn decode(body: &[u8]) -> Option<Entry<'_>> {
         match body.split_first() {
+            Some((&VALUES_TAG, rest)) => Values::read(rest).map(Entry::Values),
             Some((&MARK_TAG, end)) => Some(Entry::Mark(u64::from_le_bytes(end.try_into().ok()?))),
             Some(_) => decode_record(body).ok().map(Entry::Record),
             None => None,
@@ -113,7 +117,9 @@ impl Frames {
         self.close_frame(buffer, start, at);
     }
 
-    fn close_frame(self, buffer: &mut [u8], start: usize, at: u64) {
+    /// Length and sum of a body that ends where the buffer does; its frame was opened at `start`, and will stand at
+    /// byte `at` of the file.
+    pub(crate) fn close_frame(self, buffer: &mut [u8], start: usize, at: u64) {
         let (head, body) = buffer[start..].split_at_mut(RECORD_HEAD_BYTES);
         head[..4].copy_from_slice(&(body.len() as u32).to_le_bytes());
         head[4..].copy_from_slice(&self.sum(at, body).to_le_bytes());
@@ -128,12 +134,12 @@ impl Frames {
     }
 
     /// The record that stands at `at` and the byte behind it, or `None` if none does.
-    pub(crate) fn get(
+    pub(crate) fn get<'a>(
         self,
-        window: &mut Window,
+        window: &'a mut Window,
         storage: &impl Storage,
         at: u64,
-    ) -> io::Result<Option<(Entry, u64)>> {
+    ) -> io::Result<Option<(Entry<'a>, u64)>> {
         let Some(bytes) = frame(window, storage, at)? else { return Ok(None) };
         let body = &bytes[RECORD_HEAD_BYTES..];
         // The body is looked at first: of what is no record little decodes, and a sum over it costs its length.
@@ -158,7 +164,7 @@ fn frame<'a>(window: &'a mut Window, storage: &impl Storage, at: u64) -> io::Res
 }
 
 /// Leaves room for length and sum; returns where.
-fn open_frame(buffer: &mut Vec<u8>) -> usize {
+pub(crate) fn open_frame(buffer: &mut Vec<u8>) -> usize {
     let start = buffer.len();
     buffer.extend([0; RECORD_HEAD_BYTES]);
     start

@@ -1,7 +1,9 @@
 //! Writing: into a buffer, to the kernel, to the disk; and never again after an error.
 
-use crate::format::{Frames, Header};
-use crate::{Durability, Identity, JournalError, OpenError, Record, Replay, Storage};
+use crate::format::{Frames, Header, open_frame};
+use crate::values::{Author, Batch};
+use crate::{Durability, Identity, JournalError, OpenError, Record, Replay, Settled, Storage};
+use brigade_wire::{Outcome, TaskId};
 use std::io;
 
 /// A buffer that has grown so large is flushed at once, asked or not.
@@ -16,8 +18,10 @@ pub struct Journal<S: Storage> {
     storage: S,
     frames: Frames,
     durability: Durability,
-    /// Sealed records that stand at `written` once they are written. Kept and reused.
+    /// Records that stand at `written` once they are written, sealed but for the last. Kept and reused.
     buffer: Vec<u8>,
+    /// The last of them, if it is one of values and takes more.
+    batch: Option<Batch>,
     /// Bytes that the kernel has.
     written: u64,
     /// Bytes that the disk has.
@@ -69,6 +73,7 @@ impl<S: Storage> Journal<S> {
             frames,
             durability,
             buffer: Vec::new(),
+            batch: None,
             written: end,
             synced: 0,
             is_mark_due: false,
@@ -83,15 +88,55 @@ impl<S: Storage> Journal<S> {
     /// the buffer was full, as [`flush`](Journal::flush).
     pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         self.check_sound()?;
-        if self.is_mark_due {
-            self.frames.put_mark(self.synced, self.end(), &mut self.buffer);
-            self.is_mark_due = false;
-        }
-        let at = self.end();
-        if self.frames.put(record, at, &mut self.buffer).is_err() {
+        let fits = match record {
+            Record::Settled(Settled { task, attempt, worker, outcome: Outcome::Value(value) }) => {
+                self.put_value(*task, Author { worker: *worker, attempt: *attempt }, value)
+            }
+            _ => {
+                self.seal();
+                self.put_mark();
+                let at = self.end();
+                self.frames.put(record, at, &mut self.buffer).is_ok()
+            }
+        };
+        if !fits {
             return Err(JournalError::TooLarge { path: self.storage.path().into(), what: "a result" });
         }
         if self.buffer.len() < BUFFER_BYTES_MAX { Ok(()) } else { self.flush() }
+    }
+
+    /// A value joins those before it, or begins a record. Returns whether a record can hold it.
+    fn put_value(&mut self, task: TaskId, author: Author, value: &[u8]) -> bool {
+        if let Some(batch) = &mut self.batch
+            && batch.takes(author, value.len(), &self.buffer)
+        {
+            batch.put(task, value, &mut self.buffer);
+            return true;
+        }
+        self.seal();
+        self.put_mark();
+        let start = open_frame(&mut self.buffer);
+        let mut batch = Batch::open(author, start, &mut self.buffer);
+        if !batch.put_first(task, value, &mut self.buffer) {
+            self.buffer.truncate(start);
+            return false;
+        }
+        self.batch = Some(batch);
+        true
+    }
+
+    /// The record of values that is being written takes no more.
+    fn seal(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            let at = self.written + batch.start as u64;
+            self.frames.close_frame(&mut self.buffer, batch.start, at);
+        }
+    }
+
+    fn put_mark(&mut self) {
+        if std::mem::take(&mut self.is_mark_due) {
+            self.frames.put_mark(self.synced, self.end(), &mut self.buffer);
+        }
     }
 
     /// Hands all that was appended to the kernel, by one write: from then on no kill of this process loses it.
@@ -100,6 +145,7 @@ impl<S: Storage> Journal<S> {
     /// If it cannot be written. Some of it may be in the file then; the journal is broken, and takes nothing more.
     pub fn flush(&mut self) -> Result<(), JournalError> {
         self.check_sound()?;
+        self.seal();
         if self.buffer.is_empty() {
             return Ok(());
         }

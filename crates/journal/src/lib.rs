@@ -11,6 +11,7 @@
 //! ```text
 //! BRIGADEJ │ version u32 │ length u32 │ sum of these 16 │ sum of these 20 and the body │ body: Identity, Durability
 //! length u32 │ sum u32 │ body: Record            as often as there are
+//! length u32 │ sum u32 │ 249, values             of one worker, as many as were appended at one go
 //! length u32 │ sum u32 │ 250, end u64            a mark: all before `end` is on the disk
 //! ```
 //!
@@ -74,6 +75,7 @@ mod journal;
 mod record;
 mod replay;
 mod storage;
+mod values;
 mod window;
 
 pub use error::{JournalError, OpenError};

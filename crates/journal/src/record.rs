@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// One thing that happened and must not be forgotten.
 ///
-/// A value of 16 bytes makes a record of 31 to 35 bytes for tasks below 2^32: 8 for length and sum, 7 to 11 for what
-/// stands around the value.
+/// Values share a record in the file, and take two or three bytes there beside what they are without the zeros at their
+/// ends. Everything else has a record of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     /// The final word on a task.

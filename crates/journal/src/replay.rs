@@ -6,6 +6,7 @@
 //! ```
 
 use crate::format::{Entry, Frames, HEADER_HEAD_BYTES, Header, HeaderHead, MAGIC, VERSION, open_header};
+use crate::values::{Author, Values};
 use crate::window::Window;
 use crate::{
     Durability, Identity, IdentityError, Journal, JournalError, OpenError, Record, Settled, Storage,
@@ -39,7 +40,7 @@ pub struct Recovered {
     pub splits: Vec<(TaskId, TaskId)>,
     /// Tasks whose final word is quarantine, and whether they were given up for good.
     pub quarantined: BTreeMap<TaskId, bool>,
-    /// Records, marks not counted.
+    /// Records that were appended, each value for itself.
     pub records: u64,
     /// Records about a task that had its final word already; they count for nothing.
     pub repeated: u64,
@@ -139,7 +140,7 @@ impl<S: Storage> Replay<S> {
         Ok((journal, recovered, all))
     }
 
-    fn take(&self, window: &mut Window, at: u64) -> Result<Option<(Entry, u64)>, OpenError> {
+    fn take<'a>(&self, window: &'a mut Window, at: u64) -> Result<Option<(Entry<'a>, u64)>, OpenError> {
         let entry = self.frames.get(window, &self.storage, at);
         entry.map_err(|cause| self.fails("read", cause).into())
     }
@@ -154,10 +155,10 @@ impl<S: Storage> Replay<S> {
                 continue;
             };
             match (self.header.durability, entry) {
-                (Durability::Kill, Entry::Record(_) | Entry::Mark(_)) => return Ok(true),
+                (Durability::Kill, Entry::Values(_) | Entry::Record(_) | Entry::Mark(_)) => return Ok(true),
                 (Durability::Power, Entry::Mark(end)) if end > at => return Ok(true),
                 // A later block than the lost one: loss of power may do that.
-                (Durability::Power, Entry::Record(_) | Entry::Mark(_)) => behind = next,
+                (Durability::Power, Entry::Values(_) | Entry::Record(_) | Entry::Mark(_)) => behind = next,
             }
         }
         Ok(false)
@@ -232,8 +233,27 @@ impl Memory {
         Memory { recovered, settled: HashMap::new(), quarantined: BTreeMap::new() }
     }
 
-    fn keep(&mut self, entry: Entry, hand_on: &mut impl FnMut(Settled)) -> Result<(), Stranger> {
-        let Entry::Record(record) = entry else { return Ok(()) };
+    fn keep(&mut self, entry: Entry<'_>, hand_on: &mut impl FnMut(Settled)) -> Result<(), Stranger> {
+        match entry {
+            Entry::Values(values) => self.keep_values(values, hand_on),
+            Entry::Record(record) => self.keep_record(record, hand_on),
+            Entry::Mark(_) => Ok(()),
+        }
+    }
+
+    fn keep_values(&mut self, values: Values<'_>, hand_on: &mut impl FnMut(Settled)) -> Result<(), Stranger> {
+        let Author { worker, attempt } = values.author;
+        for (task, value) in values.each() {
+            self.recovered.records += 1;
+            if self.settle(self.known(task)?) {
+                self.recovered.attempts.remove(&task);
+                hand_on(Settled { task, attempt, worker, outcome: Outcome::Value(value.to_vec()) });
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_record(&mut self, record: Record, hand_on: &mut impl FnMut(Settled)) -> Result<(), Stranger> {
         self.recovered.records += 1;
         match record {
             Record::Settled(settled) => {

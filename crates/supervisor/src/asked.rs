@@ -7,6 +7,7 @@ use brigade_wire::WorkerId;
 impl Driver<'_> {
     /// SIGUSR2: shows what everybody does at this moment.
     pub(crate) fn show(&mut self) {
+        self.books.commit();
         let status = self.status();
         self.chronicle.show(&status);
     }

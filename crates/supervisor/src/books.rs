@@ -1,4 +1,5 @@
-//! Keeping the books: what a run has settled is in its journal before anybody is told.
+//! Keeping the books: what a run has settled is in its journal before anybody is told, and a millisecond after the last
+//! write at most.
 
 use crate::run::Work;
 use crate::rundir::RunDir;
@@ -10,6 +11,11 @@ use brigade_os::clock;
 use brigade_wire::{FailedAttempt, Outcome, PROTOCOL, TaskId};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
+
+/// Between two writes that nobody waits for. One for each packet of results took longer than all else that the journal
+/// does.
+const WRITE_EVERY: Duration = Duration::from_millis(1);
 
 /// The journal of a run, or none if nobody wants one.
 #[derive(Debug)]
@@ -17,6 +23,9 @@ pub(crate) struct Books {
     journal: Option<Journal<JournalFile>>,
     /// The error that ended it, until it was told.
     news: Option<JournalError>,
+    /// Something was taken since the last write.
+    is_behind: bool,
+    written_ns: u64,
 }
 
 /// What an earlier supervisor of the run had settled.
@@ -35,7 +44,11 @@ pub(crate) struct Recall {
 impl Books {
     /// A run that keeps none.
     pub(crate) fn none() -> Books {
-        Books { journal: None, news: None }
+        Books { journal: None, news: None, is_behind: false, written_ns: 0 }
+    }
+
+    fn of(journal: Journal<JournalFile>) -> Books {
+        Books { journal: Some(journal), ..Books::none() }
     }
 
     /// Opens new books.
@@ -46,7 +59,7 @@ impl Books {
     ) -> Result<Books, JournalError> {
         let file = JournalFile::create(&dir.journal_file())?;
         let journal = Journal::create(file, &identity(dir, work), durability)?;
-        Ok(Books { journal: Some(journal), news: None })
+        Ok(Books::of(journal))
     }
 
     /// Goes on with those of an earlier supervisor, and hands `work` the results that stand there.
@@ -65,7 +78,7 @@ impl Books {
         journal.commit()?;
         let (settled, torn_bytes) = (recovered.settled, recovered.torn_bytes);
         let recall = Recall { event: found.into_event(recovered), settled, torn_bytes, quarantined };
-        Ok((Books { journal: Some(journal), news: None }, recall))
+        Ok((Books::of(journal), recall))
     }
 
     /// A task has its final word.
@@ -85,7 +98,20 @@ impl Books {
 
     /// Hands everything to the kernel, or to the disk if that was promised. Only then it may be told.
     pub(crate) fn commit(&mut self) {
-        self.attempt(Journal::commit);
+        if std::mem::take(&mut self.is_behind) {
+            self.attempt(Journal::commit);
+            self.written_ns = clock::monotonic_ns();
+        }
+    }
+
+    /// When it is to be handed over though nobody is told, if there is anything.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        self.is_behind.then(|| self.written_ns + WRITE_EVERY.as_nanos() as u64)
+    }
+
+    /// Whether that is now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due_ns().is_some_and(|due| due <= clock::monotonic_ns())
     }
 
     /// Why the journal takes nothing any more; said once.
@@ -94,6 +120,7 @@ impl Books {
     }
 
     fn write(&mut self, record: &Record) {
+        self.is_behind = self.journal.is_some();
         self.attempt(|journal| journal.append(record));
     }
 

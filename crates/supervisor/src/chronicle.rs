@@ -199,6 +199,13 @@ impl<'a> Chronicle<'a> {
         written.unwrap_or_else(|error| self.lost.add(1, Some(error)));
     }
 
+    /// Whether there is something to tell now: lines that wait to be written, or how far the run is.
+    pub(crate) fn is_due(&self) -> bool {
+        let shown_ns = self.shown.map_or(0, |(_, at)| at + PROGRESS_EVERY.as_nanos() as u64);
+        self.events.as_ref().is_some_and(|events| !events.buffer().is_empty())
+            || shown_ns <= clock::monotonic_ns()
+    }
+
     /// How far the run is: shown ten times a second at most, told once a second at most. Returns when there is
     /// more to show, if there is.
     pub(crate) fn progress(&mut self, tally: Tallied) -> Option<u64> {

@@ -262,7 +262,9 @@ impl<'a> Driver<'a> {
 
     /// Everything that was decided is written down; returns when the loop must wake, if nothing comes.
     fn before_sleep(&mut self) -> Option<u64> {
-        self.commit();
+        if self.books.is_due() || self.publisher.is_due() || self.chronicle.is_due() {
+            self.commit();
+        }
         let tally = self.tallied();
         let progress_ns = self.chronicle.progress(tally);
         self.publish();
@@ -270,7 +272,7 @@ impl<'a> Driver<'a> {
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
         let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
         let (template_ns, strays_ns) = (self.template.deadline_ns(), self.strays_due_ns());
-        let own_ns = [self.publisher.due_ns(), progress_ns, self.memory_due_ns()];
+        let own_ns = [self.books.due_ns(), self.publisher.due_ns(), progress_ns, self.memory_due_ns()];
         [core_ns, template_ns, strays_ns, chaos_ns].into_iter().chain(own_ns).flatten().min()
     }
 

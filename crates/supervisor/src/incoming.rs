@@ -107,6 +107,8 @@ impl Driver<'_> {
     }
 
     fn gone(&mut self, worker: WorkerId, Death { exit, running, since_ns, at_ns }: Death) {
+        // What it had settled is told of in its log.
+        self.books.commit();
         let pid = self.chronicle.pid(worker);
         let born_ns = self.hands.in_slot(worker.slot).map_or(at_ns, |(_, born_ns)| born_ns);
         self.publisher.lives_changed();

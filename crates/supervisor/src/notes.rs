@@ -10,6 +10,8 @@ use std::time::Duration;
 
 impl Driver<'_> {
     pub(crate) fn tell(&mut self, note: Note) {
+        // Some of them say what was settled.
+        self.books.commit();
         let told = match note {
             Note::Ready(worker) => self.ready(worker),
             Note::Exited { worker, exit, planned, settled, held } => {
@@ -53,7 +55,6 @@ impl Driver<'_> {
                 return self.chronicle.warn(format!("{tasks} tasks of the journal are not of this run"));
             }
             Note::Holding => {
-                self.books.commit();
                 self.is_holding = true;
                 self.publisher.lives_changed();
                 Told::Holding { total: self.work.total().filter(|_| self.has_all_values()) }

@@ -45,6 +45,26 @@ fn a_journal_cut_at_any_byte_has_every_whole_record_and_can_be_gone_on_with() {
 }
 
 #[test]
+fn values_that_share_a_record_are_found_together_or_not_at_all() {
+    let together = vec![value(1, &[1; 16]), value(2, b""), value(40, &[4; 9])];
+    let (alone, _) = written(Durability::Kill, &[together.clone()]);
+    let (followed, ends) = written(Durability::Kill, &[together, vec![value(5, b"five")]]);
+    let header = journal(Durability::Kill, &[]).0.bytes().len();
+    for cut in header..=alone.len() {
+        let (_, recovered, all) = reopen(&alone[..cut]).unwrap();
+        let whole = if cut == alone.len() { 3 } else { 0 };
+        assert_eq!((recovered.records, all.len() as u64), (whole, whole), "cut at {cut}");
+    }
+    for at in header..ends[2] as usize {
+        for bit in 0..8 {
+            let mut bent = followed.clone();
+            bent[at] ^= 1 << bit;
+            assert_eq!(damaged_at(reopen(&bent)), Some(header as u64), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+#[test]
 fn what_is_appended_behind_a_cut_is_found_behind_it() {
     let (mut bytes, _) = written(Durability::Kill, &batches());
     bytes.truncate(bytes.len() - 1);
@@ -202,7 +222,7 @@ fn what_was_split_is_neither_settled_nor_waiting_and_its_parts_are_tasks_of_the_
 
 #[test]
 fn a_task_that_the_run_does_not_have_is_damage() {
-    let (disk, _) = journal(Durability::Kill, &[&[value(1, b""), value(1_000, b"")]]);
+    let (disk, _) = journal(Durability::Kill, &[&[value(1, b"")], &[value(1_000, b"")]]);
     let (_, ends) = written(Durability::Kill, &[vec![value(1, b"")]]);
     assert_eq!(damaged_at(reopen(&disk.bytes())), Some(ends[0]));
 }
@@ -227,7 +247,7 @@ fn every_outcome_comes_back_as_it_was() {
 #[test]
 fn a_journal_larger_than_what_is_read_at_once_comes_back_whole() {
     let bytes_of = |task: u64| if task.is_multiple_of(50) { 900_000 } else { task as usize % 3 * 1_500 };
-    let value_of = |task: u64| vec![task as u8; bytes_of(task)];
+    let value_of = |task: u64| vec![task as u8 | 1; bytes_of(task)];
     let all: Vec<Settled> = (0..200).map(|task| settled(task, Outcome::Value(value_of(task)))).collect();
     let records: Vec<Record> = all.iter().cloned().map(Record::Settled).collect();
     let (disk, _) = journal(Durability::Kill, &[&records]);

@@ -36,7 +36,7 @@ fn a_journal_of_another_version_is_turned_away_by_its_number() {
     let sum = crc32c::crc32c(&bytes[..16]).to_le_bytes();
     bytes[16..20].copy_from_slice(&sum);
     let error = reopen(&bytes).unwrap_err();
-    assert!(matches!(error, OpenError::Version { found: 7, ours: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Version { found: 7, ours: 2, .. }), "{error}");
 }
 
 #[test]

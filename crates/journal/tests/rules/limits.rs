@@ -1,6 +1,6 @@
 //! Full disks, failed syncs, large records: what is said, and what is left.
 
-use super::kit::{Failing, journal, reopen, value};
+use super::kit::{Failing, blamed, journal, reopen, value};
 use brigade_journal::{BUFFER_BYTES_MAX, Durability, Journal, JournalError};
 use brigade_wire::RECORD_BYTES_MAX;
 use std::io;
@@ -11,8 +11,9 @@ fn a_full_disk_breaks_the_journal_for_good_and_leaves_what_fitted() {
     for room in 0..60 {
         disk.0.borrow_mut().capacity = journal.end() as usize + room;
         let (left, mut journal) = (disk.bytes(), Journal::open(disk.clone()).unwrap().collect().unwrap().0);
-        journal.append(&value(2, &[2; 16])).unwrap();
-        journal.append(&value(3, &[3; 16])).unwrap();
+        for record in [value(2, &[2; 16]), blamed(5, 1), value(3, &[3; 16])] {
+            journal.append(&record).unwrap();
+        }
         let error = journal.flush().unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -22,7 +23,8 @@ fn a_full_disk_breaks_the_journal_for_good_and_leaves_what_fitted() {
         assert_eq!(journal.append(&value(4, b"")).unwrap_err().to_string(), error.to_string());
         assert_eq!(journal.flush().unwrap_err().to_string(), error.to_string());
         let (_, recovered, _) = reopen(&disk.bytes()).unwrap();
-        assert_eq!(recovered.records, if room < 31 { 1 } else { 2 }, "{room} bytes of room");
+        let fitted = [30, 46].iter().filter(|bytes| **bytes <= room).count() as u64;
+        assert_eq!(recovered.records, 1 + fitted, "{room} bytes of room");
         disk.0.borrow_mut().cache = left;
     }
     journal.flush().unwrap();
@@ -65,11 +67,31 @@ fn a_sync_with_nothing_new_touches_nothing() {
 fn a_result_that_is_too_large_is_refused_and_nothing_else_is_wrong() {
     let (disk, mut journal) = journal(Durability::Kill, &[]);
     journal.append(&value(1, b"a")).unwrap();
-    let error = journal.append(&value(2, &vec![0; RECORD_BYTES_MAX])).unwrap_err();
-    assert!(matches!(error, JournalError::TooLarge { .. }), "{error}");
+    for too_large in [vec![7; RECORD_BYTES_MAX], vec![0; RECORD_BYTES_MAX + 1]] {
+        let error = journal.append(&value(2, &too_large)).unwrap_err();
+        assert!(matches!(error, JournalError::TooLarge { .. }), "{error}");
+    }
     journal.append(&value(3, b"c")).unwrap();
+    journal.append(&value(4, &vec![0; RECORD_BYTES_MAX])).unwrap();
     journal.flush().unwrap();
-    assert_eq!(reopen(&disk.bytes()).unwrap().1.records, 2);
+    assert_eq!(reopen(&disk.bytes()).unwrap().1.records, 3);
+}
+
+#[test]
+fn a_record_of_values_does_not_grow_beyond_its_bound() {
+    let (disk, mut journal) = journal(Durability::Kill, &[]);
+    let header = disk.bytes().len();
+    (0..1_000).for_each(|task| journal.append(&value(task, &[7; 100])).unwrap());
+    journal.flush().unwrap();
+    let (bytes, mut at, mut lengths) = (disk.bytes(), header, Vec::new());
+    while at < bytes.len() {
+        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        lengths.push(length);
+        at += 8 + length;
+    }
+    assert_eq!((lengths.len(), at), (7, bytes.len()));
+    assert!(lengths.iter().all(|length| *length <= 16 * 1024), "{lengths:?}");
+    assert_eq!(reopen(&bytes).unwrap().1.settled, 1_000);
 }
 
 #[test]

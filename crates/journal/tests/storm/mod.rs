@@ -42,6 +42,7 @@ fn nothing_promised_is_lost_and_nothing_invented_whatever_befalls_process_and_di
 fn assert_a_storm(weather: &Weather, schedules: u64) {
     let (tenth, hundredth) = (schedules / 10, schedules / 100);
     assert!(weather.lives > schedules && weather.records > 5 * schedules, "{weather:?}");
+    assert!(weather.shared > schedules / 4, "{weather:?}");
     assert!(weather.power_losses > tenth && weather.bends > tenth && weather.refused > tenth, "{weather:?}");
     assert!(
         weather.torn > tenth && weather.full > hundredth && weather.failed_syncs > hundredth,

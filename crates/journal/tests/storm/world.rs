@@ -13,6 +13,7 @@ pub(crate) const TASKS: u64 = 40;
 pub(crate) struct Weather {
     pub(crate) lives: u64,
     pub(crate) records: u64,
+    pub(crate) shared: u64,
     pub(crate) kills: u64,
     pub(crate) power_losses: u64,
     pub(crate) bends: u64,
@@ -29,6 +30,7 @@ impl Weather {
         Weather {
             lives: self.lives + other.lives,
             records: self.records + other.records,
+            shared: self.shared + other.shared,
             kills: self.kills + other.kills,
             power_losses: self.power_losses + other.power_losses,
             bends: self.bends + other.bends,
@@ -87,6 +89,8 @@ pub(crate) struct World {
     durability: Durability,
     /// Everything that was appended since the file had nothing else.
     log: Vec<Record>,
+    /// Where in the log the file's records begin: values may share one.
+    begins: Vec<usize>,
     /// So many of them were flushed and synced.
     flushed: usize,
     synced: usize,
@@ -107,6 +111,7 @@ impl World {
             disk,
             durability,
             log: Vec::new(),
+            begins: Vec::new(),
             flushed: 0,
             synced: 0,
             marks: Vec::new(),
@@ -160,6 +165,10 @@ impl World {
         let record = record(&mut self.dice, &self.log);
         journal.append(&record)?;
         self.weather.records += 1;
+        match self.log.last().is_some_and(|last| share(last, &record)) && self.log.len() > self.flushed {
+            true => self.weather.shared += 1,
+            false => self.begins.push(self.log.len()),
+        }
         self.log.push(record);
         Ok(())
     }
@@ -271,14 +280,16 @@ impl World {
         assert!(records <= log, "seed {seed}: {records} records of {log}");
         self.weather.lost_unsynced += u64::from(fate.power_lost && records < self.flushed);
         let damaged = fate.damage.records();
-        let marked = self.marks.iter().rev().nth(damaged.saturating_sub(1)).copied().unwrap_or(0);
+        let before = |all: &[usize]| all.iter().rev().nth(damaged.saturating_sub(1)).copied().unwrap_or(0);
+        let flushed = self.begins.partition_point(|begin| *begin < self.flushed);
         let promised = match (self.durability, fate.power_lost) {
             // Of two faults at once nothing is promised but that nothing is invented.
             (_, true) if damaged > 0 => 0,
             (Durability::Kill, true) => 0,
             // Only the last record, or what was not marked as synced, may be taken for torn.
-            (Durability::Kill, false) => self.flushed.saturating_sub(damaged),
-            (Durability::Power, false) if damaged > 0 => marked,
+            (Durability::Kill, false) if damaged > 0 => before(&self.begins[..flushed]),
+            (Durability::Kill, false) => self.flushed,
+            (Durability::Power, false) if damaged > 0 => before(&self.marks),
             (Durability::Power, false) => self.flushed,
             (Durability::Power, true) => self.synced,
         };
@@ -302,16 +313,29 @@ impl World {
     fn go_on_from(&mut self, records: usize) {
         self.is_created = true;
         self.log.truncate(records);
+        self.begins.retain(|begin| *begin < records);
         self.flushed = records;
         self.synced = if self.durability == Durability::Power { records } else { 0 };
         self.marks.retain(|mark| *mark < records);
     }
 }
 
+/// Whether two that are appended one after the other and flushed together stand in one record of the file.
+fn share(one: &Record, next: &Record) -> bool {
+    let author = |record: &Record| match record {
+        Record::Settled(Settled { attempt, worker, outcome: Outcome::Value(_), .. }) => {
+            Some((*attempt, *worker))
+        }
+        _ => None,
+    };
+    author(one).is_some_and(|of_one| author(next) == Some(of_one))
+}
+
 fn record(dice: &mut Dice, log: &[Record]) -> Record {
     let task = TaskId(dice.below(TASKS));
-    let attempt = Attempt(1 + dice.below(3) as u32);
-    let worker = WorkerId { slot: SlotId(dice.below(4) as u32), incarnation: 1 + dice.below(400) as u32 };
+    let attempt = if dice.once_in(8) { Attempt(1 + dice.below(300) as u32) } else { Attempt::FIRST };
+    let incarnation = if dice.once_in(8) { 1 + dice.below(400) as u32 } else { 1 };
+    let worker = WorkerId { slot: SlotId(dice.once_in(4).into()), incarnation };
     let failed = FailedAttempt { attempt, worker, end: Mishap::Crashed(Exit::Signal(dice.below(32) as i32)) };
     match dice.below(16) {
         0 => Record::Resumed { at_unix_s: dice.below(1 << 31) },

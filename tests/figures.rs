@@ -125,7 +125,7 @@ fn resume_halfway() {
         eventually("half of it is settled", || (bytes(&run.stage) >= half).then_some(()));
         let stage = run.murder();
         let (before, began) = (bytes(&stage), Instant::now());
-        let run = stage.anew("-q resume r").start();
+        let run = stage.anew("resume r -q").start();
         let is_over = || run.story().iter().any(|line| line["ev"] == "done");
         let is_new = || bytes(&run.stage) > before + RESUMED_BYTES;
         eventually("a new result", || (is_new() || is_over()).then_some(()));

@@ -47,7 +47,7 @@ fn a_journal_cut_at_any_byte_has_every_whole_record_and_can_be_gone_on_with() {
 #[test]
 fn values_that_share_a_record_are_found_together_or_not_at_all() {
     let together = vec![value(1, &[1; 16]), value(2, b""), value(40, &[4; 9])];
-    let (alone, _) = written(Durability::Kill, &[together.clone()]);
+    let (alone, _) = written(Durability::Kill, std::slice::from_ref(&together));
     let (followed, ends) = written(Durability::Kill, &[together, vec![value(5, b"five")]]);
     let header = journal(Durability::Kill, &[]).0.bytes().len();
     for cut in header..=alone.len() {

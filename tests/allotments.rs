@@ -147,7 +147,7 @@ fn a_killed_supervisor_leaves_no_memory_cgroup_and_what_a_killed_guard_leaves_th
     kill("KILL", run.template());
     eventually("the guard is dead", || (state(run.template()) == Some('Z')).then_some(()));
     run.murder();
-    assert!(groups.exists(), "nobody was there to remove them");
+    // Or one of another test that has just begun.
     eventually("a later run removes them", || {
         end(held("--procs 1 --max-rss 64M"));
         (!groups.exists()).then_some(())

@@ -54,12 +54,14 @@ fn told(run: &Run, ev: &str) -> Vec<Value> {
 #[test]
 fn who_takes_memory_while_nobody_looks_is_killed_by_the_kernel_and_named_for_it() {
     for method in ["fork", "spawn"] {
-        let stage = Stage::new().stunt("ambush:1073741824@500").once().with("--procs 2 --range 0..1_000");
+        let stage = Stage::new().stunt("ambush:1073741824@0").once().with("--procs 2 --range 0..1_000");
         let mut run = stage.with("--tasks 10 --max-rss 64M --start-method").with(method).start();
         let workers = run.wait_ready(2);
         if own_group(workers[0]).is_none() {
             return not_tried("a kill by the kernel", "there is no memory cgroup (v1) that may be written");
         }
+        let begun = |pid: &&u64| run.log(**pid).contains("start task 0 ");
+        eventually("the task has begun", || workers.iter().find(begun).map(drop));
         kill("STOP", run.pid());
         eventually("one is killed", || workers.iter().find(|pid| state(**pid) == Some('Z')).map(drop));
         kill("CONT", run.pid());
@@ -67,7 +69,7 @@ fn who_takes_memory_while_nobody_looks_is_killed_by_the_kernel_and_named_for_it(
         finished.assert_exact(1_000);
         let bloated: Vec<&Value> =
             finished.story.iter().filter(|line| line["ev"] == "worker_bloated").collect();
-        assert!(bloated.len() == 1 && bloated[0]["oom"] == true && bloated[0]["task"] == 5, "{bloated:?}");
+        assert!(bloated.len() == 1 && bloated[0]["oom"] == true && bloated[0]["task"] == 0, "{bloated:?}");
         assert_eq!((&finished.done()["retried"], &finished.done()["restarts"]), (&json!(1), &json!(1)));
     }
 }
@@ -147,7 +149,7 @@ fn a_killed_supervisor_leaves_no_memory_cgroup_and_what_a_killed_guard_leaves_th
     kill("KILL", run.template());
     eventually("the guard is dead", || (state(run.template()) == Some('Z')).then_some(()));
     run.murder();
-    assert!(groups.exists(), "nobody was there to remove them");
+    // Or one of another test that has just begun.
     eventually("a later run removes them", || {
         end(held("--procs 1 --max-rss 64M"));
         (!groups.exists()).then_some(())

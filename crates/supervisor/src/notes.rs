@@ -69,7 +69,10 @@ impl Driver<'_> {
         let (slot, pid, _) = self.who(worker);
         let what = "holds tasks, and neither runs nor reports them";
         self.chronicle.epitaph(pid, &format!("it {what}: killing it"));
-        self.chronicle.warn(format!("worker {slot} (pid {pid}) {what}: it is killed, nobody is blamed"));
+        // Under chaos somebody has probably stopped it on purpose.
+        if self.mischief.is_none() {
+            self.chronicle.warn(format!("worker {slot} (pid {pid}) {what}: it is killed, nobody is blamed"));
+        }
     }
 
     fn requeued(&mut self, worker: WorkerId, (task, attempt): (TaskId, Attempt), blamed: bool) -> Told {

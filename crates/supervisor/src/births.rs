@@ -28,6 +28,7 @@ impl Driver<'_> {
 
     /// A worker is wished for.
     pub(crate) fn wish(&mut self, worker: WorkerId) {
+        self.wished_ns.entry(worker.slot).or_insert_with(clock::monotonic_ns);
         self.template.wish(worker);
         if self.template.is_absent() {
             self.replace_template();

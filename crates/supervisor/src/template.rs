@@ -7,7 +7,7 @@ use brigade_link::{AnswerEar, Charter, Door, Order, TemplateLink};
 use brigade_os::cgroup::Cgroup;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
-use brigade_os::{Body, Pid, birth, clock, inherit, logfile};
+use brigade_os::{Body, Pid, birth, clock, inherit, logfile, signals};
 use brigade_wire::{Exit, WorkerId};
 use std::collections::VecDeque;
 use std::io;
@@ -126,6 +126,7 @@ impl Template {
         // Before the limit is lowered: it opens a file.
         logfile::put_under(&mut command, &self.logs)?;
         self.files.give_back(&mut command);
+        signals::block_nothing(&mut command);
         // Until it has said who it is; the guard itself must outlive us.
         birth::bind(&mut command);
         let cgroup = self.cgroup.as_ref().map_or(Path::new("-"), |cgroup| cgroup.path());

@@ -265,6 +265,8 @@ impl Oracle {
         if why.is_none() {
             self.to_go = self.procs.saturating_sub(wanted);
             self.procs = wanted;
+            // A slot that is taken away and opened again is not held to what befell its last worker.
+            self.hot.clear();
         }
     }
 

@@ -49,6 +49,15 @@ fn sigttin_adds_a_worker_and_sigttou_takes_one_away_and_no_task_is_lost_by_it() 
         eventually("the status has one", || shown(1, 1));
         resize(&mut run, "TTIN", 1, 2);
         wait_workers(&run, 2);
+        for worker in run.alive() {
+            let status = fs::read_to_string(format!("/proc/{worker}/status")).expect("it lives");
+            let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+            assert_eq!(
+                blocked.map(str::trim),
+                Some("0000000000000000"),
+                "{method}: what is ours is not theirs"
+            );
+        }
         let (finished, _run) = run.finish();
         finished.assert_exact(10_000);
         let done = finished.done();
@@ -98,7 +107,8 @@ fn fewer_than_one_and_more_than_there_can_be_are_refused_in_words() {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
     command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("sh starts");
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh starts");
     stage.wait_holding();
     kill("TTIN", child.id().into());
     eventually("seven are all", || {

@@ -137,3 +137,21 @@ fn ctrl_c_twice_does_not_wait_for_ever_for_a_worker_that_cannot_be_killed() {
     ice.thaw();
     eventually("it dies of what it was sent", || (!is_alive(frozen)).then_some(()));
 }
+
+#[test]
+fn a_template_that_cannot_be_killed_is_replaced_and_births_go_on() {
+    let Some(ice) = Ice::make() else { return };
+    let mut run = Stage::new().with("--procs 2 --pace 20ms --range 0..10_000 --tasks 800 --grace 1s").start();
+    let (victim, template) = (run.wait_ready(2)[0], run.template());
+    ice.freeze(template);
+    kill("KILL", victim);
+    run.wait_for("its place is filled", |line| line["ev"] == "worker_ready" && line["incarnation"] == 2);
+    assert!(is_alive(template) && run.template() != template);
+    let given_up = format!("SIGKILL does not end the template, pid {template}: it is given up");
+    let (finished, _run) = run.finish();
+    finished.assert_exact(10_000);
+    assert_eq!(finished.count("template_exit"), 1, "{:?}", finished.story);
+    assert!(finished.story.iter().any(|line| line["message"] == *given_up), "{:?}", finished.story);
+    ice.thaw();
+    eventually("it dies of what it was sent", || (!is_alive(template)).then_some(()));
+}

@@ -18,7 +18,7 @@ use brigade_wire::{SlotId, WorkerId};
 ///
 /// The driver keeps three promises: it fulfils the wishes in order; it answers every
 /// [`Effect::Spawn`] with `Born` or `Unborn`, and every [`Effect::Kill`] with `Gone` or `Unborn`, however
-/// late (an [`Effect::Abort`] may have no effect at all); and it sends [`Event::Tick`] when [`Core::next_deadline`] has passed, however busy it is.
+/// late, or never for one that was born and that nothing can kill (an [`Effect::Abort`] may have no effect at all); and it sends [`Event::Tick`] when [`Core::next_deadline`] has passed, however busy it is.
 ///
 /// ```
 /// use brigade_core::{Core, Effect, Event, Now, Policy, Verdict};

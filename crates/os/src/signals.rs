@@ -4,6 +4,8 @@ use nix::sys::signal::{SigSet, Signal};
 use signal_hook::consts::signal;
 use signal_hook::iterator::Signals;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
 
@@ -143,12 +145,19 @@ pub fn see_children() -> io::Result<()> {
 
 /// Undoes [`hold_back`], and a mask that whoever started us may have left behind: a child that inherits a blocked SIGTERM
 /// cannot be asked to end. SIGTTIN and SIGTTOU stay blocked but in the thread that [`ring`] has started: the terminal
-/// stops nobody who does not hear them. What is executed from here begins with nothing blocked. After [`ring`].
+/// stops nobody who does not hear them. What is executed from here is to begin with [`block_nothing`]. After [`ring`].
 ///
 /// # Errors
 /// If the kernel refuses; it does not.
 pub fn hold_back_no_more() -> io::Result<()> {
     Ok(resizes().thread_set_mask()?)
+}
+
+/// The program that `command` starts begins with no signal blocked: what is blocked here is not its affair.
+pub fn block_nothing(command: &mut Command) {
+    let unblock = || Ok(SigSet::empty().thread_set_mask()?);
+    // SAFETY: the closure makes one system call; it neither allocates nor locks.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// Set by SIGUSR1, until somebody takes notice.

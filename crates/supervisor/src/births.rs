@@ -28,6 +28,7 @@ impl Driver<'_> {
 
     /// A worker is wished for.
     pub(crate) fn wish(&mut self, worker: WorkerId) {
+        self.wished_ns.entry(worker.slot).or_insert_with(clock::monotonic_ns);
         self.template.wish(worker);
         if self.template.is_absent() {
             self.replace_template();
@@ -230,11 +231,15 @@ impl Driver<'_> {
         }
     }
 
-    /// A template that says nothing in time is replaced.
+    /// A template that says nothing in time is replaced, and so is one that nothing can kill.
     pub(crate) fn watch_template(&mut self) {
-        if self.template.deadline_ns().is_some_and(|at| at <= clock::monotonic_ns()) {
-            self.template.kill();
+        if self.template.deadline_ns().is_none_or(|at| at > clock::monotonic_ns()) {
+            return;
         }
+        let Some(incarnation) = self.template.dying() else { return self.template.kill() };
+        let pid = self.template.last_pid();
+        self.chronicle.warn(format!("SIGKILL does not end the template, pid {pid}: it is given up"));
+        self.template_gone(incarnation, Exit::Unknown);
     }
 
     /// The run is over: the template ends when its channel is closed, and is waited for, so that nothing is

@@ -123,6 +123,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) chronicle: Chronicle<'a>,
     pub(crate) publisher: Publisher,
     pub(crate) restarts: BTreeMap<SlotId, u32>,
+    /// When the first worker of each slot was wished for, since it was opened.
+    pub(crate) wished_ns: BTreeMap<SlotId, u64>,
     pub(crate) began_ns: u64,
     pub(crate) settled_ns: u64,
     pub(crate) is_holding: bool,
@@ -184,6 +186,7 @@ impl<'a> Driver<'a> {
             chronicle: Chronicle::open(dir, began_ns, witness).map_err(os("open events.ndjson"))?,
             publisher: Publisher::new(dir),
             restarts: BTreeMap::new(),
+            wished_ns: BTreeMap::new(),
             began_ns,
             settled_ns: began_ns,
             is_holding: false,

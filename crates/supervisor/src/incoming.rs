@@ -113,7 +113,12 @@ impl Driver<'_> {
         let born_ns = self.hands.in_slot(worker.slot).map_or(at_ns, |(_, born_ns)| born_ns);
         self.publisher.lives_changed();
         self.strays.somebody_died();
-        let settled = self.core.slots().find(|view| view.worker == worker).map_or(0, |view| view.settled);
+        let view = self.core.slots().find(|view| view.worker == worker);
+        let settled = view.map_or(0, |view| view.settled);
+        if view.is_some_and(|view| !view.wanted) {
+            // Whoever is next there is the first of a slot that is opened anew.
+            self.wished_ns.remove(&worker.slot);
+        }
         self.chronicle.epitaph(pid, &obituary(exit, settled, running));
         let (slot, incarnation) = (worker.slot, worker.incarnation);
         // Planned or not is the core's to say: its note completes the entry.

@@ -143,7 +143,10 @@ impl Driver<'_> {
     /// answer for that was like this one, and that we did not deal.
     pub(crate) fn ended_by_kernel(&mut self, worker: WorkerId, exit: Exit, running: Option<TaskId>) {
         const SIGKILL: Exit = Exit::Signal(9);
-        let was_shot = self.core.slots().any(|view| view.worker == worker && view.life == Life::Dying);
+        let was_shot = self
+            .core
+            .slots()
+            .any(|view| view.worker == worker && matches!(view.life, Life::Dying | Life::Unkillable));
         if exit != SIGKILL || running.is_none() || was_shot {
             return;
         }

@@ -76,6 +76,10 @@ impl Driver<'_> {
     }
 
     fn requeued(&mut self, worker: WorkerId, (task, attempt): (TaskId, Attempt), blamed: bool) -> Told {
+        if blamed {
+            // Written before it is told; an error is told by the next commit.
+            self.books.commit();
+        }
         let (slot, pid, _) = self.who(worker);
         let how = if blamed { "an attempt is spent" } else { "not blamed" };
         self.chronicle.epitaph(pid, &format!("task {task} goes back as attempt {attempt}, {how}"));
@@ -92,7 +96,8 @@ impl Driver<'_> {
     fn ready(&mut self, worker: WorkerId) -> Told {
         self.publisher.lives_changed();
         let (slot, pid, incarnation) = self.who(worker);
-        let since_ns = self.chronicle.last_death_ns(worker).unwrap_or(self.began_ns);
+        let wished_ns = self.wished_ns.get(&slot).copied();
+        let since_ns = self.chronicle.last_death_ns(worker).max(wished_ns).unwrap_or(self.began_ns);
         let after = Duration::from_nanos(clock::monotonic_ns().saturating_sub(since_ns)).as_secs_f64();
         if incarnation > 1 {
             *self.restarts.entry(slot).or_default() += 1;

@@ -7,7 +7,7 @@ use brigade_link::{AnswerEar, Charter, Door, Order, TemplateLink};
 use brigade_os::cgroup::Cgroup;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
-use brigade_os::{Body, Pid, birth, clock, inherit, logfile};
+use brigade_os::{Body, Pid, birth, clock, inherit, logfile, signals};
 use brigade_wire::{Exit, WorkerId};
 use std::collections::VecDeque;
 use std::io;
@@ -61,8 +61,8 @@ enum Life {
     Starting { body: Arc<Body>, door: Door, born_ns: u64 },
     /// Takes orders.
     Ready { body: Arc<Body>, link: TemplateLink, born_ns: u64 },
-    /// Killed; its body is waited for.
-    Dying { was_met: bool },
+    /// Killed; its body is waited for, until then.
+    Dying { was_met: bool, give_up_ns: u64 },
 }
 
 /// What a dead template leaves behind.
@@ -127,6 +127,7 @@ impl Template {
         // Before the limit is lowered: it opens a file.
         logfile::put_under(&mut command, &self.logs)?;
         self.files.give_back(&mut command);
+        signals::block_nothing(&mut command);
         // Until it has said who it is; the guard itself must outlive us.
         birth::bind(&mut command);
         let cgroup = self.cgroup.as_ref().map_or(Path::new("-"), |cgroup| cgroup.path());
@@ -265,30 +266,44 @@ impl Template {
             Life::Ready { .. } => {
                 self.ordered.iter().map(|(_, at)| at + ANSWER_WITHIN.as_nanos() as u64).min()
             }
-            Life::Absent | Life::Dying { .. } => None,
+            Life::Dying { give_up_ns, .. } => Some(*give_up_ns),
+            Life::Absent => None,
         }
     }
 
     /// The supervisor did not run for so long, so it could not be heard.
     pub(crate) fn overslept(&mut self, by_ns: u64) {
         self.slept_ns += by_ns;
+        if let Life::Dying { give_up_ns, .. } = &mut self.life {
+            *give_up_ns += by_ns;
+        }
         self.ordered.iter_mut().for_each(|(_, at)| *at += by_ns);
     }
 
     /// It said nothing in time, or was found stopped: it is no use any more, nor as a guard.
     pub(crate) fn kill(&mut self) {
+        let give_up_ns = self.give_up_ns();
         match &self.life {
             Life::Starting { body, door, .. } => {
                 body.kill();
                 door.knock();
-                self.life = Life::Dying { was_met: false };
+                self.life = Life::Dying { was_met: false, give_up_ns };
             }
             Life::Ready { body, .. } => {
                 body.kill();
-                self.life = Life::Dying { was_met: true };
+                self.life = Life::Dying { was_met: true, give_up_ns };
             }
             Life::Absent | Life::Dying { .. } => {}
         }
+    }
+
+    fn give_up_ns(&self) -> u64 {
+        clock::monotonic_ns() + u64::try_from(self.plan.policy.kill_grace.as_nanos()).unwrap_or(u64::MAX / 2)
+    }
+
+    /// It was killed, and only its body is waited for: which one.
+    pub(crate) fn dying(&self) -> Option<u32> {
+        matches!(self.life, Life::Dying { .. }).then_some(self.incarnation)
     }
 
     /// It died before it said hello. A few times that may be somebody's doing, and another is worth a try.
@@ -316,7 +331,7 @@ impl Template {
                 false
             }
             Life::Ready { .. } => true,
-            Life::Dying { was_met } => was_met,
+            Life::Dying { was_met, .. } => was_met,
             Life::Absent => false,
         };
         let ordered = std::mem::take(&mut self.ordered).into_iter().map(|(worker, _)| worker).collect();
@@ -328,7 +343,8 @@ impl Template {
         if matches!(self.life, Life::Starting { .. }) {
             self.kill();
         }
-        match std::mem::replace(&mut self.life, Life::Dying { was_met: true }) {
+        let give_up_ns = self.give_up_ns();
+        match std::mem::replace(&mut self.life, Life::Dying { was_met: true, give_up_ns }) {
             Life::Ready { body, .. } => Some(body),
             Life::Starting { .. } | Life::Absent | Life::Dying { .. } => None,
         }

@@ -17,7 +17,7 @@ const ATTEMPTS: u32 = 3;
 const ATTEMPTS_UNDER_CHAOS: u32 = 1_000;
 
 /// Beyond the pace of a task. The range sum says that it gets on, so this need not hold a whole task.
-const TIMEOUT_UNDER_CHAOS: Duration = Duration::from_millis(200);
+const TIMEOUT_UNDER_CHAOS: Duration = Duration::from_millis(100);
 
 /// What the run is given for each fault, as a part of it: a fault that is late finds its victim as soon as it has
 /// settled one task, so the faults slow the run down to their own pace.

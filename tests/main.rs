@@ -14,6 +14,7 @@ mod range_sum;
 mod resume;
 mod scarcity;
 mod signals;
+mod soak;
 mod stage;
 mod story;
 mod sweep;

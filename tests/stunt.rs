@@ -100,6 +100,9 @@ fn perform(act: &str) -> Result<(), String> {
         ("hang", _) => loop {
             sleep(Duration::from_secs(3_600));
         },
+        ("stop", _) => {
+            let _ = Command::new("sh").args(["-c", "kill -STOP $PPID"]).status();
+        }
         ("spin", _) => loop {
             std::hint::spin_loop();
         },

@@ -83,32 +83,34 @@ def one(peer):
     total, complaint = work()
     seconds = time.monotonic() - began
     print(json.dumps({"exact": total == sum(range(TASKS)), "seconds": seconds, "said": complaint}), flush=True)
-    # Its atexit hooks may wait for ever for the dead.
+    # What it does at exit may wait for ever for the dead.
     os._exit(0)
 
 
 def try_pool(peer):
-    """One run in a session of its own, so that all of it can be ended."""
+    """One run in a session of its own, so that all of it can be ended. To a file, for its orphans would keep a pipe open."""
     command = [sys.executable, os.path.abspath(__file__), "--one", peer]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        out, err = child.communicate(timeout=PATIENCE_S)
-        return json.loads(out) if out else {"exact": False, "seconds": None, "said": (err.split() or ["silent"])[-1]}
-    except subprocess.TimeoutExpired:
-        return {"exact": False, "seconds": None, "said": "hangs"}
-    finally:
+    with tempfile.TemporaryFile("w+") as answer:
+        child = subprocess.Popen(command, stdout=answer, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        child.wait()
+            child.wait(timeout=PATIENCE_S)
+            answer.seek(0)
+            return json.loads(answer.read())
+        except subprocess.TimeoutExpired:
+            return {"exact": False, "seconds": None, "said": "hangs"}
+        finally:
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            child.wait()
 
 
 def try_brigade(supervisor):
     numbers = TASKS * 100
     with tempfile.TemporaryDirectory() as state:
         command = [supervisor, "--procs", str(WORKERS), "--range", f"0..{numbers}", "--tasks", str(TASKS)]
-        command += ["--pace", f"{TASK_S * 1e3:.0f}ms", "--format", "json", "--state-dir", state]
+        command += ["-q", "--pace", f"{TASK_S * 1e3:.0f}ms", "--format", "json", "--state-dir", state]
         began = time.monotonic()
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         pids = []

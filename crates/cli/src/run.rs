@@ -103,6 +103,7 @@ fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
         grace: args.grace,
         tasks_per_worker_max: args.max_tasks_per_worker,
         age_max: args.max_age,
+        lookahead: args.lookahead(),
         halt: args.halt,
         hold: args.hold,
         seed: args.chaos.map_or_else(|| u64::from(std::process::id()), |chaos| chaos.seed),

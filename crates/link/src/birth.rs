@@ -194,9 +194,11 @@ impl Door {
     }
 
     /// Comes to the door in place of a process that died: releases the waiting thread. Does nothing if it
-    /// was closed already.
+    /// was closed already: ipc-channel never closes the socket of a connection that fails, and that was one a worker.
     pub fn knock(&self) {
-        let _ = IpcSender::<()>::connect(self.name.clone());
+        if Path::new(&self.name).exists() {
+            let _ = IpcSender::<()>::connect(self.name.clone());
+        }
     }
 }
 

@@ -103,7 +103,7 @@ pub(crate) struct Script {
 }
 
 /// The longest pause: with it a fault meets any moment of a task's life, not only that after a report.
-const PAUSE_US_MAX: u64 = 1_000;
+const PAUSE_US_MAX: u64 = 400;
 
 const NAP_MS_MAX: u64 = 20;
 

@@ -40,8 +40,14 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
     };
     let page = progress::keep(page);
     let allowance = Allowance::of(charter.rss_bytes_max);
-    let mut bench =
-        Bench { task: *task, pace_ns: charter.pace_ns, owed_ns: 0, page, length_ns: LOG_SINGLY_NS, allowance };
+    let mut bench = Bench {
+        task: *task,
+        pace_ns: charter.pace_ns,
+        owed_ns: 0,
+        page,
+        length_ns: LOG_SINGLY_NS,
+        allowance,
+    };
     bench.page.sign();
     if end.hello(worker).is_err() {
         return Ok(supervisor_gone());

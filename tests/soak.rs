@@ -14,6 +14,8 @@ use std::process::{Child, Stdio};
 const NAMES: [&str; 7] =
     ["descriptors", "threads", "bodies", "mappings of shared memory", "cgroups", "files of the run", "KiB"];
 const LOOKS: usize = 100;
+/// Before so many, the heap has not seen everything yet.
+const EARLY_MIN: u64 = 200;
 const GROWTH_KIB_MAX: u64 = 1_024;
 
 /// The logs of so many dead are kept; of the files of a run, these alone may grow until then.
@@ -124,7 +126,7 @@ impl Soaked {
 /// Looks after a tenth and at the end of so many replacements, while they go on.
 fn assert_stays_as_it_was(what: &str, args: &str, restarts: u64) {
     let soaked = Soaked::start(args);
-    let early = restarts / 10;
+    let early = (restarts / 10).max(EARLY_MIN);
     soaked.wait_replaced(early);
     let before = soaked.looks();
     soaked.wait_replaced(restarts);
@@ -148,14 +150,14 @@ const ENDLESS: &str = "--range 0..1_000_000_000_000 --tasks 1_000_000_000";
 #[test]
 fn workers_that_make_room_leave_nothing_in_the_supervisor() {
     let planned = format!("{ENDLESS} --max-tasks-per-worker 1");
-    assert_stays_as_it_was("fork, planned", &planned, restarts() * 4 / 10);
-    assert_stays_as_it_was("spawn, planned", &format!("{planned} --start-method spawn"), restarts() / 10);
+    assert_stays_as_it_was("fork, planned", &planned, restarts() * 3 / 10);
+    assert_stays_as_it_was("spawn, planned", &format!("{planned} --start-method spawn"), restarts() / 5);
 }
 
 #[test]
 fn workers_that_die_leave_nothing_in_the_supervisor() {
     // More than there will be, thrown as fast as there is somebody to be hit.
     let deaths = "--range 0..1_000_000_000 --tasks 1_000_000_000 --chaos 1_000_000_000,7";
-    assert_stays_as_it_was("fork, deaths", deaths, restarts() * 4 / 10);
-    assert_stays_as_it_was("spawn, deaths", &format!("{deaths} --start-method spawn"), restarts() / 10);
+    assert_stays_as_it_was("fork, deaths", deaths, restarts() * 3 / 10);
+    assert_stays_as_it_was("spawn, deaths", &format!("{deaths} --start-method spawn"), restarts() / 5);
 }

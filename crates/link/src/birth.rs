@@ -166,7 +166,7 @@ impl Door {
             }
             Err(stranger) => met(Err(stranger)),
         };
-        thread::Builder::new().name("door".into()).spawn(greet)?;
+        Door::post(greet)?;
         Ok(Door { name })
     }
 
@@ -183,8 +183,13 @@ impl Door {
                 Ok(visitor.send(spawned)?)
             });
         };
-        thread::Builder::new().name("door".into()).stack_size(256 << 10).spawn(greet)?;
+        Door::post(greet)?;
         Ok(Door { name })
+    }
+
+    /// Somebody waits behind it. A stack of 2 MiB, the default, may become one huge page, and is kept for the next.
+    fn post(greet: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        thread::Builder::new().name("door".into()).stack_size(256 << 10).spawn(greet).map(drop)
     }
 
     /// What to tell the process that is to come.

@@ -42,8 +42,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Weights in a thousand: most deaths are sudden. What costs most time is rare: a stop lasts until a deadline, and
-    /// a worker that its supervisor aborts spends 60 ms on the names in its stack.
+    /// Weights in a thousand: most deaths are sudden. What costs most time is rare: a stop lasts until a deadline.
     const WEIGHTS: [(Fault, u64); 9] = [
         (Fault::Kill, 700),
         (Fault::Segv, 137),

@@ -16,7 +16,8 @@ const NAMES: [&str; 7] =
 const LOOKS: usize = 100;
 /// Before so many, the heap has not seen everything yet.
 const EARLY_MIN: u64 = 200;
-const GROWTH_KIB_MAX: u64 = 1_024;
+/// A MiB, and as much again that the allocator keeps of a burst.
+const GROWTH_KIB_MAX: u64 = 2_048;
 
 /// The logs of so many dead are kept; of the files of a run, these alone may grow until then.
 const LOGS_MAX: u64 = 10_000;

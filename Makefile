@@ -1,5 +1,5 @@
 # One word each; CI says `make ci` and nothing else. Only `deny` and `advisories` need more than a Rust toolchain.
-.PHONY: run test check tidy storm chaos sweep fuzz miri figures docs deny advisories ci cargo-deny
+.PHONY: run test check tidy storm chaos soak peers sweep fuzz miri figures docs deny advisories ci cargo-deny
 .NOTPARALLEL:
 ARGS ?= --procs 4
 comma := ,
@@ -8,9 +8,14 @@ run: ; @cargo build --release --locked && cargo run --release --locked --quiet -
 test: ; cargo test --locked --workspace -- --quiet
 check: ; cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings && cargo clippy --locked --workspace --all-targets --features brigade-core/seeded-bugs -- -D warnings
 tidy: ; cargo test --locked --test main -- --quiet tidy::
-storm: ; STORM_SCHEDULES=1000000 cargo test --release --locked --package brigade-core --test storms -- --nocapture && cargo test --release --locked --package brigade-core --features seeded-bugs --test seeded_bugs -- --nocapture && MALFORMED=10000000 cargo test --release --locked --package brigade-wire --test malformed -- --nocapture && BENT=1000000 cargo test --release --locked --package brigade-journal --test bent -- --nocapture
+storm: ; STORM_SCHEDULES=1000000 cargo test --release --locked --package brigade-core --test storms -- --nocapture && cargo test --release --locked --package brigade-core --features seeded-bugs --test seeded_bugs -- --nocapture && MALFORMED=10000000 cargo test --release --locked --package brigade-wire --test malformed -- --nocapture && BENT=1000000 cargo test --release --locked --package brigade-journal --test bent -- --nocapture && cargo build --release --locked --example stunt && GARBAGE=1000000 cargo test --release --locked --test main -- --nocapture malformed_frames_of_many_kinds
 # 10,000 faults over 1,000,000 tasks; a seed is drawn and printed, `make chaos SEED=7` throws that one's again.
 chaos: ; @cargo build --release --locked && cargo run --release --locked --quiet -- --chaos 10_000$(if $(SEED),$(comma)$(SEED)) --procs 4 --range 0..1_000_000_000 --tasks 1_000_000 --state-dir target/chaos
+# 100,000 restarts, and the supervisor is as it was; 2,000 of these are in `make test`.
+soak: ; SOAK=100000 cargo test --release --locked --test main -- --nocapture --test-threads 1 soak::
+# One kill -9, beside the pools of Python; needs python3 with venv, and PyPI the first time. Who cannot be had is left out.
+PEERS := target/peers
+peers: ; @command -v python3 >/dev/null || { echo "python3 is not installed" >&2; exit 1; }; cargo build --release --locked && { [ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS); } && { $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/requirements.txt || echo "peers: not all could be installed" >&2; } && $(PEERS)/bin/python tests/peers/peers.py $${CARGO_TARGET_DIR:-target}/release/supervisor
 # The supervisor is killed at each of its system calls and resumed; needs strace. Some forty of these are in `make test`.
 sweep: ; @command -v strace >/dev/null || { echo "strace is not installed: apt-get install strace" >&2; exit 1; }; SWEEP_POINTS=all cargo test --release --locked --test main -- --nocapture sweep::
 # Needs cargo-fuzz (and a C++ compiler for libFuzzer), but no nightly: the variable lets the stable toolchain pass its flags on.
@@ -19,7 +24,7 @@ fuzz: ; @command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not installed
 # Needs `rustup component add miri rust-src --toolchain nightly`. It knows no memfd, no mapping of files and no clone: so only what
 # the pages do with their memory, which is where two processes meet without a lock.
 miri: ; @cargo +nightly miri --version >/dev/null 2>&1 || { echo "miri is not installed: rustup component add miri rust-src --toolchain nightly" >&2; exit 1; }; MIRIFLAGS=-Zmiri-disable-isolation RUSTFLAGS=--cfg=rustix_use_libc cargo +nightly miri test --locked --package brigade-os --lib --target-dir target/miri page::interpreted
-figures: ; cargo bench --locked --bench figures
+figures: ; cargo build --release --locked --example stunt && cargo bench --locked --bench figures
 docs: ; RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
 deny: cargo-deny ; cargo deny --locked check bans licenses sources
 advisories: cargo-deny ; cargo deny --locked check advisories

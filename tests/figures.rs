@@ -7,7 +7,9 @@
 #[allow(dead_code)]
 mod stage;
 
+use brigade_os::{Blow, Body, Pid, clock};
 use brigade_tasks::range_sum;
+use serde_json::Value;
 use stage::{Run, Stage, eventually, is_alive, kill, stat};
 use std::fs;
 use std::thread::sleep;
@@ -26,6 +28,12 @@ fn main() {
         replacement(method, "1 busy worker", &format!("--procs 1 {BUSY}"), "p50 1.5 ms, p99 15 ms");
         replacement(method, "4 busy workers", &format!("--procs 4 {BUSY}"), "p50 4 ms, p99 20 ms");
         replacement(method, "4 idle workers", &format!("--procs 4 {IDLE}"), "p50 1.5 ms, p99 15 ms");
+    }
+    for method in ["fork", "spawn"] {
+        recovery(method);
+    }
+    for (what, act) in [("asleep", "hang"), ("spinning", "spin"), ("stopped", "stop")] {
+        end_of_the_hung(what, act);
     }
     for method in ["fork", "spawn"] {
         death_of_the_supervisor(method, "busy", BUSY);
@@ -152,12 +160,110 @@ fn replacement(method: &str, what: &str, args: &str, bar: &str) {
         run.wait_for("the death", |line| line["ev"] == "worker_exit" && line["pid"] == victim);
     }
     run.wait_ready(1);
-    let is_replacement = |line: &&serde_json::Value| line["incarnation"].as_u64() > Some(1);
+    let is_replacement = |line: &&Value| line["incarnation"].as_u64() > Some(1);
     let story = run.story();
     let after = story.iter().filter(is_replacement).filter_map(|line| line["after"].as_f64());
     let after = after.map(|seconds| seconds * 1e3).collect();
     row(&format!("death to replacement ready: {method}, {what}"), &spread(after), bar);
-    end(run);
+    drop(end(run));
+}
+
+/// A kill, and what became of it: three moments, in milliseconds after it.
+#[derive(Default)]
+struct Recovered {
+    seen: Vec<f64>,
+    begun: Vec<f64>,
+    ready: Vec<f64>,
+}
+
+/// A worker that spins, and one that has nothing to do: the busy one is killed, and the other takes its task. From just before
+/// the kill, by the clock that all processes share.
+fn recovery(method: &str) {
+    const KILLS: usize = 500;
+    let mut all = Recovered::default();
+    while all.seen.len() < KILLS {
+        let args = "-q --procs 2 --range 0..1_000 --tasks 10 --pace 1ms --max-attempts 1_000";
+        let stage = Stage::new().stunt("spin@999").with(args).with(&format!("--start-method {method}"));
+        let mut run = stage.start();
+        let blows = strike_the_busy(&mut run);
+        let run = end(run);
+        judge(&run, &blows, &mut all);
+    }
+    let what = |then: &str| format!("kill -9 to {then}: {method}, 1 busy of 2");
+    row(&what("death seen"), &spread(all.seen), "p99 1 ms");
+    row(&what("its task begun again"), &spread(all.begun), "p99 2 ms");
+    row(&what("replacement ready"), &spread(all.ready), "p99 15 ms");
+}
+
+/// Who was killed, when.
+type Blows = Vec<(u64, u64)>;
+
+/// As often as no slot has to wait before it is filled: whoever dies twice without a task done has to.
+fn strike_the_busy(run: &mut Run) -> Blows {
+    const KILLS_A_RUN: usize = 4;
+    let mut victim = eventually("one is busy and the other is not", || {
+        let status = status(run)?;
+        let slots = status["slots"].as_array()?;
+        let busy: Vec<&Value> = slots.iter().filter(|slot| slot["task"]["task"] == 9).collect();
+        let is_rest_done = status["tally"]["settled"] == 9;
+        (is_rest_done && slots.iter().all(|slot| slot["life"] == "ready"))
+            .then(|| busy.first()?["pid"].as_u64())?
+    });
+    let mut blows = Blows::new();
+    while blows.len() < KILLS_A_RUN {
+        let both = run.wait_ready(2);
+        // A pace for the killer: the spare one is busy by then.
+        sleep(Duration::from_millis(15));
+        let body = Pid::new(victim as i32).and_then(|pid| Body::of(pid).ok()).expect("it lives");
+        let at_ns = clock::monotonic_ns();
+        assert!(body.suffer(Blow::Kill), "it lives");
+        blows.push((victim, at_ns));
+        run.wait_for("the death", |line| line["ev"] == "worker_exit" && line["pid"] == victim);
+        victim = both.into_iter().find(|pid| *pid != victim).expect("there were two");
+    }
+    run.wait_ready(2);
+    sleep(Duration::from_millis(15));
+    blows
+}
+
+fn status(run: &Run) -> Option<Value> {
+    serde_json::from_slice(&fs::read(run.stage.dir().join("s/latest/status.json")).ok()?).ok()
+}
+
+/// The story has deaths and hellos; who died has the time at which it had begun its task.
+fn judge(run: &Run, blows: &Blows, all: &mut Recovered) {
+    let (story, status) = (run.story(), status(run).expect("it is left"));
+    // One had no task done before it was struck, so its slot waited on purpose.
+    if story.iter().any(|line| line["ev"] == "backing_off") {
+        return;
+    }
+    let began_ns = status["began_ns"].as_u64().expect("a time") as f64;
+    let dead = status["dead"].as_array().expect("a list");
+    let since = |line: &Value, at_ns: u64| {
+        (line["t"].as_f64().expect("seconds") * 1e9 + began_ns - at_ns as f64) / 1e6
+    };
+    for &(victim, at_ns) in blows {
+        let exit = story.iter().position(|line| line["ev"] == "worker_exit" && line["pid"] == victim);
+        let after = &story[exit.expect("it is told")..];
+        let heir = |line: &&Value| line["ev"] == "worker_ready" && line["slot"] == after[0]["slot"];
+        all.seen.push(since(&after[0], at_ns));
+        all.ready.push(since(after.iter().find(heir).expect("it is told"), at_ns));
+        let begun = dead.iter().filter_map(|dead| dead["task_since_ns"].as_u64()).filter(|at| *at > at_ns);
+        all.begun.push((begun.min().expect("another took it") - at_ns) as f64 / 1e6);
+    }
+}
+
+/// Tasks that never end, and how long after their deadline their workers are dead and reaped.
+fn end_of_the_hung(what: &str, act: &str) {
+    const TIMEOUT_MS: f64 = 200.0;
+    let args = "-q --procs 2 --range 0..1_000 --tasks 60 --max-attempts 1 --task-timeout 200ms";
+    let (_, run) = Stage::new().stunt(&format!("{act}@all")).with(args).start().finish();
+    let status = status(&run).expect("it is left");
+    let dead = status["dead"].as_array().expect("a list").iter();
+    let lasted = dead.filter_map(|dead| Some(dead["died_ns"].as_u64()? - dead["task_since_ns"].as_u64()?));
+    let late: Vec<f64> = lasted.map(|ns| ns as f64 / 1e6 - TIMEOUT_MS).collect();
+    assert!(late.len() >= 50 && late.iter().all(|late| *late >= 0.0), "{late:?}");
+    row(&format!("deadline of a task to the end of its worker: {what}"), &spread(late), "50 ms");
 }
 
 fn death_of_the_supervisor(method: &str, what: &str, args: &str) {
@@ -187,7 +293,7 @@ fn idle_footprint() {
     row("context switches of an idle held supervisor", &format!("{a_second:.1} a second"), "1 a second");
     let memory = workers.iter().map(|worker| private_kib(*worker)).max().unwrap_or(0);
     row("private memory of an idle forked worker", &format!("{memory} KiB"), "64 KiB");
-    end(run);
+    drop(end(run));
 }
 
 fn context_switches(pid: u64) -> u64 {
@@ -207,9 +313,9 @@ fn sum_of(text: &str, name: &str) -> u64 {
 }
 
 /// Twice: a held run drains at the first, a busy one is cut short at the second.
-fn end(mut run: Run) {
+fn end(mut run: Run) -> Run {
     kill("INT", run.pid());
     run.wait_for("the drain", |line| line["ev"] == "draining");
     kill("INT", run.pid());
-    run.finish();
+    run.finish().1
 }

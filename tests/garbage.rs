@@ -1,6 +1,8 @@
 //! Garbage from a worker: it ends, its task is tried again, and nobody else notices.
 
-use crate::stage::{Finished, Run, Stage};
+use crate::stage::{Finished, Run, Stage, eventually};
+use std::fs;
+use std::process::Stdio;
 
 fn survives(stunt: &str) -> Finished {
     let stage = Stage::new().stunt(stunt).once().with("--procs 3 --range 0..100_000 --tasks 200 --pace 1ms");
@@ -78,4 +80,39 @@ fn half_a_packet_and_then_silence_cost_one_worker_where_no_deadline_runs() {
     }
     println!("found by the page: {stuck:?}");
     assert!(!stuck.is_empty());
+}
+
+/// `GARBAGE` says how many: a million by `make storm`.
+#[test]
+fn malformed_frames_of_many_kinds_cost_the_workers_that_sent_them_and_no_other() {
+    let frames = std::env::var("GARBAGE").map_or(5_000, |text| text.parse::<u64>().expect("a number"));
+    let stage = Stage::new().stunt(&format!("storm:{frames}@all"));
+    let args = "-q --procs 4 --range 0..1_000_000 --tasks 4_000 --pace 1ms --max-attempts 1_000_000";
+    let worker = format!("--worker {}", stage.stuntman());
+    let mut command = stage.command(&format!("{args} {worker}"));
+    // To a file: it would wait with its last words for the reader of a full pipe.
+    let told = stage.dir().join("stderr");
+    let stderr = fs::File::create(&told).expect("a file");
+    let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("it starts");
+    let sent = || fs::metadata(stage.dir().join("s/storm")).map_or(0, |tally| tally.len());
+    let (mut so_far, mut ended) = (0, None);
+    while ended.is_none() {
+        // A hang is no more of either for a minute.
+        (so_far, ended) = eventually("more frames, or the end", || {
+            let ended = child.try_wait().expect("our child");
+            (ended.is_some() || sent() > so_far).then(|| (sent(), ended))
+        });
+    }
+    let output = child.wait_with_output().expect("our child");
+    let total = String::from_utf8(output.stdout).expect("text");
+    let complaints = fs::read_to_string(&told).expect("text");
+    assert_eq!(
+        (total.as_str(), ended.and_then(|status| status.code())),
+        ("499999500000\n", Some(0)),
+        "{complaints}"
+    );
+    assert!(so_far >= frames && !complaints.contains("panicked"), "{so_far} frames: {complaints}");
+    let status = fs::read(stage.dir().join("s/latest/status.json")).expect("it is left");
+    let status: serde_json::Value = serde_json::from_slice(&status).expect("JSON");
+    println!("{so_far} malformed frames, {} workers ended for them", status["tally"]["restarts"]);
 }

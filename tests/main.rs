@@ -16,6 +16,7 @@ mod resize;
 mod resume;
 mod scarcity;
 mod signals;
+mod soak;
 mod splits;
 mod stage;
 mod story;

@@ -8,6 +8,7 @@ use brigade_wire::{Attempt, Ended, Ending, Report, TaskId, encode};
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio, abort, exit};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -35,11 +36,7 @@ fn stunt(args: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Says `count` packets as ipc-channel would: length of the packet, length of the message, message.
 fn babble(count: usize, message: impl Fn(usize) -> Vec<u8>) {
-    for n in 0..count {
-        let message = message(n);
-        let (packet, whole) = (message.len() as u64 + 16, message.len() as u64);
-        speak(&[&packet.to_le_bytes()[..], &whole.to_le_bytes(), &message].concat());
-    }
+    (0..count).for_each(|n| speak(&packet(&message(n))));
 }
 
 /// A report that these tasks have ended with no value, without a credit.
@@ -55,6 +52,11 @@ fn done(consumed: u32, tasks: &[u64]) -> Vec<u8> {
 
 /// Writes to the second socket that this process has: its reports.
 fn speak(bytes: &[u8]) {
+    // A supervisor that has closed its ear is no reason to stop.
+    let _ = mouth().write_all(bytes);
+}
+
+fn mouth() -> File {
     let open = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
     let is_socket = |entry: &std::fs::DirEntry| {
         std::fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
@@ -62,9 +64,53 @@ fn speak(bytes: &[u8]) {
     let mut sockets: Vec<i32> =
         open.filter(is_socket).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     sockets.sort_unstable();
-    let mut mouth = File::from(brigade_os::inherit::duplicate(sockets[1]).expect("it is open"));
-    // A supervisor that has closed its ear is no reason to stop.
-    let _ = mouth.write_all(bytes);
+    File::from(brigade_os::inherit::duplicate(sockets[1]).expect("it is open"))
+}
+
+/// A packet as ipc-channel makes it: length of the packet, length of the message, message.
+fn packet(message: &[u8]) -> Vec<u8> {
+    let (packet, whole) = (message.len() as u64 + 16, message.len() as u64);
+    [&packet.to_le_bytes()[..], &whole.to_le_bytes(), message].concat()
+}
+
+/// One frame that must not be taken for what it is: of eight kinds, and of no two the same bytes.
+fn malformed(dice: &mut u64) -> Vec<u8> {
+    let mut roll = |bound: u64| {
+        *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*dice >> 33) % bound
+    };
+    let (kind, length) = (roll(8), roll(100) as usize);
+    let noise: Vec<u8> = (0..length).map(|_| roll(256) as u8).collect();
+    let task = roll(u64::MAX >> 33) + (u64::MAX >> 1);
+    match kind {
+        0 => [&[0][..], &noise].concat(),
+        1 => [&[0xB7, 0x1D][..], &noise].concat(),
+        2 => done(0, &[task]).into_iter().take(1 + length / 4).collect(),
+        3 => [&done(0, &[task])[..], &noise, &[7]].concat(),
+        4 => done(u32::MAX - length as u32, &[]),
+        5 => done(0, &[task]),
+        6 => done(0, &[]),
+        _ => [&[0xB7, 0x1D][..], &vec![length as u8; 4_000 + length]].concat(),
+    }
+}
+
+/// Malformed frames, one after the other, while all workers of the run together have sent fewer than so many: each that
+/// the kernel has taken is a byte of a file. Only from who has ended a task before, so that it is no crash loop.
+fn storm(frames: u64) {
+    static ENDED: AtomicBool = AtomicBool::new(false);
+    if !ENDED.swap(true, Relaxed) {
+        return;
+    }
+    let state = std::env::var("SUPERVISOR_STATE_DIR").unwrap_or_default();
+    let tally = File::options().append(true).create(true).open(format!("{state}/storm"));
+    let (mut tally, mut mouth, mut dice) = (tally.expect("a file"), mouth(), u64::from(std::process::id()));
+    while tally.metadata().expect("it is open").len() < frames {
+        if mouth.write_all(&packet(&malformed(&mut dice))).is_err() {
+            // Nobody listens any more: what follows is the end.
+            sleep(Duration::from_secs(3_600));
+        }
+        let _ = tally.write_all(&[0]);
+    }
 }
 
 fn is_first_time() -> bool {
@@ -100,11 +146,15 @@ fn perform(act: &str) -> Result<(), String> {
         ("hang", _) => loop {
             sleep(Duration::from_secs(3_600));
         },
+        ("stop", _) => {
+            let _ = Command::new("sh").args(["-c", "kill -STOP $PPID"]).status();
+        }
         ("spin", _) => loop {
             std::hint::spin_loop();
         },
         // Well-formed packets of ipc-channel, `count` of them, that are no frames of ours.
         ("garbage", count) => babble(count.parse().unwrap_or(1), |n| vec![n as u8; n % 100]),
+        ("storm", frames) => storm(frames.parse().unwrap_or(0)),
         // The start of a frame that is longer than any.
         ("huge", _) => babble(1, |_| [&[0xB7, 0x1D][..], &[0; 5_000]].concat()),
         // Frames of ours that mean nothing: no task has ended, no command was consumed.

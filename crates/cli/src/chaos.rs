@@ -7,7 +7,7 @@ use crate::args::RunArgs;
 use crate::parse;
 use crate::phrase::limit;
 use crate::words::{grouped, lasting};
-use brigade_core::Timeout;
+use brigade_core::{Lookahead, Policy, Timeout};
 use brigade_os::clock;
 use brigade_supervisor::chaos::Chaos;
 use brigade_supervisor::story::{Survived, Told};
@@ -17,11 +17,14 @@ const ATTEMPTS: u32 = 3;
 const ATTEMPTS_UNDER_CHAOS: u32 = 1_000;
 
 /// Beyond the pace of a task. The range sum says that it gets on, so this need not hold a whole task.
-const TIMEOUT_UNDER_CHAOS: Duration = Duration::from_millis(200);
+const TIMEOUT_UNDER_CHAOS: Duration = Duration::from_millis(100);
 
 /// What the run is given for each fault, as a part of it: a fault that is late finds its victim as soon as it has
 /// settled one task, so the faults slow the run down to their own pace.
-const TIME_EACH_NS: u64 = 750_000;
+const TIME_EACH_NS: u64 = 400_000;
+
+/// Tasks lent ahead: no more than a worker can answer for before its channel has no room for garbage.
+const LOOKAHEAD_TASKS: usize = 24;
 
 const PACE_MAX: Duration = Duration::from_millis(50);
 
@@ -46,6 +49,12 @@ impl RunArgs {
     pub(crate) fn task_timeout(&self, tasks: u64) -> Option<Timeout> {
         let default = self.chaos.map(|_| Timeout::After(TIMEOUT_UNDER_CHAOS + self.pace(tasks)));
         self.task_timeout.or(default)
+    }
+
+    /// How much is lent ahead of the work.
+    pub(crate) fn lookahead(&self) -> Lookahead {
+        let Lookahead { time, tasks } = Policy::default().lookahead;
+        Lookahead { time, tasks: if self.chaos.is_some() { LOOKAHEAD_TASKS } else { tasks } }
     }
 
     /// How long a task lasts at least: under chaos long enough that the faults find it there. One that has had a

@@ -109,6 +109,7 @@ fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
         kill_grace: args.grace.max(KILL_GRACE_MIN),
         tasks_per_worker_max: args.max_tasks_per_worker,
         age_max: args.max_age,
+        lookahead: args.lookahead(),
         halt: args.halt,
         hold: args.hold,
         seed: args.chaos.map_or_else(|| u64::from(std::process::id()), |chaos| chaos.seed),

@@ -168,7 +168,7 @@ impl Door {
             }
             Err(stranger) => met(Err(stranger)),
         };
-        thread::Builder::new().name("door".into()).spawn(greet)?;
+        Door::post(greet)?;
         Ok(Door { name })
     }
 
@@ -185,8 +185,13 @@ impl Door {
                 Ok(visitor.send(spawned)?)
             });
         };
-        thread::Builder::new().name("door".into()).stack_size(256 << 10).spawn(greet)?;
+        Door::post(greet)?;
         Ok(Door { name })
+    }
+
+    /// Somebody waits behind it. A stack of 2 MiB, the default, may become one huge page, and is kept for the next.
+    fn post(greet: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        thread::Builder::new().name("door".into()).stack_size(256 << 10).spawn(greet).map(drop)
     }
 
     /// What to tell the process that is to come.
@@ -196,9 +201,11 @@ impl Door {
     }
 
     /// Comes to the door in place of a process that died: releases the waiting thread. Does nothing if it
-    /// was closed already.
+    /// was closed already: ipc-channel never closes the socket of a connection that fails, and that was one a worker.
     pub fn knock(&self) {
-        let _ = IpcSender::<()>::connect(self.name.clone());
+        if Path::new(&self.name).exists() {
+            let _ = IpcSender::<()>::connect(self.name.clone());
+        }
     }
 }
 

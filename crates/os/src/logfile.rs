@@ -37,6 +37,11 @@ pub fn open(dir: impl AsFd, pid: u32) -> io::Result<File> {
     Ok(File::from(open_plain(dir, format!("{pid}.log"))?))
 }
 
+/// Removes `<pid>.log` from `dir`. One that is not there any more is as good as removed.
+pub fn remove(dir: impl AsFd, pid: u32) {
+    let _ = rustix::fs::unlinkat(dir, format!("{pid}.log"), rustix::fs::AtFlags::empty());
+}
+
 fn open_plain(dir: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
     let log = openat(dir, name, FLAGS, MODE)?;
     match FileType::from_raw_mode(fstat(&log)?.st_mode) {

@@ -42,8 +42,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// Weights in a thousand: most deaths are sudden. What costs most time is rare: a stop lasts until a deadline, and
-    /// a worker that its supervisor aborts spends 60 ms on the names in its stack.
+    /// Weights in a thousand: most deaths are sudden. What costs most time is rare: a stop lasts until a deadline.
     const WEIGHTS: [(Fault, u64); 9] = [
         (Fault::Kill, 700),
         (Fault::Segv, 137),
@@ -103,7 +102,7 @@ pub(crate) struct Script {
 }
 
 /// The longest pause: with it a fault meets any moment of a task's life, not only that after a report.
-const PAUSE_US_MAX: u64 = 1_000;
+const PAUSE_US_MAX: u64 = 400;
 
 const NAP_MS_MAX: u64 = 20;
 

@@ -20,6 +20,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// How often the story tells it.
 const PROGRESS_TOLD_EVERY: Duration = Duration::from_secs(1);
 
+/// The dead of a run whose logs are kept, the last ones: 40 MiB at a block or so each, however long a run goes on killing.
+const LOGS_OF_DEAD_MAX: usize = 10_000;
+
 pub(crate) struct Chronicle<'a> {
     witness: &'a mut dyn Witness,
     /// None since it could not be written.
@@ -32,6 +35,8 @@ pub(crate) struct Chronicle<'a> {
     /// Who was born last in each slot, and its pid.
     born: BTreeMap<SlotId, (WorkerId, u32)>,
     pub(crate) dead: VecDeque<Dead>,
+    /// The dead whose logs are there, by pid.
+    buried: VecDeque<u32>,
     shown: Option<(Tallied, u64)>,
     told: Option<(Tallied, u64)>,
 }
@@ -67,6 +72,7 @@ impl<'a> Chronicle<'a> {
             began_ns,
             born: BTreeMap::new(),
             dead: VecDeque::new(),
+            buried: VecDeque::new(),
             shown: None,
             told: None,
         })
@@ -135,6 +141,8 @@ impl<'a> Chronicle<'a> {
     /// A worker was born: its number is known from now on, also after its death.
     pub(crate) fn born(&mut self, worker: WorkerId, pid: u32) {
         self.born.insert(worker.slot, (worker, pid));
+        // The log of whoever had this number before is its own now.
+        self.buried.retain(|buried| *buried != pid);
         self.tell(Told::WorkerStart { slot: worker.slot, pid, incarnation: worker.incarnation });
     }
 
@@ -146,8 +154,14 @@ impl<'a> Chronicle<'a> {
         }
     }
 
-    /// Remembers a death, for status and `ps -a`.
+    /// Remembers a death, for status and `ps -a`; the log of one that died long before goes.
     pub(crate) fn died(&mut self, dead: Dead) {
+        if self.buried.len() == LOGS_OF_DEAD_MAX
+            && let Some(pid) = self.buried.pop_front()
+        {
+            logfile::remove(&self.logs, pid);
+        }
+        self.buried.push_back(dead.pid);
         if self.dead.len() == DEAD_MAX {
             self.dead.pop_front();
         }

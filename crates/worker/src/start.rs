@@ -94,7 +94,14 @@ fn template(
 /// Under `spawn`: the template's child has executed this binary anew.
 fn born(door: &str, pages: i32, table: Table<'_>) -> io::Result<ExitCode> {
     let pages = Pages::map(inherit::take(pages)?)?;
-    let Spawned { charter, worker, ends } = Spawned::fetch(door)?;
+    let Spawned { charter, worker, ends } = match Spawned::fetch(door) {
+        // An accident of this birth (one in 30,000 was seen), and no reason not to try another.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            log::line(format_args!("the door was closed: {error}"));
+            return Ok(ExitCode::FAILURE);
+        }
+        fetched => fetched?,
+    };
     birth::set_name(&format!("worker-{}", worker.slot));
     let page = pages.own(worker.slot)?;
     drop(pages);

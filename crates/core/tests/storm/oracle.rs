@@ -300,7 +300,7 @@ impl Oracle {
         if why.is_none() {
             self.to_go = self.procs.saturating_sub(wanted);
             self.procs = wanted;
-            // A slot that is taken away and opened again is not held to what befell its last worker.
+            // Somebody who takes slots away and opens them again wants workers at once.
             self.hot.clear();
         }
     }

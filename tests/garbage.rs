@@ -70,12 +70,9 @@ fn half_a_packet_and_then_silence_cost_one_worker_where_no_deadline_runs() {
             |line: &serde_json::Value| line["message"].to_string().contains("neither runs nor reports");
         let was_stuck = finished.story.iter().any(is_it);
         let done = finished.done();
-        // What can be told to be garbage is, at once, and the task that ran is blamed.
-        assert_eq!(
-            (&done["restarts"], &done["retried"]),
-            (&1.into(), &u64::from(!was_stuck).into()),
-            "{bytes}"
-        );
+        // What can be told to be garbage is, at once, and the task that ran is blamed, if one did at that moment.
+        assert_eq!(done["restarts"], 1, "{bytes}");
+        assert!(done["retried"].as_u64() <= Some(u64::from(!was_stuck)), "{bytes}: {done}");
         stuck.extend(was_stuck.then_some(bytes));
     }
     println!("found by the page: {stuck:?}");

@@ -161,7 +161,9 @@ fn a_task_past_its_deadline_is_named_in_the_log_of_the_worker_that_was_killed_fo
     let told = finished.story.iter().find(|line| line["ev"] == "task_timed_out").expect("it is told");
     let log = run.log(told["pid"].as_u64().expect("a pid"));
     assert!(log.contains("supervisor: task 5 is past its deadline: killing the worker"), "{log}");
-    assert!(log.contains("supervisor: ended by SIGKILL after"), "{log}");
+    // Of SIGABRT, unless it took too long to write where it was.
+    let ended = |by| log.contains(&format!("supervisor: ended by {by} after"));
+    assert!(ended("SIGABRT") || ended("SIGKILL"), "{log}");
 }
 
 #[test]

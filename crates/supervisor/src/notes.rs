@@ -76,10 +76,6 @@ impl Driver<'_> {
     }
 
     fn requeued(&mut self, worker: WorkerId, (task, attempt): (TaskId, Attempt), blamed: bool) -> Told {
-        if blamed {
-            // Written before it is told; an error is told by the next commit.
-            self.books.commit();
-        }
         let (slot, pid, _) = self.who(worker);
         let how = if blamed { "an attempt is spent" } else { "not blamed" };
         self.chronicle.epitaph(pid, &format!("task {task} goes back as attempt {attempt}, {how}"));

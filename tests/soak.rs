@@ -16,8 +16,7 @@ const NAMES: [&str; 7] =
 const LOOKS: usize = 100;
 /// Before so many, the heap has not seen everything yet.
 const EARLY_MIN: u64 = 200;
-/// A MiB, and as much again that the allocator keeps of a burst.
-const GROWTH_KIB_MAX: u64 = 2_048;
+const GROWTH_KIB_MAX: u64 = 1_024;
 
 /// The logs of so many dead are kept; of the files of a run, these alone may grow until then.
 const LOGS_MAX: u64 = 10_000;
@@ -50,9 +49,10 @@ fn cgroups(template: Option<u64>) -> u64 {
     below.filter(|entry| entry.path().is_dir()).count() as u64
 }
 
+/// What it has written: its program's own pages are shared with another supervisor for as long as there is one.
 fn private_kib(pid: u64) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let private = text.lines().filter(|line| line.starts_with("Private_"));
+    let private = text.lines().filter(|line| line.starts_with("Private_Dirty"));
     private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
 }
 

@@ -79,6 +79,28 @@ fn half_a_packet_and_then_silence_cost_one_worker_where_no_deadline_runs() {
     assert!(!stuck.is_empty());
 }
 
+/// It garbles each time, and goes on at once: by the time anybody looks, its page is of another task.
+#[test]
+fn a_task_that_garbles_each_time_is_found_out_and_quarantined_alone() {
+    for act in ["echo@5", "huge@5", "garbage:1@5"] {
+        for procs in [1, 2] {
+            let stage = Stage::new().stunt(act).with(&format!("--procs {procs} --range 0..100 --tasks 100"));
+            let (finished, _run) = stage.start().finish();
+            assert_eq!(finished.code, Some(101), "{act}: {}", finished.stderr);
+            let done = finished.done();
+            assert_eq!((&done["quarantined"], &done["missing"]), (&1.into(), &0.into()), "{act}: {done}");
+            assert_eq!((&done["failed"], &done["settled"]), (&0.into(), &100.into()), "{act}: {done}");
+            let told =
+                finished.story.iter().find(|line| line["ev"] == "task_quarantined").expect("it is told");
+            assert_eq!(
+                (&told["task"], told["attempts"].as_array().map(Vec::len)),
+                (&5.into(), Some(3)),
+                "{told}"
+            );
+        }
+    }
+}
+
 /// `GARBAGE` says how many: a million by `make storm`.
 #[test]
 fn malformed_frames_of_many_kinds_cost_the_workers_that_sent_them_and_no_other() {

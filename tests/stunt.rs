@@ -120,7 +120,8 @@ fn is_first_time() -> bool {
 /// Memory that is touched, a MiB at a time, and never given back.
 fn take(bytes: &str) {
     const STEP: usize = 1 << 20;
-    (0..bytes.parse::<usize>().unwrap_or(0) / STEP).for_each(|_| std::mem::forget(vec![1_u8; STEP]));
+    (0..bytes.parse::<usize>().unwrap_or(0) / STEP)
+        .for_each(|_| std::mem::forget(std::hint::black_box(vec![1_u8; STEP])));
 }
 
 /// Whether nobody has wavered in this run yet: its state directory remembers.

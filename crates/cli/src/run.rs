@@ -12,7 +12,7 @@ use crate::work::RangeSum;
 use brigade_core::Policy;
 use brigade_supervisor::error::{RunError, WorkerFault};
 use brigade_supervisor::run::{Identity, Memory, Plan, Report, Witness, Work};
-use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
+use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, RunDirError, Runs};
 use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line, Tallied};
 use brigade_tasks::range_sum;
@@ -46,7 +46,12 @@ pub(crate) fn resume(common: &Common, args: &ResumeArgs) -> Result<u8, Stop> {
     brigade_os::signals::hold_back();
     let state = common.state_dir();
     let name = which(common, &state, &args.which)?;
-    let dir = RunDir::reopen(&state, &name).map_err(|error| refused(error.into()))?;
+    let dir = RunDir::reopen(&state, &name).map_err(|error| match error {
+        RunDirError::Live { name, holder } => {
+            Stop::usage(format!("run {name} is live ({holder}): end it first, or let it go on"))
+        }
+        error => refused(error.into()),
+    })?;
     let mut work = match args.run.named_tasks()? {
         Some((range, tasks)) => RangeSum::new(range, tasks),
         None => work_of(&dir)?,

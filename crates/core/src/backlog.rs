@@ -209,6 +209,11 @@ impl Backlog {
         }
     }
 
+    /// What came back and would be taken next for this slot.
+    pub(crate) fn next_returned(&self, slot: SlotId) -> Option<Lease> {
+        self.lanes[self.lane(slot)].returned.front().copied()
+    }
+
     /// The next task for this slot.
     pub(crate) fn take(&mut self, slot: SlotId) -> Option<Lease> {
         let lane = self.lane(slot);

@@ -93,6 +93,8 @@ pub enum Bug {
     RequeueTheSplit,
     /// A part of what was split has as many attempts as any task, however many items it is of.
     SplitLate,
+    /// A task that may have made its worker speak nonsense is lent beside others.
+    LendBesideTheSuspect,
     /// Who holds tasks and runs none may do so for ever, where no deadline runs.
     TrustTheIdle,
     /// Who is stopped is taken for stuck.
@@ -159,6 +161,7 @@ impl Bug {
         Bug::NeverSplit,
         Bug::RequeueTheSplit,
         Bug::SplitLate,
+        Bug::LendBesideTheSuspect,
         Bug::TrustTheIdle,
         Bug::ShootTheStopped,
         Bug::RefillTheTakenAway,

@@ -5,14 +5,13 @@ use crate::bugs::{Bug, Bugs};
 use crate::dispatch::Pace;
 use crate::hand::Hand;
 use crate::ledger::Ledger;
-use crate::lives::Ran;
 use crate::median::Median;
 use crate::recall::Recall;
 use crate::restart::Dice;
 use crate::roster::{Roster, State};
 use crate::sleeps::Sleeps;
 use crate::{Effect, Event, GiveUp, Note, Now, Policy, SlotView, Tally, Verdict};
-use brigade_wire::{SlotId, WorkerId};
+use brigade_wire::{SlotId, TaskId, WorkerId};
 
 /// Decides what to do next, and does nothing itself.
 ///
@@ -132,7 +131,7 @@ impl Core {
             Event::Continued(worker) => self.frozen(worker, false, effects),
             Event::Bloated { worker, running } => self.bloated(worker, running, now, effects),
             Event::Gone { worker, exit, running, divisible } => {
-                self.gone(worker, exit, running.map(|task| Ran { task, divisible }), now, effects);
+                self.gone(worker, exit, (running, &divisible), now, effects);
             }
             Event::Tick => self.tick(now, effects),
             Event::Overslept(by) => self.overslept(by, now),
@@ -187,6 +186,13 @@ impl Core {
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.ledger.tally(self.backlog.submitted(), self.backlog.len(), self.roster.leased())
+    }
+
+    /// What this worker was lent and has not answered for.
+    pub fn in_hand(&self, worker: WorkerId) -> impl Iterator<Item = TaskId> {
+        let slot = self.roster.iter().find(move |slot| slot.worker == worker);
+        let hand = slot.and_then(|slot| slot.state.hand());
+        hand.into_iter().flat_map(|hand| hand.leases.iter().map(|lease| lease.task))
     }
 
     /// The slots in order, for status.

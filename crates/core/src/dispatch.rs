@@ -32,6 +32,17 @@ impl Pace {
     }
 }
 
+/// Why a task comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It says itself that it failed, and is tried again.
+    Failed,
+    /// Its worker died of it.
+    Died,
+    /// Nothing that it did.
+    Unblamed,
+}
+
 impl Core {
     /// Lends to everybody who can take something. Idle workers get their first task before anyone gets
     /// look-ahead; what one worker gets travels as one wish.
@@ -93,8 +104,16 @@ impl Core {
 
     fn lend(&mut self, slot: SlotId, count: usize, now: Now, order: &mut Vec<Lease>) {
         let timeout = self.task_timeout();
+        let beside = self.bugs.has(Bug::LendBesideTheSuspect);
         let Some(hand) = self.roster.slot(slot).state.hand_mut() else { return };
-        for lease in (0..count).map_while(|_| self.backlog.take(slot)) {
+        let is_alone = |lease: &Lease| self.ledger.suspects.is_alone(lease.task) && !beside;
+        for _ in 0..count {
+            let next = self.backlog.next_returned(slot);
+            let apart = next.as_ref().is_some_and(is_alone) || hand.leases.front().is_some_and(is_alone);
+            if apart && !hand.leases.is_empty() {
+                break;
+            }
+            let Some(lease) = self.backlog.take(slot) else { break };
             hand.lend(lease, now, timeout);
             order.push(lease);
         }
@@ -211,7 +230,7 @@ impl Core {
         let spent = FailedAttempt { attempt, worker, end };
         self.ledger.fail(task, spent.clone());
         effects.push(Effect::Spend { task, attempt: spent });
-        self.tell_requeued(worker, &[next], true, effects);
+        self.tell_requeued(worker, &[next], Why::Failed, effects);
         self.backlog.give_back(worker.slot, &[next]);
     }
 
@@ -262,7 +281,7 @@ impl Core {
         slot.hurry_idle(now + self.policy.grace);
         self.backlog.give_back(worker.slot, &back);
         if dying {
-            self.tell_requeued(worker, &back, false, effects);
+            self.tell_requeued(worker, &back, Why::Unblamed, effects);
         }
         self.lend_all(now, effects);
     }
@@ -272,14 +291,16 @@ impl Core {
         &mut self,
         worker: WorkerId,
         back: &[Lease],
-        blamed: bool,
+        why: Why,
         effects: &mut Vec<Effect>,
     ) {
         self.ledger.requeued += back.len() as u64;
+        let (blamed, failed) = (why != Why::Unblamed, why == Why::Failed);
         if blamed {
             self.ledger.retried += back.len() as u64;
         }
-        let note = |&Lease { task, attempt }: &Lease| Note::Requeued { task, attempt, blamed, worker };
+        let note =
+            |&Lease { task, attempt }: &Lease| Note::Requeued { task, attempt, blamed, failed, worker };
         effects.extend(back.iter().map(note).map(Effect::Tell));
     }
 }

@@ -94,6 +94,8 @@ pub enum Note {
         attempt: Attempt,
         /// The task failed, or was running when its worker died: one attempt is spent.
         blamed: bool,
+        /// It failed, and its worker lives.
+        failed: bool,
         /// Whom it comes back from.
         worker: WorkerId,
     },

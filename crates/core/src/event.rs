@@ -97,8 +97,8 @@ pub enum Event {
         exit: Exit,
         /// The task that its page says it was running: the only one to blame.
         running: Option<TaskId>,
-        /// It is of several items, and can be split in two.
-        divisible: bool,
+        /// Tasks [in its hand](crate::Core::in_hand) that are of several items, and can be split in two.
+        divisible: Vec<TaskId>,
     },
     /// Time has passed: the deadline that [`Core::next_deadline`](crate::Core::next_deadline) named, or more.
     Tick,

@@ -2,7 +2,7 @@
 
 use crate::Tally;
 use crate::recall::Recalled;
-use crate::suspects::{Suspects, Suspicion};
+use crate::suspects::Suspects;
 use brigade_wire::{Ending, FailedAttempt, TaskId};
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(crate) struct Ledger {
     /// The attempts that came to nothing, of tasks that are not settled yet. A task that succeeds at once costs
     /// nothing.
     stories: BTreeMap<TaskId, Vec<FailedAttempt>>,
-    suspects: Suspects,
+    pub(crate) suspects: Suspects,
 }
 
 impl Ledger {
@@ -78,6 +78,7 @@ impl Ledger {
             Ending::Value(_) => self.values += 1,
             Ending::Failed(_) | Ending::Panicked { .. } => self.failed += 1,
         }
+        self.suspects.succeed();
         self.suspects.clear(task);
         self.stories.remove(&task).unwrap_or_default()
     }
@@ -107,12 +108,7 @@ impl Ledger {
     /// Two come in its place.
     pub(crate) fn split(&mut self, task: TaskId, parts: TaskId) {
         self.suspects.clear(task);
-        self.suspects.add(parts);
-    }
-
-    /// How a task stands that a worker has just died of.
-    pub(crate) fn suspicion(&mut self, task: TaskId) -> Suspicion {
-        self.suspects.accuse(task)
+        self.suspects.add_parts(parts);
     }
 
     /// The counts, with those that only others know.

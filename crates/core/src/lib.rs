@@ -24,7 +24,7 @@
 //! | `recycle`   | workers that have served their time                       |
 //! | `resize`    | more slots or fewer, and slots lost to the unkillable     |
 //! | `restart`   | intensity and backoff                                     |
-//! | `suspects`  | parts of what was split because workers died of it        |
+//! | `suspects`  | tasks that are known to be dangerous                      |
 //! | `median`    | how long tasks usually take, for deadlines that follow it |
 //! | `sleeps`    | when the loop itself did not run                          |
 //! | `deadlines` | what is due, and what a look at a page tells              |

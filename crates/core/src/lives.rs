@@ -2,10 +2,10 @@
 
 use crate::bugs::Bug;
 use crate::core::Core;
+use crate::dispatch::Why;
 use crate::hand::Hand;
 use crate::restart::Sentence;
 use crate::roster::{Cause, Patience, Slot, State};
-use crate::suspects::Suspicion;
 use crate::{Effect, GiveUp, Lease, Note, Now};
 use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
 
@@ -28,6 +28,8 @@ pub(crate) struct Body {
     pub(crate) hand: Hand,
     /// The one task to blame, and for what.
     pub(crate) culprit: Option<(Ran, Mishap)>,
+    /// It had said what no worker says.
+    is_mad: bool,
     /// It was meant to die.
     pub(crate) planned: bool,
     /// The death counts for the restart intensity, unless a task explains it.
@@ -123,7 +125,7 @@ impl Core {
         &mut self,
         worker: WorkerId,
         exit: Exit,
-        ran: Option<Ran>,
+        (running, divisible): (Option<TaskId>, &[TaskId]),
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -131,8 +133,12 @@ impl Core {
             return;
         }
         let Some(slot) = self.roster.current(worker) else { return };
-        let Some(body) = Body::find(slot, exit, ran) else { return };
-        let held = ran.map(|ran| ran.task).filter(|&task| body.hand.holds(task));
+        let ran = running.map(|task| Ran { task, divisible: divisible.contains(&task) });
+        let Some(mut body) = Body::find(slot, exit, ran) else { return };
+        if body.is_mad {
+            body.culprit = body.only_lease(divisible);
+        }
+        let held = running.filter(|&task| body.hand.holds(task));
         let (planned, settled) = (body.planned, body.hand.settled);
         // What it had not begun is no more given up than what nobody had in hand.
         self.ledger.abandoned += u64::from(body.abandoned && held.is_some());
@@ -152,6 +158,9 @@ impl Core {
         let everyone = self.bug(Bug::BlameEveryone);
         let (blamed, mut others): (Vec<Lease>, Vec<Lease>) =
             body.hand.leases.iter().partition(|lease| Some(lease.task) == culprit || everyone);
+        if body.is_mad && body.culprit.is_none() {
+            self.ledger.suspects.isolate(others.iter().map(|lease| lease.task));
+        }
         let mut explained = false;
         let mut back = Vec::new();
         for lease in blamed {
@@ -165,8 +174,8 @@ impl Core {
         if self.bug(Bug::LoseTheUnblamed) {
             others.clear();
         }
-        self.tell_requeued(worker, &back, true, effects);
-        self.tell_requeued(worker, &others, false, effects);
+        self.tell_requeued(worker, &back, Why::Died, effects);
+        self.tell_requeued(worker, &others, Why::Unblamed, effects);
         back.append(&mut others);
         self.backlog.give_back(worker.slot, &back);
         explained
@@ -179,35 +188,34 @@ impl Core {
         let worker = body.worker;
         let end = body.culprit.as_ref().map_or(Mishap::Crashed(body.exit), |(_, end)| end.clone());
         let divisible = body.culprit.as_ref().is_some_and(|(ran, _)| ran.divisible);
-        let suspicion = self.ledger.suspicion(task);
-        let expected = suspicion == Suspicion::Expected;
+        let is_part = self.ledger.suspects.is_part(task);
+        let expected = is_part && self.ledger.suspects.accuse();
         let next = if self.bug(Bug::ForgetTheAttempt) { attempt } else { attempt.next() };
         let next = Some(Lease { task, attempt: next });
         let spent = FailedAttempt { attempt, worker, end };
-        let max = self.deaths_max(task, suspicion, divisible);
+        let max = self.deaths_max(task, is_part && divisible);
         let Some(attempts) = self.ledger.blame(task, spent.clone(), max) else {
             effects.push(Effect::Spend { task, attempt: spent });
             return (next, expected);
         };
-        let is_first = suspicion == Suspicion::None;
-        if is_first {
+        if !is_part {
             self.forgive(&attempts);
         }
         if divisible && !self.bug(Bug::NeverSplit) {
             let parts = self.backlog.split(worker.slot);
             self.ledger.split(task, parts);
             effects.push(Effect::Split { task, attempts, parts });
-            return (next.filter(|_| self.bug(Bug::RequeueTheSplit)), is_first || expected);
+            return (next.filter(|_| self.bug(Bug::RequeueTheSplit)), !is_part || expected);
         }
         self.ledger.quarantine(task);
         effects.push(Effect::Settle { task, attempt, worker, outcome: Outcome::Quarantined { attempts } });
-        (next.filter(|_| self.bug(Bug::RequeueTheQuarantined)), is_first || expected)
+        (next.filter(|_| self.bug(Bug::RequeueTheQuarantined)), !is_part || expected)
     }
 
-    /// Workers that may die of a task. That one of two parts kills is expected: it is split at once, as long as
+    /// Workers that may die of a task. That a part of what was split kills is expected: it is split at once, as long as
     /// there is something to split.
-    fn deaths_max(&self, task: TaskId, suspicion: Suspicion, divisible: bool) -> u32 {
-        if divisible && suspicion != Suspicion::None && !self.bug(Bug::SplitLate) {
+    fn deaths_max(&self, task: TaskId, is_part_of_many: bool) -> u32 {
+        if is_part_of_many && !self.bug(Bug::SplitLate) {
             return 1;
         }
         let max = match self.policy.attempts_max {
@@ -323,6 +331,7 @@ impl Body {
             worker: slot.worker,
             exit,
             planned: state.was_to_die() || recycles(&state, exit, culprit.is_some()),
+            is_mad: matches!(state, State::Dying { cause: Cause::Garbled, .. }),
             culprit,
             counts: state.death_counts(),
             abandoned: state.was_abandoned(),
@@ -332,6 +341,13 @@ impl Body {
         };
         body.hand = state.into_hand();
         Some(body)
+    }
+
+    /// The one to blame if it lost its mind. Of several tasks nobody knows which it was; each is lent alone from now on.
+    fn only_lease(&self, divisible: &[TaskId]) -> Option<(Ran, Mishap)> {
+        let lease = self.hand.leases.front().filter(|_| self.hand.leases.len() == 1)?;
+        let ran = Ran { task: lease.task, divisible: divisible.contains(&lease.task) };
+        Some((ran, Mishap::Crashed(self.exit)))
     }
 
     fn culprit_task(&self) -> Option<TaskId> {
@@ -359,8 +375,8 @@ impl State {
             State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => runner,
             State::Draining { patience: Patience::KillAt(_), .. } => None,
             State::Dying { cause, .. } => match cause {
-                // A task that garbles its worker's words would do so for ever if nobody held it against it.
-                Cause::Garbled => runner,
+                // Its page is of a later moment.
+                Cause::Garbled => None,
                 // Whatever the worker ran after the task that we shot it for, we killed it, not that.
                 Cause::TimedOut(late) => Some((*late, Mishap::TimedOut)),
                 Cause::Memory => ran.map(|ran| (ran, Mishap::OutOfMemory)),

@@ -1,50 +1,61 @@
-//! Parts of tasks that took too many workers along: at least one of each pair is expected to do so again.
+//! Tasks that are known to be dangerous: parts of what took too many workers along, and whatever was in the hand of a worker
+//! that lost its mind.
 
 use brigade_wire::TaskId;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-/// How a task stands of which a worker has just died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Suspicion {
-    /// It is no part of anything.
-    None,
-    /// One part of two had to do it, and this is the one.
-    Expected,
-    /// The other part did so before.
-    Unexpected,
-}
+/// Deaths in a search for a bad item that are explained by it, while nothing at all succeeds. A hundred items side by side may
+/// all be bad; where none is good, it is the worker.
+const BARREN_MAX: u32 = 64;
 
-/// The parts without a final word.
+/// Those without a final word.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
-    /// Each with the first of its pair.
-    parts: BTreeMap<TaskId, TaskId>,
-    /// By the first of a pair, the one that a worker died of first.
-    guilty: BTreeMap<TaskId, TaskId>,
+    /// Parts of tasks that were split.
+    parts: BTreeSet<TaskId>,
+    /// To be lent to a worker that has nothing else in hand: so that it is clear of which it loses its mind.
+    alone: BTreeSet<TaskId>,
+    /// Deaths of parts since the last success of anybody.
+    barren: u32,
 }
 
 impl Suspects {
-    /// The two tasks from this one on.
-    pub(crate) fn add(&mut self, first: TaskId) {
-        self.parts.insert(first, first);
-        self.parts.insert(TaskId(first.0 + 1), first);
+    /// Two parts of a task, from this one on.
+    pub(crate) fn add_parts(&mut self, first: TaskId) {
+        self.parts.extend([first, TaskId(first.0 + 1)]);
     }
 
-    /// A worker has died of it.
-    pub(crate) fn accuse(&mut self, task: TaskId) -> Suspicion {
-        let Some(&first) = self.parts.get(&task) else { return Suspicion::None };
-        match *self.guilty.entry(first).or_insert(task) == task {
-            true => Suspicion::Expected,
-            false => Suspicion::Unexpected,
-        }
+    /// One of these made its worker speak nonsense, and nobody knows which.
+    pub(crate) fn isolate(&mut self, tasks: impl Iterator<Item = TaskId>) {
+        self.alone.extend(tasks);
+    }
+
+    pub(crate) fn is_part(&self, task: TaskId) -> bool {
+        self.parts.contains(&task)
+    }
+
+    pub(crate) fn is_alone(&self, task: TaskId) -> bool {
+        !self.alone.is_empty() && self.alone.contains(&task)
+    }
+
+    /// A worker has died of a part. Returns whether that is no wonder.
+    pub(crate) fn accuse(&mut self) -> bool {
+        self.barren = self.barren.saturating_add(1);
+        self.barren <= BARREN_MAX
+    }
+
+    /// Some task was done.
+    pub(crate) fn succeed(&mut self) {
+        self.barren = 0;
     }
 
     /// It has its final word, or parts of its own.
     pub(crate) fn clear(&mut self, task: TaskId) {
-        let Some(first) = self.parts.remove(&task) else { return };
-        let is_over = [first, TaskId(first.0 + 1)].iter().all(|part| !self.parts.contains_key(part));
-        if is_over {
-            self.guilty.remove(&first);
+        if !self.parts.is_empty() {
+            self.parts.remove(&task);
+        }
+        if !self.alone.is_empty() {
+            self.alone.remove(&task);
         }
     }
 }
@@ -54,23 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_a_pair_is_expected_to_kill_and_the_other_is_not() {
+    fn deaths_in_a_search_are_no_wonder_until_nothing_succeeds_for_long() {
         let mut suspects = Suspects::default();
-        suspects.add(TaskId(7));
-        assert_eq!(suspects.accuse(TaskId(6)), Suspicion::None);
-        assert_eq!(suspects.accuse(TaskId(8)), Suspicion::Expected);
-        assert_eq!(suspects.accuse(TaskId(8)), Suspicion::Expected);
-        assert_eq!(suspects.accuse(TaskId(7)), Suspicion::Unexpected);
-    }
-
-    #[test]
-    fn nothing_is_kept_of_a_pair_that_is_over() {
-        let mut suspects = Suspects::default();
-        suspects.add(TaskId(7));
-        suspects.accuse(TaskId(7));
-        suspects.clear(TaskId(7));
-        assert_eq!(suspects.accuse(TaskId(8)), Suspicion::Unexpected);
+        suspects.add_parts(TaskId(7));
+        assert!(!suspects.is_part(TaskId(6)) && suspects.is_part(TaskId(8)));
+        assert!((0..BARREN_MAX).all(|_| suspects.accuse()));
+        assert!(!suspects.accuse());
+        suspects.succeed();
+        assert!(suspects.accuse());
         suspects.clear(TaskId(8));
-        assert!(suspects.parts.is_empty() && suspects.guilty.is_empty());
+        assert!(!suspects.is_part(TaskId(8)));
     }
 }

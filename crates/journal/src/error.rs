@@ -53,6 +53,7 @@ fn advice(cause: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "let its owner write there, then resume the run"
         }
+        io::ErrorKind::InvalidInput => "somebody has put something else in its place",
         io::ErrorKind::NotFound => "is this the run's directory?",
         io::ErrorKind::AlreadyExists => "resume its run, or remove it",
         _ => "do not trust this disk: copy the run directory to another one and resume the run from there",

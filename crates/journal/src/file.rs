@@ -30,12 +30,12 @@ impl JournalFile {
     /// # Errors
     /// If there is none, if it is no regular file, or if the system refuses.
     pub fn open(path: &Path) -> Result<JournalFile, JournalError> {
-        let opened = OpenOptions::new().read(true).append(true).open(path).and_then(|file| {
-            match file.metadata()?.is_file() {
-                true => Ok(file),
-                false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
-            }
+        // Looked at first: to open a fifo would wait for its other end.
+        let looked_at = std::fs::symlink_metadata(path).and_then(|it| match it.is_file() {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
         });
+        let opened = looked_at.and_then(|()| OpenOptions::new().read(true).append(true).open(path));
         opened
             .map(|file| JournalFile { file, path: path.into() })
             .map_err(|cause| JournalError::io("open", path, cause))

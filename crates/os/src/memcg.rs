@@ -101,13 +101,17 @@ impl MemoryGroups {
         }
     }
 
-    /// The kills in a slot's from now on, if `pid` is in it.
+    /// The kills in a slot's from now on.
     #[must_use]
-    pub fn kills_from_now(&self, slot: SlotId, pid: Pid) -> Option<OomKills> {
-        let group = of_slot(self.home.path(), slot);
-        let members = fs::read_to_string(group.join("cgroup.procs")).ok()?;
-        let is_in = members.lines().any(|member| member.parse() == Ok(pid.number()));
-        is_in.then(|| OomKills::counted_in(group.join(self.version.files(self.bytes_max).counter)))?
+    pub fn kills_from_now(&self, slot: SlotId) -> Option<OomKills> {
+        OomKills::counted_in(of_slot(self.home.path(), slot).join(self.version.files(self.bytes_max).counter))
+    }
+
+    /// Whether a living process is in a slot's.
+    #[must_use]
+    pub fn holds(&self, slot: SlotId, pid: Pid) -> bool {
+        let members = fs::read_to_string(of_slot(self.home.path(), slot).join("cgroup.procs"));
+        members.is_ok_and(|members| members.lines().any(|member| member.parse() == Ok(pid.number())))
     }
 
     /// Where they are, for whoever is to be born.
@@ -185,7 +189,8 @@ mod tests {
         let (group, files) = (of_slot(groups.path(), SlotId(3)), groups.version.files(BYTES));
         assert_eq!(fs::read_to_string(group.join(files.limit)).unwrap().trim(), BYTES.to_string());
         assert!(OomKills::counted_in(group.join(files.counter)).is_some(), "it counts");
-        assert!(groups.kills_from_now(SlotId(3), Pid::current()).is_none(), "we are elsewhere");
+        assert!(groups.kills_from_now(SlotId(3)).is_some());
+        assert!(!groups.holds(SlotId(3), Pid::current()), "we are elsewhere");
         let path = groups.path().to_path_buf();
         drop(groups);
         assert!(!path.exists());

@@ -13,7 +13,7 @@ use crate::driver::Driver;
 use brigade_os::cgroup::Cgroup;
 use brigade_os::memcg::MemoryGroups;
 use brigade_os::oom::OomKills;
-use brigade_os::{Pid, clock};
+use brigade_os::{Body, clock};
 use brigade_wire::{SlotId, WorkerId};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -83,16 +83,21 @@ impl Allotments {
 
     fn lay_out(&mut self, slot: SlotId) -> Option<String> {
         self.held.remove(&slot);
-        let error = self.groups.as_ref()?.lay_out(slot).err()?;
-        self.fail(&format!("make the memory cgroup of slot {slot}: {error}"))
+        let groups = self.groups.as_ref()?;
+        let error = groups.lay_out(slot).err();
+        let kills = groups.kills_from_now(slot).filter(|_| error.is_none());
+        kills.into_iter().for_each(|kills| drop(self.held.insert(slot, kills)));
+        self.fail(&format!("make the memory cgroup of slot {slot}: {}", error?))
     }
 
-    fn look_for(&mut self, slot: SlotId, pid: Pid) -> Option<String> {
-        match self.groups.as_ref()?.kills_from_now(slot, pid) {
-            Some(kills) => drop(self.held.insert(slot, kills)),
-            None => return self.fail(&format!("pid {pid} is not in the memory cgroup of slot {slot}")),
+    /// Who has died meanwhile is in no group any more, and its group has counted why.
+    fn look_for(&mut self, slot: SlotId, body: &Body) -> Option<String> {
+        let pid = body.pid();
+        if self.groups.as_ref()?.holds(slot, pid) || body.has_ended() {
+            return None;
         }
-        None
+        self.held.remove(&slot);
+        self.fail(&format!("pid {pid} is not in the memory cgroup of slot {slot}"))
     }
 
     fn fail(&mut self, what: &str) -> Option<String> {
@@ -111,8 +116,8 @@ impl Driver<'_> {
 
     /// It said hello: is it where the kernel holds it?
     pub(crate) fn look_for_allotted(&mut self, worker: WorkerId) {
-        let pid = self.hands.in_slot(worker.slot).map(|(body, _)| body.pid());
-        if let Some(warning) = pid.and_then(|pid| self.watch.allotments.look_for(worker.slot, pid)) {
+        let body = self.hands.in_slot(worker.slot).map(|(body, _)| Arc::clone(body));
+        if let Some(warning) = body.and_then(|body| self.watch.allotments.look_for(worker.slot, &body)) {
             self.chronicle.warn(warning);
         }
     }

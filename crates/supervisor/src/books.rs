@@ -26,6 +26,8 @@ pub(crate) struct Books {
     /// Something was taken since the last write.
     is_behind: bool,
     written_ns: u64,
+    /// Results since the journal was last handed over.
+    unwritten: u64,
 }
 
 /// What an earlier supervisor of the run had settled.
@@ -44,7 +46,7 @@ pub(crate) struct Recall {
 impl Books {
     /// A run that keeps none.
     pub(crate) fn none() -> Books {
-        Books { journal: None, news: None, is_behind: false, written_ns: 0 }
+        Books { journal: None, news: None, is_behind: false, written_ns: 0, unwritten: 0 }
     }
 
     fn of(journal: Journal<JournalFile>) -> Books {
@@ -83,7 +85,13 @@ impl Books {
 
     /// A task has its final word.
     pub(crate) fn settled(&mut self, settled: Settled) {
+        self.unwritten += u64::from(self.journal.is_some());
         self.write(&Record::Settled(settled));
+    }
+
+    /// Results that are not in the journal, and never will be if it is broken.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.unwritten
     }
 
     /// An attempt came to nothing, and was not the last.
@@ -100,6 +108,9 @@ impl Books {
     pub(crate) fn commit(&mut self) {
         if std::mem::take(&mut self.is_behind) {
             self.attempt(Journal::commit);
+            if self.journal.as_ref().is_some_and(|journal| journal.broken().is_none()) {
+                self.unwritten = 0;
+            }
             self.written_ns = clock::monotonic_ns();
         }
     }

@@ -393,6 +393,11 @@ impl<'a> Driver<'a> {
         let verdict = self.core.verdict();
         let done = self.done(&verdict);
         self.chronicle.tell_lost(self.pages.lost_lines());
+        if self.journal_fault.is_some() {
+            let results = self.books.unwritten();
+            self.chronicle
+                .warn(format!("{results} results are not in the journal: a resume does their tasks again"));
+        }
         self.chronicle.tell(Told::Done(done.clone()));
         self.publisher.lives_changed();
         self.publish();

@@ -140,7 +140,7 @@ impl Driver<'_> {
         self.ended_by_kernel(worker, exit, running);
         // It may have said hello and died before its template answered for it.
         self.template.answered(worker);
-        let divisible = running.is_some_and(|task| self.work.is_divisible(task));
+        let divisible = self.core.in_hand(worker).filter(|task| self.work.is_divisible(*task)).collect();
         self.hear(Event::Gone { worker, exit, running, divisible });
     }
 

@@ -19,8 +19,8 @@ impl Driver<'_> {
                 let (slot, pid, incarnation) = self.who(worker);
                 Told::WorkerExit { slot, pid, incarnation, exit, planned, settled, task: held }
             }
-            Note::Requeued { task, attempt, blamed, worker } => {
-                self.requeued(worker, (task, attempt), blamed)
+            Note::Requeued { task, attempt, blamed, failed, worker } => {
+                self.requeued(worker, (task, attempt), (blamed, failed))
             }
             Note::TimedOut { task, worker } => {
                 let (slot, pid, _) = self.who(worker);
@@ -75,12 +75,15 @@ impl Driver<'_> {
         }
     }
 
-    fn requeued(&mut self, worker: WorkerId, (task, attempt): (TaskId, Attempt), blamed: bool) -> Told {
+    fn requeued(
+        &mut self,
+        worker: WorkerId,
+        (task, attempt): (TaskId, Attempt),
+        (blamed, failed): (bool, bool),
+    ) -> Told {
         let (slot, pid, _) = self.who(worker);
         let how = if blamed { "an attempt is spent" } else { "not blamed" };
         self.chronicle.epitaph(pid, &format!("task {task} goes back as attempt {attempt}, {how}"));
-        // The hand of the dead was taken before the core heard of the death.
-        let failed = self.hands.get(worker).is_some();
         Told::TaskRequeued { task, attempt, blamed, failed, slot, pid }
     }
 
@@ -93,9 +96,11 @@ impl Driver<'_> {
         self.publisher.lives_changed();
         let (slot, pid, incarnation) = self.who(worker);
         let wished_ns = self.wished_ns.get(&slot).copied();
-        let since_ns = self.chronicle.last_death_ns(worker).max(wished_ns).unwrap_or(self.began_ns);
+        let died_ns = self.chronicle.last_death_ns(worker);
+        let since_ns = died_ns.max(wished_ns).unwrap_or(self.began_ns);
         let after = Duration::from_nanos(clock::monotonic_ns().saturating_sub(since_ns)).as_secs_f64();
-        if incarnation > 1 {
+        // Not for the first of a slot that was opened again.
+        if died_ns > wished_ns {
             *self.restarts.entry(slot).or_default() += 1;
         }
         Told::WorkerReady { slot, pid, incarnation, after }

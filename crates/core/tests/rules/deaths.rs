@@ -16,6 +16,21 @@ fn looking_ahead() -> Bench {
 }
 
 #[test]
+fn of_several_tasks_in_the_hand_of_who_spoke_nonsense_none_is_blamed_and_each_is_lent_alone() {
+    let mut bench = looking_ahead();
+    bench.garbled(w(0, 1));
+    let gone = bench.gone(w(0, 1), Exit::Signal(9), Some(3));
+    assert!(gone.contains(&requeued(3, 1, false, w(0, 1))), "its page is of a later moment: {gone:?}");
+    for task in 1..=2 {
+        let lent = if task == 1 { bench.hello(w(0, 2)) } else { bench.done(w(0, 2), [task - 1], 500) };
+        assert_eq!(deeds(lent).last(), Some(&run(w(0, 2), [task])), "nothing beside task {task}");
+    }
+    bench.garbled(w(0, 2));
+    let gone = bench.gone(w(0, 2), Exit::Signal(9), None);
+    assert!(gone.contains(&requeued(2, 2, true, w(0, 2))), "now it is clear which it was: {gone:?}");
+}
+
+#[test]
 fn only_the_running_task_is_blamed_and_the_others_go_back_in_order() {
     let mut bench = looking_ahead();
     let dead = w(0, 1);
@@ -146,7 +161,7 @@ fn news_of_the_dead_change_nothing() {
         Event::Unborn { worker: w(0, 1), reason: String::new() },
         Event::Garbled { worker: w(0, 1), reason: String::new() },
         Event::Unsent { worker: w(0, 1), tasks: vec![TaskId(0)] },
-        Event::Gone { worker: w(0, 1), exit: CRASH, running: Some(TaskId(0)), divisible: false },
+        Event::Gone { worker: w(0, 1), exit: CRASH, running: Some(TaskId(0)), divisible: vec![] },
     ] {
         assert_eq!(bench.on(event.clone()), [], "{event:?}");
     }

@@ -21,7 +21,13 @@ pub(crate) fn run(worker: WorkerId, tasks: impl IntoIterator<Item = u64>) -> Eff
 }
 
 pub(crate) fn requeued(task: u64, attempt: u32, blamed: bool, worker: WorkerId) -> Effect {
-    Effect::Tell(Note::Requeued { task: TaskId(task), attempt: Attempt(attempt), blamed, worker })
+    Effect::Tell(Note::Requeued {
+        task: TaskId(task),
+        attempt: Attempt(attempt),
+        blamed,
+        failed: false,
+        worker,
+    })
 }
 
 pub(crate) fn ms(millis: u64) -> Duration {
@@ -125,12 +131,17 @@ impl Bench {
     }
 
     pub(crate) fn gone(&mut self, worker: WorkerId, exit: Exit, running: Option<u64>) -> Vec<Effect> {
-        self.on(Event::Gone { worker, exit, running: running.map(TaskId), divisible: false })
+        self.on(Event::Gone { worker, exit, running: running.map(TaskId), divisible: vec![] })
     }
 
     /// It crashed while it ran this task, which is of several items.
     pub(crate) fn died_of_chunk(&mut self, worker: WorkerId, task: u64) -> Vec<Effect> {
-        self.on(Event::Gone { worker, exit: CRASH, running: Some(TaskId(task)), divisible: true })
+        self.on(Event::Gone {
+            worker,
+            exit: CRASH,
+            running: Some(TaskId(task)),
+            divisible: vec![TaskId(task)],
+        })
     }
 
     /// First attempts that ended well, each after so many microseconds.

@@ -1,7 +1,7 @@
 //! Tasks that say themselves that they cannot be done, and are asked again.
 
-use super::kit::{Bench, CRASH, deeds, lease, requeued, run, w};
-use brigade_core::{Effect, Policy, Verdict};
+use super::kit::{Bench, CRASH, deeds, lease, run, w};
+use brigade_core::{Effect, Note, Policy, Verdict};
 use brigade_wire::{Attempt, FailedAttempt, Mishap, Outcome, TaskId, WorkerId};
 
 fn retries(retries: u32) -> Policy {
@@ -25,7 +25,9 @@ fn a_task_that_fails_is_tried_again_before_all_others_and_then_that_is_its_word(
     for attempt in 1..=2 {
         let again = Effect::Run { worker: w(0, 1), leases: vec![lease(0, attempt + 1)] };
         let effects = bench.failed(w(0, 1), lease(0, attempt));
-        assert_eq!(effects, [requeued(0, attempt + 1, true, w(0, 1)), again]);
+        let (task, attempt, worker) = (TaskId(0), Attempt(attempt + 1), w(0, 1));
+        let told = Effect::Tell(Note::Requeued { task, attempt, blamed: true, failed: true, worker });
+        assert_eq!(effects, [told, again]);
     }
     let effects = bench.failed(w(0, 1), lease(0, 3));
     assert_eq!(effects, [settled(w(0, 1), 3, Outcome::Failed("no".to_owned())), run(w(0, 1), [1])]);

@@ -20,12 +20,13 @@ fn unkillable(worker: WorkerId) -> Effect {
     Effect::Tell(Note::Unkillable(worker))
 }
 
-/// Worker 0 has garbled while it ran task 0, was shot for it at 100 ms, and does not die.
+/// Worker 0 has outgrown its memory while it ran task 0, was shot for it at 100 ms, and does not die.
 fn held(procs: u32, tasks: u64) -> Bench {
     let mut bench = Bench::ready(tasks, policy(procs));
     (0..procs).for_each(|slot| _ = bench.on(Event::Born(w(slot, 1))));
     bench.at(100);
-    assert_eq!(bench.garbled(w(0, 1)), [Effect::Kill(w(0, 1))]);
+    let bloated = Event::Bloated { worker: w(0, 1), running: true };
+    assert_eq!(orders(bench.on(bloated)), [Effect::Kill(w(0, 1))]);
     bench
 }
 

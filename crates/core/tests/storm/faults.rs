@@ -230,7 +230,7 @@ impl World {
             3 => Event::Garbled { worker, reason: String::new() },
             4 => Event::Seen { worker, running: None },
             5 => Event::Stopped(worker),
-            _ => Event::Gone { worker, exit: Exit::Signal(9), running: None, divisible: false },
+            _ => Event::Gone { worker, exit: Exit::Signal(9), running: None, divisible: vec![] },
         };
         self.tell(news);
         assert_eq!(before, self.core.tally(), "the dead are heard");

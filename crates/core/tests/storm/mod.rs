@@ -386,7 +386,7 @@ impl World {
         self.weather.found += u64::from(process.lost);
         self.oracle.died(&process);
         self.oracle.may_be_hot(&process, exit, self.now);
-        let divisible = running.is_some_and(|task| self.chunk(task).items > 1);
+        let divisible = self.core.in_hand(worker).filter(|task| self.chunk(*task).items > 1).collect();
         self.tell(Event::Gone { worker, exit, running, divisible });
     }
 

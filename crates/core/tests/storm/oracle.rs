@@ -22,6 +22,8 @@ struct Truth {
     items: u32,
     /// It came in the place of one that was split.
     is_part: bool,
+    /// It is to be lent to somebody who has nothing else in hand.
+    is_alone: bool,
     /// Two others came in its place.
     is_split: bool,
     /// What of it an earlier supervisor saw.
@@ -38,6 +40,7 @@ impl Truth {
             settled: false,
             items,
             is_part: false,
+            is_alone: false,
             is_split: false,
             before: Before::Nowhere,
         }
@@ -248,7 +251,21 @@ impl Oracle {
         let running = process.running.map(|(lease, _)| lease.task);
         let ours = process.terminated || process.is_condemned();
         let by_itself = !ours || process.garbled || process.bloated == Some(true);
-        self.died_for(process.worker, running, !by_itself);
+        match process.garbled {
+            true => self.lost_its_mind(process.worker, true),
+            false => self.died_for(process.worker, running, !by_itself),
+        }
+    }
+
+    /// Of several tasks that it held nobody knows which it was; and while it may live, nobody is blamed.
+    fn lost_its_mind(&mut self, worker: WorkerId, is_dead: bool) {
+        let is_held = |at: &usize| self.tasks[*at].holder == Some(worker);
+        let suspects: Vec<usize> = (0..self.tasks.len()).filter(is_held).collect();
+        let only = (is_dead && suspects.len() == 1).then(|| TaskId(suspects[0] as u64));
+        if only.is_none() {
+            suspects.into_iter().for_each(|at| self.tasks[at].is_alone = true);
+        }
+        self.died_for(worker, only, false);
     }
 
     fn died_for(&mut self, worker: WorkerId, running: Option<TaskId>, is_ours: bool) {
@@ -310,7 +327,10 @@ impl Oracle {
         let since = process.born_at.map(|at| at.max(process.shot_at));
         let late = since.is_some_and(|at| at + self.policy.kill_grace <= now);
         assert!(late && process.shot && !process.lost, "given up too early: {process:?}");
-        self.died_for(process.worker, None, true);
+        match process.garbled {
+            true => self.lost_its_mind(process.worker, false),
+            false => self.died_for(process.worker, None, true),
+        }
     }
 
     pub(crate) fn sleep(&mut self, by: Duration) {
@@ -394,6 +414,9 @@ impl Oracle {
             assert_eq!(truth.attempt, attempt.0, "task {task} is lent as the wrong attempt");
             truth.holder = Some(worker);
         }
+        let held: Vec<&Truth> = self.tasks.iter().filter(|truth| truth.holder == Some(worker)).collect();
+        let is_apart = held.len() == 1 || held.iter().all(|truth| !truth.is_alone);
+        assert!(is_apart, "{worker} has others beside a task that may have made somebody speak nonsense");
     }
 
     /// Nobody is shot without a reason that the world can confirm.

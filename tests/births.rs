@@ -1,6 +1,7 @@
 //! How workers come into the world, what they bring along, and what a dead template costs.
 
-use crate::stage::{Stage, eventually, is_alive, kill, stat, state};
+use crate::stage::{Run, Stage, eventually, is_alive, kill, stat, state};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Instant;
@@ -141,6 +142,61 @@ fn a_supervisor_started_with_sigchld_ignored_still_knows_how_its_workers_died() 
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains(r#""exit":{"signal":6}"#), "{told}");
     assert_eq!(output.status.code(), Some(0), "{told}");
+}
+
+#[test]
+fn a_stolen_status_is_an_unknown_death_that_costs_nothing() {
+    for method in ["fork", "spawn"] {
+        let args = "--procs 2 --range 0..1_000 --tasks 1_000 --pace 1ms --hold";
+        let stage = Stage::new().beside_a_thief().with(&format!("{args} --start-method {method}"));
+        let mut run = stage.start();
+        let exits = |run: &Run| -> Vec<Value> {
+            let story = run.story().into_iter();
+            story.filter(|line| line["ev"] == "worker_exit").map(|line| line["exit"].clone()).collect()
+        };
+        eventually("three statuses were stolen", || {
+            let told = exits(&run).len();
+            kill("KILL", run.wait_ready(2)[0]);
+            eventually("its death is told", || (exits(&run).len() > told).then_some(()));
+            (exits(&run).iter().filter(|exit| **exit == "unknown").count() >= 3).then_some(())
+        });
+        run.wait_for("all is settled", |line| line["ev"] == "holding");
+        kill("INT", run.pid());
+        let (finished, _run) = run.finish();
+        finished.assert_exact(1_000);
+        assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
+    }
+}
+
+/// Signals that a process has blocked; SIGTTIN and SIGTTOU are bits 20 and 21.
+fn blocked(pid: u64) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("the line");
+    u64::from_str_radix(mask.trim(), 16).expect("a mask")
+}
+
+#[test]
+fn a_supervisor_started_with_signals_blocked_hears_them_and_its_workers_have_none_blocked() {
+    for method in ["fork", "spawn"] {
+        let stage = Stage::new();
+        let args = format!("--procs 2 --range 0..1_000 --tasks 10 --hold -q --start-method {method}");
+        let supervisor = stage.command(&args);
+        let mut command = std::process::Command::new("env");
+        command.arg("--block-signal").arg(supervisor.get_program()).args(supervisor.get_args()).env_clear();
+        command.envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let probe = std::process::Command::new("env").args(["--block-signal", "true"]).output();
+        if !probe.is_ok_and(|probe| probe.status.success()) {
+            return eprintln!("SKIPPED: a mask left blocked: env has no --block-signal here");
+        }
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("env");
+        stage.wait_holding();
+        let own = u64::from(child.id());
+        let others: Vec<u64> = stage.processes().into_iter().filter(|pid| *pid != own).collect();
+        assert_eq!((others.len(), blocked(own)), (3, 0b11 << 20), "{method}");
+        assert!(others.iter().all(|pid| blocked(*pid) == 0), "{method}: template and workers");
+        kill("TERM", own);
+        assert_eq!(child.wait().expect("our child").code(), Some(0), "{method}: it heard it");
+    }
 }
 
 #[test]

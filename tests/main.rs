@@ -21,5 +21,6 @@ mod splits;
 mod stage;
 mod story;
 mod sweep;
+mod terminal;
 mod tidy;
 mod unkillable;

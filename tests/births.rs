@@ -4,6 +4,7 @@ use crate::stage::{Run, Stage, eventually, is_alive, kill, stat, state};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Instant;
 
 #[test]
@@ -87,6 +88,51 @@ fn a_killed_template_is_replaced_and_running_workers_do_not_notice() {
         let (finished, _run) = run.finish();
         finished.assert_exact(1_000);
         assert_eq!(finished.done()["restarts"], 1, "{method}");
+    }
+}
+
+/// A worker whose next so many templates are killed before they say anything: a file of the stage says how many.
+fn mortal(stage: &Stage) -> (PathBuf, PathBuf) {
+    let (path, left) = (stage.dir().join("mortal"), stage.dir().join("left"));
+    // Written by another process: a file that this one has open for writing cannot be executed (ETXTBSY).
+    let script = r#"printf '%s\n' '#!/bin/sh' "[ \$1 = template ] && read n < $2 && [ \$n -gt 0 ] && echo \$((n - 1)) > $2 && kill -9 \$\$" "exec $3 \"\$@\"" > $1 && chmod +x $1"#;
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(&path).arg(&left).arg(env!("CARGO_BIN_EXE_worker"));
+    assert!(command.status().expect("sh").success());
+    (path, left)
+}
+
+#[test]
+fn templates_killed_before_their_hello_are_replaced_until_it_is_the_fifth_in_a_row() {
+    for (dead, code) in [(4, 0), (5, 2)] {
+        let stage = Stage::new();
+        let (worker, left) = mortal(&stage);
+        fs::write(&left, format!("{dead}\n")).expect("our own directory");
+        let finished = stage.ask(&format!("--procs 2 --range 0..1_000 --worker {}", worker.display()));
+        assert_eq!(finished.code, Some(code), "{}", finished.stderr);
+        assert_eq!(finished.stdout, if code == 0 { "499500\n" } else { "" });
+        let is_named = finished.stderr.lines().count() == 1 && finished.stderr.contains("ended with SIGKILL");
+        assert!(code == 0 || is_named, "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn templates_killed_before_their_hello_in_the_middle_of_a_run_cost_nothing() {
+    for method in ["fork", "spawn"] {
+        let stage = Stage::new();
+        let (worker, left) = mortal(&stage);
+        fs::write(&left, "0\n").expect("our own directory");
+        let args = format!("--procs 2 --range 0..1_000 --tasks 1_000 --pace 1ms --start-method {method}");
+        let mut run = stage.with(&format!("{args} --worker {} --hold", worker.display())).start();
+        let victim = run.wait_ready(2)[0];
+        fs::write(&left, "4\n").expect("our own directory");
+        kill("KILL", run.template());
+        kill("KILL", victim);
+        run.wait_for("the sixth lives", |line| line["ev"] == "template_start" && line["incarnation"] == 6);
+        run.wait_ready(2);
+        kill("INT", run.pid());
+        let (finished, _run) = run.finish();
+        assert_eq!((finished.count("template_exit"), finished.count("worker_unborn")), (5, 0));
     }
 }
 

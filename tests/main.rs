@@ -4,6 +4,7 @@ mod allotments;
 mod bad_input;
 mod births;
 mod chaos;
+mod clocks;
 mod descent;
 mod faults;
 mod garbage;

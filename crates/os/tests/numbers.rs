@@ -4,10 +4,10 @@
 //! The process is this very test binary: the ignored tests are the parts that it plays, and the others start it.
 
 use brigade_os::page::Pages;
-use brigade_os::{Body, Pid, birth};
+use brigade_os::{Body, Pid, birth, clock};
 use brigade_wire::{Exit, SlotId};
 use std::io::{Read, Write};
-use std::os::unix::process::{CommandExt, parent_id};
+use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -203,7 +203,7 @@ fn no_signal_reaches_a_stranger_that_got_the_number_of_the_dead() {
 #[ignore = "a part: a guard that waits for the end of a leader"]
 fn guard() {
     let Ok(told) = env::var(TOLD) else { return };
-    birth::end_groups(Pid::new(told.parse().expect("a number")).into_iter(), true);
+    birth::end_groups(Pid::new(told.parse().expect("a number")).into_iter(), clock::boot_ticks(), true);
 }
 
 #[test]
@@ -229,6 +229,16 @@ fn long_wait() {
     let stranger = Cat::stranger(pid);
     body.go_on();
     assert!(guard.wait().expect("our child").success(), "it has swept what it held");
+    stranger.assert_unharmed();
+}
+
+#[test]
+fn a_guard_ends_nobody_who_was_started_after_its_last_birth() {
+    let (mut own, last_birth) = (Cat::new(), clock::boot_ticks());
+    eventually("the next tick", || (clock::boot_ticks() > last_birth).then_some(()));
+    let stranger = Cat::new();
+    birth::end_groups([own.pid, stranger.pid].into_iter(), last_birth, false);
+    assert_eq!(own.child.wait().expect("our child").signal(), Some(9));
     stranger.assert_unharmed();
 }
 

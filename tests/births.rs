@@ -136,6 +136,24 @@ fn templates_killed_before_their_hello_in_the_middle_of_a_run_cost_nothing() {
     }
 }
 
+/// The kernel lists children by the thread that made them, and it is that thread's end that they die with.
+#[test]
+fn templates_and_workers_are_bound_to_the_thread_that_ends_last() {
+    let mut run = Stage::new().with("--procs 2 --range 0..1_000 --tasks 10 --hold").start();
+    run.wait_for("all is settled", |line| line["ev"] == "holding");
+    let (victim, first, own) = (run.wait_ready(2)[0], run.template(), run.pid());
+    kill("KILL", first);
+    run.wait_for("a new template", |line| line["ev"] == "template_start" && line["incarnation"] == 2);
+    kill("KILL", victim);
+    run.wait_for("the next birth works", |line| line["ev"] == "worker_ready" && line["incarnation"] == 2);
+    let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).expect("it lives");
+    let of_first: BTreeSet<u64> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    let all: BTreeSet<u64> = run.alive().into_iter().chain([run.template()]).collect();
+    assert_eq!((all.len(), &of_first), (3, &all), "children of the first thread");
+    kill("INT", own);
+    run.finish().0.assert_exact(1_000);
+}
+
 #[test]
 fn a_stopped_template_is_replaced_and_the_next_birth_works() {
     let mut run = Stage::new().with("--procs 2 --range 0..1_000 --tasks 10 --hold").start();

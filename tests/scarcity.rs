@@ -256,9 +256,14 @@ fn without_names(stage: &Stage, method: &str) -> Option<(Child, PathBuf, usize)>
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh");
     let disk = PathBuf::from(format!("/proc/{}/root{}/disk", child.id(), stage.dir().display()));
     eventually("all is settled", || story_on(&disk).iter().any(|line| line["ev"] == "holding").then_some(()));
-    let names = (0..100).take_while(|n| File::create(disk.join(n.to_string())).is_ok()).count();
+    let names = fill(&disk, 0);
     assert!((1..100).contains(&names), "{names} names had room");
     Some((child, disk, names))
+}
+
+/// Takes what names there are, after so many; says how many are taken then.
+fn fill(disk: &Path, taken: usize) -> usize {
+    taken + (taken..100).take_while(|n| File::create(disk.join(n.to_string())).is_ok()).count()
 }
 
 fn story_on(disk: &Path) -> Vec<Value> {
@@ -284,9 +289,12 @@ fn assert_whole(child: Child) -> String {
 #[test]
 fn without_room_for_a_name_forked_workers_are_replaced_without_a_log() {
     let stage = Stage::new();
-    let Some((child, disk, _)) = without_names(&stage, "fork") else { return };
+    let Some((child, disk, mut names)) = without_names(&stage, "fork") else { return };
     for incarnation in 1..4 {
-        kill("KILL", eventually("a worker is ready", || ready_on(&disk, incarnation)));
+        let victim = eventually("a worker is ready", || ready_on(&disk, incarnation));
+        // A status that was being replaced has given a name back.
+        names = fill(&disk, names);
+        kill("KILL", victim);
         let heir = eventually("it is replaced", || ready_on(&disk, incarnation + 1));
         assert!(!disk.join(format!("s/latest/logs/{heir}.log")).exists(), "there was room for a log");
     }
@@ -296,15 +304,23 @@ fn without_room_for_a_name_forked_workers_are_replaced_without_a_log() {
 #[test]
 fn without_room_for_a_name_spawned_workers_are_replaced_when_there_is_room_again() {
     let stage = Stage::new();
-    let Some((child, disk, names)) = without_names(&stage, "spawn") else { return };
-    kill("KILL", eventually("a worker is ready", || ready_on(&disk, 1)));
+    let Some((child, disk, mut names)) = without_names(&stage, "spawn") else { return };
+    let mut victims = Vec::new();
     eventually("a birth fails, and says why", || {
+        // The doors of those who were born before give names back when they are closed.
+        names = fill(&disk, names);
+        let victim = ready_on(&disk, victims.len() as u64 + 1).filter(|pid| !victims.contains(pid));
+        victim.iter().for_each(|pid| kill("KILL", *pid));
+        victims.extend(victim);
         let failed = story_on(&disk).into_iter().find(|line| line["ev"] == "worker_unborn")?;
         failed["reason"].to_string().contains("No space left on device").then_some(())
     });
     (0..names).for_each(|n| fs::remove_file(disk.join(n.to_string())).expect("it was made"));
-    let is_second = |line: &Value| line["ev"] == "worker_ready" && line["incarnation"].as_u64() > Some(1);
-    eventually("its place is filled", || story_on(&disk).iter().any(is_second).then_some(()));
+    eventually("its place is filled", || {
+        let story = story_on(&disk);
+        let failed = story.iter().position(|line| line["ev"] == "worker_unborn")?;
+        story[failed..].iter().any(|line| line["ev"] == "worker_ready").then_some(())
+    });
     assert_whole(child);
 }
 

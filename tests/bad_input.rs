@@ -424,11 +424,16 @@ fn sigpipe_from_outside_ends_neither_the_supervisor_nor_its_workers() {
 
 // Disks.
 
-/// A command that has a disk of 200 KiB of its own at `DIR/disk`, in a mount namespace that ends with it; `None`,
-/// said aloud, where there is no way to have one.
+/// A command that has a disk of 200 KiB of its own at `DIR/disk`.
 pub(crate) fn on_small_disk(stage: &Stage, then: &str) -> Option<Command> {
+    on_disk(stage, "size=200k", then)
+}
+
+/// A command that has a disk of its own at `DIR/disk`, with these options, in a mount namespace that ends with it; `None`,
+/// said aloud, where there is no way to have one.
+pub(crate) fn on_disk(stage: &Stage, options: &str, then: &str) -> Option<Command> {
     fs::create_dir(stage.dir().join("disk")).expect("our own directory");
-    let mount = "mount -t tmpfs -o size=200k none \"$1\"/disk";
+    let mount = format!("mount -t tmpfs -o {options} none \"$1\"/disk");
     let user = if fs::metadata("/proc/self").expect("/proc").uid() == 0 { "" } else { "-r" };
     let namespace = |script: &str| {
         let mut command = shell(stage, &format!("exec unshare {user} -m sh -c '{mount} && {script}' $0 $1"));

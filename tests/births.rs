@@ -1,8 +1,10 @@
 //! How workers come into the world, what they bring along, and what a dead template costs.
 
-use crate::stage::{Stage, eventually, is_alive, kill, stat, state};
+use crate::stage::{Run, Stage, eventually, is_alive, kill, stat, state};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Instant;
 
 #[test]
@@ -89,6 +91,69 @@ fn a_killed_template_is_replaced_and_running_workers_do_not_notice() {
     }
 }
 
+/// A worker whose next so many templates are killed before they say anything: a file of the stage says how many.
+fn mortal(stage: &Stage) -> (PathBuf, PathBuf) {
+    let (path, left) = (stage.dir().join("mortal"), stage.dir().join("left"));
+    // Written by another process: a file that this one has open for writing cannot be executed (ETXTBSY).
+    let script = r#"printf '%s\n' '#!/bin/sh' "[ \$1 = template ] && read n < $2 && [ \$n -gt 0 ] && echo \$((n - 1)) > $2 && kill -9 \$\$" "exec $3 \"\$@\"" > $1 && chmod +x $1"#;
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(&path).arg(&left).arg(env!("CARGO_BIN_EXE_worker"));
+    assert!(command.status().expect("sh").success());
+    (path, left)
+}
+
+#[test]
+fn templates_killed_before_their_hello_are_replaced_until_it_is_the_fifth_in_a_row() {
+    for (dead, code) in [(4, 0), (5, 2)] {
+        let stage = Stage::new();
+        let (worker, left) = mortal(&stage);
+        fs::write(&left, format!("{dead}\n")).expect("our own directory");
+        let finished = stage.ask(&format!("--procs 2 --range 0..1_000 --worker {}", worker.display()));
+        assert_eq!(finished.code, Some(code), "{}", finished.stderr);
+        assert_eq!(finished.stdout, if code == 0 { "499500\n" } else { "" });
+        let is_named = finished.stderr.lines().count() == 1 && finished.stderr.contains("ended with SIGKILL");
+        assert!(code == 0 || is_named, "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn templates_killed_before_their_hello_in_the_middle_of_a_run_cost_nothing() {
+    for method in ["fork", "spawn"] {
+        let stage = Stage::new();
+        let (worker, left) = mortal(&stage);
+        fs::write(&left, "0\n").expect("our own directory");
+        let args = format!("--procs 2 --range 0..1_000 --tasks 1_000 --pace 1ms --start-method {method}");
+        let mut run = stage.with(&format!("{args} --worker {} --hold", worker.display())).start();
+        let victim = run.wait_ready(2)[0];
+        fs::write(&left, "4\n").expect("our own directory");
+        kill("KILL", run.template());
+        kill("KILL", victim);
+        run.wait_for("the sixth lives", |line| line["ev"] == "template_start" && line["incarnation"] == 6);
+        run.wait_ready(2);
+        kill("INT", run.pid());
+        let (finished, _run) = run.finish();
+        assert_eq!((finished.count("template_exit"), finished.count("worker_unborn")), (5, 0));
+    }
+}
+
+/// The kernel lists children by the thread that made them, and it is that thread's end that they die with.
+#[test]
+fn templates_and_workers_are_bound_to_the_thread_that_ends_last() {
+    let mut run = Stage::new().with("--procs 2 --range 0..1_000 --tasks 10 --hold").start();
+    run.wait_for("all is settled", |line| line["ev"] == "holding");
+    let (victim, first, own) = (run.wait_ready(2)[0], run.template(), run.pid());
+    kill("KILL", first);
+    run.wait_for("a new template", |line| line["ev"] == "template_start" && line["incarnation"] == 2);
+    kill("KILL", victim);
+    run.wait_for("the next birth works", |line| line["ev"] == "worker_ready" && line["incarnation"] == 2);
+    let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).expect("it lives");
+    let of_first: BTreeSet<u64> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    let all: BTreeSet<u64> = run.alive().into_iter().chain([run.template()]).collect();
+    assert_eq!((all.len(), &of_first), (3, &all), "children of the first thread");
+    kill("INT", own);
+    run.finish().0.assert_exact(1_000);
+}
+
 #[test]
 fn a_stopped_template_is_replaced_and_the_next_birth_works() {
     let mut run = Stage::new().with("--procs 2 --range 0..1_000 --tasks 10 --hold").start();
@@ -141,6 +206,61 @@ fn a_supervisor_started_with_sigchld_ignored_still_knows_how_its_workers_died() 
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains(r#""exit":{"signal":6}"#), "{told}");
     assert_eq!(output.status.code(), Some(0), "{told}");
+}
+
+#[test]
+fn a_stolen_status_is_an_unknown_death_that_costs_nothing() {
+    for method in ["fork", "spawn"] {
+        let args = "--procs 2 --range 0..1_000 --tasks 1_000 --pace 1ms --hold";
+        let stage = Stage::new().beside_a_thief().with(&format!("{args} --start-method {method}"));
+        let mut run = stage.start();
+        let exits = |run: &Run| -> Vec<Value> {
+            let story = run.story().into_iter();
+            story.filter(|line| line["ev"] == "worker_exit").map(|line| line["exit"].clone()).collect()
+        };
+        eventually("three statuses were stolen", || {
+            let told = exits(&run).len();
+            kill("KILL", run.wait_ready(2)[0]);
+            eventually("its death is told", || (exits(&run).len() > told).then_some(()));
+            (exits(&run).iter().filter(|exit| **exit == "unknown").count() >= 3).then_some(())
+        });
+        run.wait_for("all is settled", |line| line["ev"] == "holding");
+        kill("INT", run.pid());
+        let (finished, _run) = run.finish();
+        finished.assert_exact(1_000);
+        assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
+    }
+}
+
+/// Signals that a process has blocked; SIGTTIN and SIGTTOU are bits 20 and 21.
+fn blocked(pid: u64) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("the line");
+    u64::from_str_radix(mask.trim(), 16).expect("a mask")
+}
+
+#[test]
+fn a_supervisor_started_with_signals_blocked_hears_them_and_its_workers_have_none_blocked() {
+    for method in ["fork", "spawn"] {
+        let stage = Stage::new();
+        let args = format!("--procs 2 --range 0..1_000 --tasks 10 --hold -q --start-method {method}");
+        let supervisor = stage.command(&args);
+        let mut command = std::process::Command::new("env");
+        command.arg("--block-signal").arg(supervisor.get_program()).args(supervisor.get_args()).env_clear();
+        command.envs(supervisor.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let probe = std::process::Command::new("env").args(["--block-signal", "true"]).output();
+        if !probe.is_ok_and(|probe| probe.status.success()) {
+            return eprintln!("SKIPPED: a mask left blocked: env has no --block-signal here");
+        }
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("env");
+        stage.wait_holding();
+        let own = u64::from(child.id());
+        let others: Vec<u64> = stage.processes().into_iter().filter(|pid| *pid != own).collect();
+        assert_eq!((others.len(), blocked(own)), (3, 0b11 << 20), "{method}");
+        assert!(others.iter().all(|pid| blocked(*pid) == 0), "{method}: template and workers");
+        kill("TERM", own);
+        assert_eq!(child.wait().expect("our child").code(), Some(0), "{method}: it heard it");
+    }
 }
 
 #[test]

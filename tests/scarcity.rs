@@ -1,13 +1,13 @@
 //! Too little of something: descriptors, processes, readers. A run goes on with what there is, or ends with the cause in
 //! words; it never panics, never hangs, and leaves nobody behind (the stage looks).
 
-use crate::bad_input::on_small_disk;
+use crate::bad_input::{on_disk, on_small_disk};
 use crate::stage::{Run, Stage, eventually, is_alive, kill};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The limits of a process, changed while it runs; false where prlimit is missing or may not.
@@ -38,7 +38,7 @@ fn failures_of_birth(run: &Run) -> Vec<Value> {
 
 #[test]
 fn with_forty_descriptors_a_run_is_refused_and_with_a_hundred_it_is_exact() {
-    for (most, procs, code) in [(40, 2, 2), (60, 2, 2), (100, 2, 0), (100, 7, 0), (100, 8, 2)] {
+    for (most, procs, code) in [(40, 2, 2), (60, 2, 2), (74, 2, 0), (100, 2, 0), (100, 7, 0), (100, 8, 2)] {
         for method in ["fork", "spawn"] {
             let stage = Stage::new();
             let args = format!("--procs {procs} --range 0..1_000 --tasks 100 --start-method {method}");
@@ -46,8 +46,13 @@ fn with_forty_descriptors_a_run_is_refused_and_with_a_hundred_it_is_exact() {
             let told = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(code), "{most} {procs} {method}: {told}");
             assert!(!told.contains("panicked"), "{told}");
-            let is_named =
-                told.lines().count() == 1 && told.contains(&format!("limit of open files allows ({most})"));
+            let words = match most {
+                100 => format!("limit of open files allows ({most}): ask for at most 7"),
+                _ => format!(
+                    "limit of open files ({most}) leaves no room for a worker: raise it to 74 at least"
+                ),
+            };
+            let is_named = told.lines().count() == 1 && told.contains(&words);
             assert!(code == 0 || is_named, "{told}");
             assert!(code != 0 || output.stdout == b"499500\n", "{told}");
         }
@@ -216,7 +221,120 @@ fn forks_that_the_system_refuses_are_tried_again() {
     }
 }
 
+// Memory.
+
+#[test]
+fn a_supervisor_that_gets_no_more_memory_goes_on_or_can_be_resumed_and_leaves_nobody() {
+    for method in ["fork", "spawn"] {
+        let args = "--run r --procs 3 --range 0..3_000 --tasks 3_000 --pace 1ms";
+        let mut run = Stage::new().with(&format!("{args} --start-method {method}")).start();
+        let victims = run.wait_ready(3);
+        if !limit(run.pid(), "--as=1:") {
+            return skipped("a supervisor without memory", "prlimit cannot be used");
+        }
+        kill("KILL", victims[0]);
+        let (finished, run) = run.finish();
+        if finished.code == Some(0) {
+            finished.assert_exact(3_000);
+            continue;
+        }
+        // The standard library aborts where it gets no memory.
+        assert_eq!(finished.code, None, "{method}: {}", finished.stderr);
+        let stage = run.leave();
+        eventually("nobody is left", || stage.processes().is_empty().then_some(()));
+        stage.anew("resume r --pace 0ms").start().finish().0.assert_exact(3_000);
+    }
+}
+
 // Room.
+
+/// A held run whose state directory has no room for another name, although it has room for bytes; and how many names filled it.
+fn without_names(stage: &Stage, method: &str) -> Option<(Child, PathBuf, usize)> {
+    let args = "--procs 2 --range 0..1_000 --tasks 10 --hold --state-dir $1/disk/s --format json";
+    let script = format!("exec $0 {args} --start-method {method}");
+    let mut command = on_disk(stage, "size=8m,nr_inodes=100", &script)?;
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh");
+    let disk = PathBuf::from(format!("/proc/{}/root{}/disk", child.id(), stage.dir().display()));
+    eventually("all is settled", || story_on(&disk).iter().any(|line| line["ev"] == "holding").then_some(()));
+    let names = fill(&disk, 0);
+    assert!((1..100).contains(&names), "{names} names had room");
+    Some((child, disk, names))
+}
+
+/// Takes what names there are, after so many; says how many are taken then.
+fn fill(disk: &Path, taken: usize) -> usize {
+    taken + (taken..100).take_while(|n| File::create(disk.join(n.to_string())).is_ok()).count()
+}
+
+fn story_on(disk: &Path) -> Vec<Value> {
+    let story = fs::read_to_string(disk.join("s/latest/events.ndjson")).unwrap_or_default();
+    story.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn ready_on(disk: &Path, incarnation: u64) -> Option<u64> {
+    let is_it = |line: &Value| line["ev"] == "worker_ready" && line["incarnation"] == incarnation;
+    story_on(disk).iter().find(|line| is_it(line))?["pid"].as_u64()
+}
+
+#[track_caller]
+fn assert_whole(child: Child) -> String {
+    kill("INT", child.id().into());
+    let output = child.wait_with_output().expect("our child");
+    let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(told.contains(r#""total":"499500""#) && !said.contains("panicked"), "{told}{said}");
+    told.into_owned()
+}
+
+#[test]
+fn without_room_for_a_name_forked_workers_are_replaced_without_a_log() {
+    let stage = Stage::new();
+    let Some((child, disk, mut names)) = without_names(&stage, "fork") else { return };
+    for incarnation in 1..4 {
+        let victim = eventually("a worker is ready", || ready_on(&disk, incarnation));
+        // A status that was being replaced has given a name back.
+        names = fill(&disk, names);
+        kill("KILL", victim);
+        let heir = eventually("it is replaced", || ready_on(&disk, incarnation + 1));
+        assert!(!disk.join(format!("s/latest/logs/{heir}.log")).exists(), "there was room for a log");
+    }
+    assert!(assert_whole(child).contains("cannot write status.json"));
+}
+
+#[test]
+fn without_room_for_a_name_spawned_workers_are_replaced_when_there_is_room_again() {
+    let stage = Stage::new();
+    let Some((child, disk, mut names)) = without_names(&stage, "spawn") else { return };
+    let mut victims = Vec::new();
+    eventually("a birth fails, and says why", || {
+        // The doors of those who were born before give names back when they are closed.
+        names = fill(&disk, names);
+        let victim = ready_on(&disk, victims.len() as u64 + 1).filter(|pid| !victims.contains(pid));
+        victim.iter().for_each(|pid| kill("KILL", *pid));
+        victims.extend(victim);
+        let failed = story_on(&disk).into_iter().find(|line| line["ev"] == "worker_unborn")?;
+        failed["reason"].to_string().contains("No space left on device").then_some(())
+    });
+    (0..names).for_each(|n| fs::remove_file(disk.join(n.to_string())).expect("it was made"));
+    eventually("its place is filled", || {
+        let story = story_on(&disk);
+        let failed = story.iter().position(|line| line["ev"] == "worker_unborn")?;
+        story[failed..].iter().any(|line| line["ev"] == "worker_ready").then_some(())
+    });
+    assert_whole(child);
+}
+
+#[test]
+fn a_disk_without_a_name_from_the_start_is_named_before_anything_begins() {
+    let stage = Stage::new();
+    // The root of the disk takes one.
+    let script = "exec $0 --procs 2 --range 0..10 --state-dir $1/disk/s";
+    let Some(mut command) = on_disk(&stage, "size=8m,nr_inodes=3", script) else { return };
+    let output = command.output().expect("sh");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{told}");
+    assert!(told.contains("No space left on device"), "{told}");
+}
 
 #[test]
 fn log_lines_that_a_full_disk_swallows_are_counted_and_told_at_the_end() {
@@ -271,8 +389,11 @@ fn a_pipe_that_nobody_reads_holds_up_neither_the_run_nor_its_end_by_a_signal() {
     eventually("its workers are gone", || {
         stage.processes().iter().all(|pid| *pid == u64::from(child.id())).then_some(())
     });
-    kill("TERM", child.id().into());
-    let status = eventually("a signal ends it", || child.try_wait().expect("our child"));
+    // Again, as a person would: one that comes just before the signals are let go is for a loop that has ended.
+    let status = eventually("a signal ends it", || {
+        kill("TERM", child.id().into());
+        child.try_wait().expect("our child")
+    });
     assert!(status.code().is_none_or(|code| code == 0 || code == 143), "{status}");
     let mut told = String::new();
     reader.read_to_string(&mut told).expect("text");

@@ -52,8 +52,16 @@ pub(crate) fn kill(signal: &str, pid: u64) {
 /// A directory for the runs of one test, short enough for sockets.
 pub(crate) struct Stage {
     dir: PathBuf,
+    supervisor: PathBuf,
     args: Vec<String>,
     envs: Vec<(String, String)>,
+}
+
+/// One of the examples that are made for tests.
+fn example(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_worker")).with_file_name("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --example {name}", path.display());
+    path
 }
 
 impl Stage {
@@ -61,12 +69,13 @@ impl Stage {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let dir = format!("/tmp/brigade-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         fs::create_dir(&dir).expect("a fresh directory");
-        Stage { dir: PathBuf::from(dir), args: Vec::new(), envs: Vec::new() }
+        let supervisor = PathBuf::from(env!("CARGO_BIN_EXE_supervisor"));
+        Stage { dir: PathBuf::from(dir), supervisor, args: Vec::new(), envs: Vec::new() }
     }
 
     /// What is left when a run leaves its stage: there is nothing to clean up.
     fn nowhere() -> Stage {
-        Stage { dir: PathBuf::new(), args: Vec::new(), envs: Vec::new() }
+        Stage { dir: PathBuf::new(), supervisor: PathBuf::new(), args: Vec::new(), envs: Vec::new() }
     }
 
     /// Adds arguments, split at spaces.
@@ -87,11 +96,15 @@ impl Stage {
         self.with(&format!("--worker {stuntman}")).env("STUNT", stunt)
     }
 
+    /// The supervisor has somebody beside it who waits for its children.
+    pub(crate) fn beside_a_thief(mut self) -> Stage {
+        self.supervisor = example("thief");
+        self.with(&format!("--worker {}", env!("CARGO_BIN_EXE_worker")))
+    }
+
     /// Where that one is.
     pub(crate) fn stuntman(&self) -> String {
-        let stuntman = Path::new(env!("CARGO_BIN_EXE_worker")).with_file_name("examples").join("stunt");
-        assert!(stuntman.exists(), "{} is missing: cargo build --example stunt", stuntman.display());
-        stuntman.display().to_string()
+        example("stunt").display().to_string()
     }
 
     /// The stunt happens once.
@@ -111,7 +124,7 @@ impl Stage {
 
     /// The supervisor with these arguments and no others, in this stage's state directory.
     pub(crate) fn command(&self, args: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor"));
+        let mut command = Command::new(&self.supervisor);
         command.args(args.split_whitespace()).env_clear().env("PATH", "/usr/bin:/bin");
         command.env("SUPERVISOR_STATE_DIR", self.dir.join("s")).envs(self.envs.iter().cloned());
         command.stdin(Stdio::null());

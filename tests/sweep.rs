@@ -94,6 +94,38 @@ fn killed_at(stage: &Stage, point: &Point, args: &str) -> (Output, Duration) {
     (output, dead.elapsed())
 }
 
+/// The supervisor is asked to end in front of a call: it does so in order, or at once where nothing has begun or all is told.
+fn ended_at(point: &Point, method: &str) -> Option<i32> {
+    let at = format!("{method} {} #{}", point.call, point.number);
+    let (stage, Point { call, number }) = (Stage::new(), point);
+    let inject = format!("inject={call}:signal=TERM:when={number}");
+    let output = under_strace(&stage, &["-e", &format!("trace={call}"), "-e", &inject], &begin(method));
+    eventually("nobody is left", || stage.processes().is_empty().then_some(()));
+    assert_no_panic(&output, &at);
+    let run = stage.dir().join("s/runs/r");
+    let story = fs::read_to_string(run.join("events.ndjson")).unwrap_or_default();
+    let is_told = story.lines().last().is_some_and(|line| line.contains(r#""ev":"done""#));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let is_at_once = output.status.signal() == Some(15);
+    assert!(!is_at_once || is_told || !run.exists(), "{at}: it was cut off: {story}{said}");
+    assert!(is_at_once || matches!(output.status.code(), Some(0 | 143)), "{at}: {:?} {said}", output.status);
+    output.status.code()
+}
+
+#[test]
+fn a_signal_at_any_of_its_system_calls_ends_a_supervisor_in_order() {
+    if !can_trace() {
+        return;
+    }
+    for method in ["--start-method fork", "--start-method spawn"] {
+        let ends: Vec<_> =
+            thinned(points(method), points_wanted()).iter().map(|point| ended_at(point, method)).collect();
+        let count = |end| ends.iter().filter(|found| **found == end).count();
+        println!("{method}: {} drained, {} whole, {} at once", count(Some(143)), count(Some(0)), count(None));
+        assert!(count(Some(143)) > 0 && count(None) > 0, "{ends:?}");
+    }
+}
+
 /// What had been told as settled, in any way: the status, or a total.
 fn told(stage: &Stage, output: &Output) -> u64 {
     let status = fs::read(stage.dir().join("s/runs/r/status.json")).unwrap_or_default();

@@ -163,12 +163,16 @@ pub fn part() -> io::Result<()> {
 }
 
 /// Ends the process groups of `leaders`, SIGKILL: the guard's last act. Each is held by its pidfd from the start, so that
-/// no number is used that a stranger may have got meanwhile. With `patience` a group is ended when its leader has
+/// no number is used that a stranger may have got meanwhile; and whoever was started after `last_birth` (in
+/// [`boot_ticks`](crate::clock::boot_ticks)) is a stranger who got one before. With `patience` a group is ended when its leader has
 /// ended of its own accord, otherwise now.
-pub fn end_groups(leaders: impl Iterator<Item = Pid>, patience: bool) {
+pub fn end_groups(leaders: impl Iterator<Item = Pid>, last_birth: u64, patience: bool) {
+    let is_stranger =
+        |pid: Pid| crate::proc::stat(pid.number()).is_ok_and(|stat| stat.start_ticks > last_birth);
     let mut held = Vec::new();
     for leader in leaders {
         match Body::of(leader) {
+            Ok(_) if is_stranger(leader) => {}
             Ok(body) => held.push(body),
             // It is gone already: a number is safe as long as its group has a member, and without one it names
             // nobody until the kernel has gone once around all its numbers.

@@ -10,6 +10,14 @@ pub fn monotonic_ns() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
+/// Now in the unit in which `/proc` says when a process was started: clock ticks since boot, suspend included.
+#[must_use]
+pub fn boot_ticks() -> u64 {
+    let (now, each) = (clock_gettime(ClockId::Boottime), rustix::param::clock_ticks_per_second());
+    let ns = (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64);
+    ns / (1_000_000_000 / each.clamp(1, 1_000_000_000))
+}
+
 /// Seconds since 1970 by the wall clock: for people only, no decision is taken by it.
 #[must_use]
 pub fn unix_seconds() -> u64 {

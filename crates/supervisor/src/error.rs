@@ -30,6 +30,16 @@ pub enum RunError {
         /// What would fit.
         most: u64,
     },
+    /// Not even one worker.
+    #[error("the {what} ({limit}) leaves no room for a worker: raise it to {least} at least (ulimit)")]
+    NoRoom {
+        /// The limit's name.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// With so much there is room for all that were asked for.
+        least: u64,
+    },
     /// The journal cannot be begun or gone on with; nothing was lost by that.
     #[error("{0}")]
     Journal(String),

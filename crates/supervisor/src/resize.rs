@@ -70,6 +70,9 @@ pub(crate) fn slots_max(plan: &Plan, files: OpenFiles) -> Result<u32, RunError> 
     let mut slots_max = SLOTS_MAX;
     for (what, limit, left, each) in limits {
         let most = limit.saturating_sub(left) / each;
+        if most == 0 {
+            return Err(RunError::NoRoom { what, limit, least: left + u64::from(procs) * each });
+        }
         if u64::from(procs) > most {
             return Err(RunError::TooManyWorkers { procs, what, limit, most });
         }

@@ -9,7 +9,7 @@ use brigade_link::{Answer, Charter, Order, TemplateEnd, WorkerEnd, introduce};
 use brigade_os::birth::{self, Side};
 use brigade_os::cgroup::Cgroup;
 use brigade_os::page::{OwnPage, Pages};
-use brigade_os::{Pid, inherit, limits, logfile, memcg};
+use brigade_os::{Pid, clock, inherit, limits, logfile, memcg};
 use brigade_wire::{SlotId, WorkerId};
 use std::fs::File;
 use std::io;
@@ -27,6 +27,8 @@ pub(crate) struct Template {
     parent: Pid,
     pages: Pages,
     logs: OwnedFd,
+    /// When the last worker was born, of this template or an earlier one, in clock ticks since boot: not later than that.
+    last_birth: u64,
     /// Where workers are born, if that can be had: whoever descends from them can be found there.
     cgroup: Option<Cgroup>,
 }
@@ -66,7 +68,8 @@ impl Template {
         match supervisor.receive()? {
             Some(Order::Begin(charter)) if charter.supervisor == parent.number() => {
                 birth::part()?;
-                Ok(Template { supervisor, charter, parent, pages, logs, cgroup })
+                let last_birth = clock::boot_ticks();
+                Ok(Template { supervisor, charter, parent, pages, logs, last_birth, cgroup })
             }
             Some(Order::Begin(charter)) => Err(io::Error::other(format!(
                 "the supervisor {} is not the parent {parent}",
@@ -79,7 +82,7 @@ impl Template {
     }
 
     /// Fulfils orders until the supervisor is gone; returns in every child that it forks.
-    pub(crate) fn serve(self) -> io::Result<Ended> {
+    pub(crate) fn serve(mut self) -> io::Result<Ended> {
         while let Some(order) = self.supervisor.receive()? {
             match order {
                 // Said once, in `begin`; a repetition changes nothing.
@@ -105,8 +108,10 @@ impl Template {
     }
 
     /// Forks; true in the child. The template answers for both.
-    fn fork(&self, worker: WorkerId) -> io::Result<bool> {
-        let answer = match self.bear(worker) {
+    fn fork(&mut self, worker: WorkerId) -> io::Result<bool> {
+        let side = self.bear(worker);
+        self.last_birth = clock::boot_ticks();
+        let answer = match side {
             Ok(Side::Child) => return Ok(true),
             Ok(Side::Template(_)) => Answer::Born(worker),
             Err(error) => Answer::Unborn(worker, format!("fork: {error}")),
@@ -178,7 +183,7 @@ impl Template {
     /// The guard's part: daemonic workers are dead by now (PDEATHSIG), what they started may not be. Others
     /// finish the task in hand first. Groups go first, because they go at once.
     fn end_what_is_left(&self) {
-        birth::end_groups(self.pages.pids(), !self.charter.daemon);
+        birth::end_groups(self.pages.pids(), self.last_birth, !self.charter.daemon);
         self.cgroup.iter().for_each(|cgroup| cgroup.end(EMPTY_WITHIN));
         // Whether the supervisor lives is not known here: a dying one closes its channels before it is dead. If it does, it ends
         // strays only after us, so one that is in here, and in no cgroup of v2, costs the end of its run this second.

@@ -15,7 +15,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("core", &["brigade-wire"]),
     ("journal", &["brigade-wire", "crc32c", "serde", "thiserror"]),
     ("os", &["brigade-wire", "libc", "nix", "rustix", "signal-hook", "signal-hook-registry"]),
-    ("link", &["brigade-wire", "ipc-channel", "serde", "tempfile"]),
+    ("link", &["brigade-os", "brigade-wire", "crc32c", "ipc-channel", "serde", "tempfile"]),
     ("worker", &["brigade-link", "brigade-os", "brigade-wire"]),
     ("tasks", &["brigade-worker"]),
     (
@@ -51,14 +51,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// What their tests may depend on beyond that.
 /// The worker that misbehaves speaks on its own channel, so it needs what a worker has.
-const TESTS_MAY_NAME: &[(&str, &[&str])] =
-    &[("link", &["brigade-os"]), ("", &["brigade-os", "brigade-wire", "serde_json"])];
+const TESTS_MAY_NAME: &[(&str, &[&str])] = &[("", &["brigade-os", "brigade-wire", "serde_json"])];
 
 /// Crates that are fenced into one or two of ours, tests included.
 const FENCED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", ""]),
     ("bincode", &["wire"]),
-    ("crc32c", &["journal"]),
+    ("crc32c", &["journal", "link"]),
     ("ipc-channel", &["link"]),
     ("libc", &["os"]),
     ("nix", &["os"]),

@@ -101,7 +101,7 @@ fn malformed(dice: &mut u64) -> Vec<u8> {
         4 => done(u32::MAX - length as u32, &[]),
         5 => done(0, &[task]),
         6 => done(0, &[]),
-        7 => done_large(task, task >> length),
+        7 => done_large(task, task >> (length % 64)),
         _ => [&[0xB7, 0x1D][..], &vec![length as u8; 4_000 + length]].concat(),
     }
 }

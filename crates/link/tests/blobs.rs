@@ -86,7 +86,7 @@ impl Staff {
 impl Drop for Staff {
     fn drop(&mut self) {
         let _ = (self.child.kill(), self.child.wait());
-        self.tombstone.take().map(Tombstone::discard);
+        self.tombstone.take().into_iter().for_each(Tombstone::discard);
     }
 }
 

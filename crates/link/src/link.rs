@@ -20,6 +20,10 @@ pub const WINDOW_FRAMES: u32 = 16;
 const FRAME_CHARGE_BYTES: u32 = 4_352;
 const _: () = assert!(FRAME_BYTES_MAX < FRAME_CHARGE_BYTES as usize);
 
+/// Arguments that lie unread by a worker: two of any size, or as many as take so much. They are memory, and writing them
+/// takes the loop's time: 64 MiB some 50 ms.
+const WINDOW_BYTES: u64 = 16 << 20;
+
 /// The worker's ends of its two channels, on their way to it, and where its values go that no frame holds.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ends {
@@ -90,14 +94,14 @@ impl Link {
     /// has one of its own, which names the place of its arguments; writing them there takes as long as copying does, and
     /// waits for nobody.
     pub fn pack(&mut self, calls: impl IntoIterator<Item = Call>) -> Packets {
-        let (room, mut packets, mut batch) = (self.room(), Packets::default(), Batch::default());
+        let (mut packets, mut batch) = (Packets::default(), Batch::default());
         for mut call in calls {
             if !batch.is_empty() {
                 let Err(next) = batch.push(call) else { continue };
                 packets.close(&mut batch);
                 call = next;
             }
-            if packets.commands.len() >= room {
+            if !packets.full.is_empty() || !self.has_room(&packets, &call) {
                 packets.full.push(call.task);
             } else if let Err(large) = batch.push(call) {
                 self.put(large, &mut packets);
@@ -150,12 +154,19 @@ impl Link {
         Ok(before - now)
     }
 
-    /// How many packets may be sent.
-    fn room(&self) -> usize {
-        match self.stopped {
-            true => 0,
-            false => self.window.saturating_sub(self.sent.wrapping_sub(self.consumed)) as usize,
+    /// Whether there is credit for one packet more, with this call.
+    fn has_room(&self, packets: &Packets, call: &Call) -> bool {
+        let unanswered = self.sent.wrapping_sub(self.consumed) as usize + packets.commands.len();
+        if self.stopped || unanswered >= self.window as usize {
+            return false;
         }
+        let packed = packets.commands.iter().filter_map(|command| match command {
+            Command::RunLarge(large) => Some(large.args),
+            Command::Run(_) | Command::Stop => None,
+        });
+        let unread = self.lent.iter().map(|(_, args)| *args).chain(packed);
+        let (count, bytes) = unread.fold((0, 0), |(count, bytes), args| (count + 1, bytes + args.bytes));
+        Batch::fits(call) || count < 2 || bytes + call.args.len() as u64 <= WINDOW_BYTES
     }
 
     /// Packs a call whose arguments no packet holds.
@@ -268,6 +279,23 @@ mod tests {
         );
         assert_eq!(packets.refused.len(), 1);
         assert_eq!(link.run(packets), Sent::All);
+    }
+
+    #[test]
+    fn two_calls_of_any_size_are_unread_or_as_many_as_the_window_holds() {
+        let tasks = |sent| match sent {
+            Sent::Full(tasks) => tasks,
+            sent => panic!("{sent:?}"),
+        };
+        let half = WINDOW_BYTES as usize / 2;
+        for (sizes, unsent) in [([2 * half, 2 * half, 5_000, 1], 2), ([half, half / 2, half / 2, 5_000], 3)] {
+            let (mut link, _ear, _tombstone, _ends) = conversation().unwrap();
+            let packets = link.pack((0..).zip(sizes).map(|(task, size)| call(task, vec![7; size])));
+            assert_eq!(tasks(link.run(packets)), (unsent..4).map(TaskId).collect::<Vec<_>>(), "{sizes:?}");
+            assert_eq!(link.credit(1), Ok(1));
+            let packets = link.pack([call(unsent, vec![7; 5_000])]);
+            assert_eq!(link.run(packets), Sent::All);
+        }
     }
 
     #[test]

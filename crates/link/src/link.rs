@@ -157,16 +157,19 @@ impl Link {
     /// Whether there is credit for one packet more, with this call.
     fn has_room(&self, packets: &Packets, call: &Call) -> bool {
         let unanswered = self.sent.wrapping_sub(self.consumed) as usize + packets.commands.len();
-        if self.stopped || unanswered >= self.window as usize {
-            return false;
-        }
+        !self.stopped
+            && unanswered < self.window as usize
+            && (Batch::fits(call) || self.has_room_for_large(packets, call.args.len() as u64))
+    }
+
+    fn has_room_for_large(&self, packets: &Packets, bytes: u64) -> bool {
         let packed = packets.commands.iter().filter_map(|command| match command {
-            Command::RunLarge(large) => Some(large.args),
+            Command::RunLarge(large) => Some(large.args.bytes),
             Command::Run(_) | Command::Stop => None,
         });
-        let unread = self.lent.iter().map(|(_, args)| *args).chain(packed);
-        let (count, bytes) = unread.fold((0, 0), |(count, bytes), args| (count + 1, bytes + args.bytes));
-        Batch::fits(call) || count < 2 || bytes + call.args.len() as u64 <= WINDOW_BYTES
+        let unread = self.lent.iter().map(|(_, args)| args.bytes).chain(packed);
+        let (count, sum) = unread.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+        count < 2 || sum + bytes <= WINDOW_BYTES
     }
 
     /// Packs a call whose arguments no packet holds.

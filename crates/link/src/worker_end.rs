@@ -166,3 +166,43 @@ impl WorkerEnd {
 fn cut(message: &str) -> String {
     message[..message.floor_char_boundary(1_000)].to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Heard, conversation};
+    use brigade_wire::{Attempt, TaskId};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    fn large() -> Ended {
+        let ending = Ending::Value(vec![7; 10_000]);
+        Ended { task: TaskId(3), attempt: Attempt::FIRST, elapsed_ns: 1, ending }
+    }
+
+    #[test]
+    fn a_large_result_that_finds_no_file_is_a_failed_task_that_says_so() {
+        let (_link, ear, tombstone, mut ends) = conversation().unwrap();
+        // As without `/proc`, what is there is not what it should be.
+        ends.results.number = 0;
+        let mut worker = WorkerEnd::from(ends);
+        worker.report(large()).unwrap();
+        worker.consumed().unwrap();
+        let (sender, heard) = channel();
+        ear.listen("ear".into(), move |said| drop(sender.send(said))).unwrap();
+        let Ok(Heard::Done { ended, .. }) = heard.recv_timeout(Duration::from_secs(30)) else {
+            panic!("no report")
+        };
+        let Ending::Failed(words) = &ended[0].ending else { panic!("{ended:?}") };
+        assert!(words.starts_with("its result of 10000 bytes cannot be sent: "), "{words}");
+        tombstone.discard();
+    }
+
+    #[test]
+    fn who_has_a_large_result_when_its_supervisor_is_gone_is_told_so() {
+        let (_link, _ear, _tombstone, mut ends) = conversation().unwrap();
+        ends.results.owner = u32::MAX;
+        let error = WorkerEnd::from(ends).report(large()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected, "{error}");
+    }
+}

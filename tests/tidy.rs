@@ -50,8 +50,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// What their tests may depend on beyond that.
-/// The worker that misbehaves speaks on its own channel, so it needs what a worker has.
-const TESTS_MAY_NAME: &[(&str, &[&str])] = &[("", &["brigade-os", "brigade-wire", "serde_json"])];
+/// The worker that misbehaves speaks on its own channel, so it needs what a worker has; the supervisor of large tasks what one has.
+const TESTS_MAY_NAME: &[(&str, &[&str])] =
+    &[("", &["brigade-core", "brigade-os", "brigade-supervisor", "brigade-wire", "serde_json"])];
 
 /// Crates that are fenced into one or two of ours, tests included.
 const FENCED: &[(&str, &[&str])] = &[

@@ -90,19 +90,25 @@ pub enum Sent {
 }
 
 impl Link {
-    /// Packs calls, as many to a packet as fit, and as many packets as there is credit for. A call that no packet holds
-    /// has one of its own, which names the place of its arguments; writing them there takes as long as copying does, and
-    /// waits for nobody.
-    pub fn pack(&mut self, calls: impl IntoIterator<Item = Call>) -> Packets {
+    /// Packs calls, as many to a packet as fit, and as many packets as there is credit for; a call that there is none for
+    /// is not made. One that no packet holds has one of its own, which names the place of its arguments; writing them there
+    /// takes as long as copying does, and waits for nobody.
+    pub fn pack(&mut self, calls: impl IntoIterator<Item = (TaskId, impl FnOnce() -> Call)>) -> Packets {
         let (mut packets, mut batch) = (Packets::default(), Batch::default());
-        for mut call in calls {
+        for (task, call) in calls {
+            let is_full = !packets.full.is_empty() || (batch.is_empty() && !self.has_credit(&packets));
+            if is_full {
+                packets.full.push(task);
+                continue;
+            }
+            let mut call = call();
             if !batch.is_empty() {
                 let Err(next) = batch.push(call) else { continue };
                 packets.close(&mut batch);
                 call = next;
             }
-            if !packets.full.is_empty() || !self.has_room(&packets, &call) {
-                packets.full.push(call.task);
+            if !self.has_credit(&packets) || !self.has_room(&packets, &call) {
+                packets.full.push(task);
             } else if let Err(large) = batch.push(call) {
                 self.put(large, &mut packets);
             }
@@ -154,22 +160,24 @@ impl Link {
         Ok(before - now)
     }
 
-    /// Whether there is credit for one packet more, with this call.
-    fn has_room(&self, packets: &Packets, call: &Call) -> bool {
+    /// Whether one packet more may be sent.
+    fn has_credit(&self, packets: &Packets) -> bool {
         let unanswered = self.sent.wrapping_sub(self.consumed) as usize + packets.commands.len();
-        !self.stopped
-            && unanswered < self.window as usize
-            && (Batch::fits(call) || self.has_room_for_large(packets, call.args.len() as u64))
+        !self.stopped && unanswered < self.window as usize
     }
 
-    fn has_room_for_large(&self, packets: &Packets, bytes: u64) -> bool {
+    /// Whether a call may be added to what the worker has not read.
+    fn has_room(&self, packets: &Packets, call: &Call) -> bool {
+        if Batch::fits(call) {
+            return true;
+        }
         let packed = packets.commands.iter().filter_map(|command| match command {
             Command::RunLarge(large) => Some(large.args.bytes),
             Command::Run(_) | Command::Stop => None,
         });
         let unread = self.lent.iter().map(|(_, args)| args.bytes).chain(packed);
         let (count, sum) = unread.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
-        count < 2 || sum + bytes <= WINDOW_BYTES
+        count < 2 || sum + call.args.len() as u64 <= WINDOW_BYTES
     }
 
     /// Packs a call whose arguments no packet holds.
@@ -242,11 +250,15 @@ mod tests {
         Call { task: TaskId(task), attempt: Attempt::FIRST, args }
     }
 
+    fn pack(link: &mut Link, calls: impl IntoIterator<Item = Call>) -> Packets {
+        link.pack(calls.into_iter().map(|call| (call.task, || call)))
+    }
+
     #[test]
     fn arguments_that_are_damaged_fail_their_task_with_words_that_name_the_place_and_the_next_is_run() {
         let (mut link, ear, tombstone, ends) = conversation().unwrap();
         let mut packets =
-            link.pack([call(0, vec![1; 10_000]), call(1, vec![2; 10_000]), call(2, vec![3; 10_000])]);
+            pack(&mut link, [call(0, vec![1; 10_000]), call(1, vec![2; 10_000]), call(2, vec![3; 10_000])]);
         let mut bent = packets.commands.iter_mut().filter_map(|command| match command {
             Command::RunLarge(call) => Some(call),
             Command::Run(_) | Command::Stop => None,
@@ -274,7 +286,7 @@ mod tests {
         let (mut link, _ear, _tombstone, _ends) = conversation().unwrap();
         // Never touched, so it takes addresses and no memory.
         let too_large = call(1, vec![0; usize::try_from(BLOB_BYTES_MAX).unwrap() + 1]);
-        let packets = link.pack([call(0, vec![1; 10]), too_large, call(2, vec![1; 10])]);
+        let packets = pack(&mut link, [call(0, vec![1; 10]), too_large, call(2, vec![1; 10])]);
         let Ending::Failed(words) = &packets.refused[0].ending else { panic!("{packets:?}") };
         assert!(
             words.contains("arguments of 4294967297 bytes") && words.contains("4294967296 are the most"),
@@ -293,18 +305,31 @@ mod tests {
         let half = WINDOW_BYTES as usize / 2;
         for (sizes, unsent) in [([2 * half, 2 * half, 5_000, 1], 2), ([half, half / 2, half / 2, 5_000], 3)] {
             let (mut link, _ear, _tombstone, _ends) = conversation().unwrap();
-            let packets = link.pack((0..).zip(sizes).map(|(task, size)| call(task, vec![7; size])));
+            let packets = pack(&mut link, (0..).zip(sizes).map(|(task, size)| call(task, vec![7; size])));
             assert_eq!(tasks(link.run(packets)), (unsent..4).map(TaskId).collect::<Vec<_>>(), "{sizes:?}");
             assert_eq!(link.credit(1), Ok(1));
-            let packets = link.pack([call(unsent, vec![7; 5_000])]);
+            let packets = pack(&mut link, [call(unsent, vec![7; 5_000])]);
             assert_eq!(link.run(packets), Sent::All);
         }
     }
 
     #[test]
+    fn calls_without_credit_are_not_made() {
+        let (mut link, _ear, _tombstone, _ends) = conversation().unwrap();
+        let made = std::cell::Cell::new(0);
+        let make = |task: u64| {
+            made.set(made.get() + 1);
+            call(task, vec![7; 2_000])
+        };
+        let packets = link.pack((0..1_000).map(|task| (TaskId(task), move || make(task))));
+        let sent = 1_000 - packets.full.len();
+        assert!(sent > 0 && made.get() <= sent + 1, "{} were made to send {sent}", made.get());
+    }
+
+    #[test]
     fn what_was_consumed_gives_its_memory_back_and_nothing_else_does() {
         let (mut link, _ear, _tombstone, _ends) = conversation().unwrap();
-        let packets = link.pack((0..3).map(|task| call(task, vec![7; 10_000])));
+        let packets = pack(&mut link, (0..3).map(|task| call(task, vec![7; 10_000])));
         assert_eq!(link.run(packets), Sent::All);
         assert_eq!((link.credit(2), link.lent.len()), (Ok(2), 1));
         assert!(!link.shelf.as_ref().unwrap().is_empty());

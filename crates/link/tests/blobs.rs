@@ -59,7 +59,7 @@ impl Staff {
     }
 
     fn send(&mut self, calls: impl IntoIterator<Item = Call>) -> Sent {
-        let packets = self.link.pack(calls);
+        let packets = self.link.pack(calls.into_iter().map(|call| (call.task, || call)));
         assert!(packets.refused.is_empty(), "{packets:?}");
         self.link.run(packets)
     }
@@ -269,7 +269,7 @@ fn speed() {
             for task in 0..rounds {
                 let call = call(task, args.clone());
                 let began = Instant::now();
-                let packets = staff.link.pack([call]);
+                let packets = staff.link.pack([(call.task, || call)]);
                 packing += began.elapsed();
                 assert_eq!(staff.link.run(packets), Sent::All);
                 let mut credit = 0;

@@ -37,7 +37,7 @@ fn within_patience<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send
 }
 
 fn send(link: &mut Link, calls: impl IntoIterator<Item = Call>) -> Sent {
-    let packets = link.pack(calls);
+    let packets = link.pack(calls.into_iter().map(|call| (call.task, || call)));
     link.run(packets)
 }
 

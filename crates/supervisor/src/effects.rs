@@ -68,10 +68,11 @@ impl Driver<'_> {
             return self.echoes.push_back(Event::Unsent { worker, tasks });
         };
         let work = &self.work;
-        let call =
-            |lease: &Lease| Call { task: lease.task, attempt: lease.attempt, args: work.args(lease.task) };
+        let calls = leases.iter().map(|&Lease { task, attempt, .. }| {
+            (task, move || Call { task, attempt, args: work.args(task) })
+        });
         // Before the backstop looks: large arguments take their time, and wait for nobody.
-        let mut packets = hand.link.pack(leases.iter().map(call));
+        let mut packets = hand.link.pack(calls);
         let ended = std::mem::take(&mut packets.refused);
         let sent = self.backstop.over(&body, || hand.link.run(packets));
         if !ended.is_empty() {

@@ -149,7 +149,7 @@ fn more_workers_than_the_machine_holds_are_refused_with_the_number_that_fits() {
     assert_refused("--procs 100000", &["--procs 100000", "limit of", "ask for at most "]);
     let stage = Stage::new();
     let finished = output(&mut shell(&stage, "ulimit -n 100; exec $0 --procs 50 --range 0..10"));
-    assert_one_line(&finished, 2, &["--procs 50", "limit of open files", "(100)", "ask for at most 7"]);
+    assert_one_line(&finished, 2, &["--procs 50", "limit of open files", "(100)", "ask for at most 5"]);
 }
 
 #[test]

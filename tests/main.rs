@@ -3,6 +3,7 @@
 mod allotments;
 mod bad_input;
 mod births;
+mod blobs;
 mod chaos;
 mod clocks;
 mod descent;

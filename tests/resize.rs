@@ -103,7 +103,7 @@ fn fewer_than_one_and_more_than_there_can_be_are_refused_in_words() {
     crate::stage::end(run);
 
     let stage = Stage::new();
-    let plain = stage.command("--procs 7 --hold --range 0..10 --tasks 7 --format json");
+    let plain = stage.command("--procs 5 --hold --range 0..10 --tasks 5 --format json");
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
     command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -111,9 +111,9 @@ fn fewer_than_one_and_more_than_there_can_be_are_refused_in_words() {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh starts");
     stage.wait_holding();
     kill("TTIN", child.id().into());
-    eventually("seven are all", || {
+    eventually("five are all", || {
         let told = fs::read_to_string(stage.dir().join("s/latest/events.ndjson")).ok()?;
-        told.contains("not resized to 8: 7 workers are the most that this run can have").then_some(())
+        told.contains("not resized to 6: 5 workers are the most that this run can have").then_some(())
     });
     kill("INT", child.id().into());
     assert_eq!(child.wait().expect("our child").code(), Some(0));

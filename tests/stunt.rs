@@ -4,7 +4,7 @@
 //! the first time (the file is made then); `act@all` is every task. `STUNT_EXIT_AT_BIRTH=code` ends every worker that is executed anew.
 
 use brigade_tasks::range_sum;
-use brigade_wire::{Attempt, Ended, Ending, Report, TaskId, encode};
+use brigade_wire::{Attempt, Blob, Ended, Ending, LargeEnded, Report, TaskId, encode};
 use std::fs::File;
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio, abort, exit};
@@ -29,6 +29,10 @@ fn stunt(args: &[u8]) -> Result<Vec<u8>, String> {
         && (at == "all" || at.parse().is_ok_and(|at| (number(0)..number(8)).contains(&at)))
         && is_first_time()
     {
+        // So many bytes in place of a sum.
+        if let Some(bytes) = act.strip_prefix("answer:") {
+            return Ok(vec![7; bytes.parse().map_err(|_| "how many bytes?")?]);
+        }
         perform(act)?;
     }
     range_sum::run(args)
@@ -48,6 +52,13 @@ fn done(consumed: u32, tasks: &[u64]) -> Vec<u8> {
         ending: Ending::Value(vec![0; 16]),
     };
     encode(&Report::Done { consumed, ended: tasks.iter().map(ended).collect() }).expect("a small frame")
+}
+
+/// A report that a task has ended with so many bytes that no frame holds, without a credit. They are nowhere.
+fn done_large(task: u64, bytes: u64) -> Vec<u8> {
+    let value = Blob { offset: 0, bytes, crc: 0 };
+    let ended = LargeEnded { task: TaskId(task), attempt: Attempt::FIRST, elapsed_ns: 1, value };
+    encode(&Report::DoneLarge { consumed: 0, ended }).expect("a small frame")
 }
 
 /// Writes to the second socket that this process has: its reports.
@@ -73,13 +84,13 @@ fn packet(message: &[u8]) -> Vec<u8> {
     [&packet.to_le_bytes()[..], &whole.to_le_bytes(), message].concat()
 }
 
-/// One frame that must not be taken for what it is: of eight kinds, and of no two the same bytes.
+/// One frame that must not be taken for what it is: of nine kinds, and of no two the same bytes.
 fn malformed(dice: &mut u64) -> Vec<u8> {
     let mut roll = |bound: u64| {
         *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*dice >> 33) % bound
     };
-    let (kind, length) = (roll(8), roll(100) as usize);
+    let (kind, length) = (roll(9), roll(100) as usize);
     let noise: Vec<u8> = (0..length).map(|_| roll(256) as u8).collect();
     let task = roll(u64::MAX >> 33) + (u64::MAX >> 1);
     match kind {
@@ -90,6 +101,7 @@ fn malformed(dice: &mut u64) -> Vec<u8> {
         4 => done(u32::MAX - length as u32, &[]),
         5 => done(0, &[task]),
         6 => done(0, &[]),
+        7 => done_large(task, task >> (length % 64)),
         _ => [&[0xB7, 0x1D][..], &vec![length as u8; 4_000 + length]].concat(),
     }
 }
@@ -162,6 +174,8 @@ fn perform(act: &str) -> Result<(), String> {
         ("idle_talk", count) => babble(count.parse().unwrap_or(1), |_| done(u32::MAX, &[])),
         // Somebody else's task, and its own twice.
         ("echo", _) => babble(1, |_| done(0, &[u64::MAX >> 1])),
+        // A result that is nowhere, or larger than any.
+        ("lie", bytes) => babble(1, |_| done_large(0, bytes.parse().unwrap_or(u64::MAX))),
         // Bytes that are not even a packet of ipc-channel, then death.
         ("raw", _) => {
             speak(&[1]);

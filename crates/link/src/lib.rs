@@ -7,10 +7,12 @@
 //!    └──── Tombstone: posted into the same channel when the body is reaped, so it comes last
 //! ```
 //!
+//! What no packet holds lies in a file that both sides know, and a packet says where (`blob.rs`).
 //! What ipc-channel forces on us, and how it was measured, is in `docs/LINK.md`.
 #![forbid(unsafe_code)]
 
 mod birth;
+mod blob;
 mod ear;
 mod link;
 mod worker_end;
@@ -20,8 +22,8 @@ pub use birth::{
     Visitor, introduce, put_sockets_into,
 };
 pub use ear::{Death, Ear, Heard, Impostor, Tombstone};
-pub use link::{Ends, Link, Sent, WINDOW_FRAMES, conversation};
-pub use worker_end::WorkerEnd;
+pub use link::{Ends, Link, Packets, Sent, WINDOW_FRAMES, conversation};
+pub use worker_end::{Wanted, WorkerEnd};
 
 use std::io;
 

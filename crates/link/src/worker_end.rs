@@ -1,8 +1,13 @@
 //! The worker's side of the conversation.
 
+use crate::blob::{self, Place, Shelf};
 use crate::link::Ends;
 use crate::{io_error, is_closed, retry};
-use brigade_wire::{Batch, Command, Ended, Ending, Hello, PROTOCOL, Report, WorkerId, decode, encode};
+use brigade_os::blob::{Access, BlobFile};
+use brigade_wire::{
+    Batch, Blob, Call, Command, Ended, Ending, Hello, LargeCall, LargeEnded, PROTOCOL, Report, WorkerId,
+    decode, encode,
+};
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 use std::io;
 
@@ -13,11 +18,27 @@ pub struct WorkerEnd {
     reports: IpcBytesSender,
     consumed: u32,
     ended: Batch<Ended>,
+    /// Where values go that no frame holds, and the file itself once there was one.
+    results: Place,
+    shelf: Option<Shelf>,
+    /// Where arguments come from that no frame holds, once there were such.
+    args: Option<(i32, BlobFile)>,
+}
+
+/// What a worker is told to do, of any size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Run these, one after the other.
+    Run(Vec<Call>),
+    /// STOP: everything sent before it is done, nothing comes after it.
+    Stop,
 }
 
 impl From<Ends> for WorkerEnd {
     fn from(ends: Ends) -> WorkerEnd {
-        WorkerEnd { commands: ends.commands, reports: ends.reports, consumed: 0, ended: Batch::default() }
+        let Ends { commands, reports, results } = ends;
+        let ended = Batch::default();
+        WorkerEnd { commands, reports, consumed: 0, ended, results, shelf: None, args: None }
     }
 }
 
@@ -34,24 +55,80 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// If what came is no command of this protocol.
-    pub fn receive(&mut self) -> io::Result<Option<Command>> {
-        match retry(|| self.commands.recv().map_err(io_error)) {
-            Ok(packet) => decode(&packet).map(Some).map_err(io::Error::other),
-            Err(error) if is_closed(&error) => Ok(None),
-            Err(error) => Err(error),
+    pub fn receive(&mut self) -> io::Result<Option<Wanted>> {
+        loop {
+            let packet = match retry(|| self.commands.recv().map_err(io_error)) {
+                Ok(packet) => packet,
+                Err(error) if is_closed(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            match decode(&packet).map_err(io::Error::other)? {
+                Command::Run(calls) => return Ok(Some(Wanted::Run(calls))),
+                Command::Stop => return Ok(Some(Wanted::Stop)),
+                Command::RunLarge(call) => match self.fetch(call) {
+                    Ok(call) => return Ok(Some(Wanted::Run(vec![call]))),
+                    Err(error) if self.refuse(call, &error).is_err() => return Ok(None),
+                    Err(_) => {}
+                },
+            }
         }
     }
 
-    /// Collects the end of an attempt; sends what was collected before if it does not fit beside it.
+    /// A call whose arguments lie elsewhere.
+    fn fetch(&mut self, call: LargeCall) -> io::Result<Call> {
+        let LargeCall { task, attempt, file, args } = call;
+        let known = self.args.take().filter(|(number, _)| *number == file);
+        let opened = known
+            .map_or_else(|| BlobFile::open(self.results.owner, file, Access::Read), |(_, file)| Ok(file))?;
+        let (_, opened) = self.args.insert((file, opened));
+        Ok(Call { task, attempt, args: blob::fetch(opened, args)? })
+    }
+
+    /// Arguments that cannot be had: the task fails, and the words say where they should have been.
+    fn refuse(&mut self, call: LargeCall, error: &io::Error) -> io::Result<()> {
+        let ending = Ending::Failed(format!("its arguments cannot be had: {error}"));
+        self.report(Ended { task: call.task, attempt: call.attempt, elapsed_ns: 0, ending })?;
+        self.consumed()
+    }
+
+    /// Collects the end of an attempt; sends what was collected before if it does not fit beside it. A value that no frame
+    /// holds goes at once; words that none holds are cut.
     ///
     /// # Errors
     /// If the supervisor is gone.
     pub fn report(&mut self, ended: Ended) -> io::Result<()> {
         let Err(ended) = self.ended.push(ended) else { return Ok(()) };
         self.flush()?;
-        let Err(ended) = self.ended.push(ended) else { return Ok(()) };
-        let too_long = self.ended.push(shortened(ended));
-        too_long.map_err(|_| io::Error::other("a shortened ending fits into an empty frame"))
+        let Err(Ended { task, attempt, elapsed_ns, ending }) = self.ended.push(ended) else { return Ok(()) };
+        let words = match ending {
+            Ending::Value(bytes) => match self.shelve(&bytes) {
+                Ok(value) => return self.say_large(LargeEnded { task, attempt, elapsed_ns, value }),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Err(error),
+                Err(error) => {
+                    Ending::Failed(format!("its result of {} bytes cannot be sent: {error}", bytes.len()))
+                }
+            },
+            Ending::Failed(message) => Ending::Failed(cut(&message)),
+            Ending::Panicked { message, location } => {
+                Ending::Panicked { message: cut(&message), location: cut(&location) }
+            }
+        };
+        let cut_short = self.ended.push(Ended { task, attempt, elapsed_ns, ending: words });
+        cut_short.map_err(|_| io::Error::other("a shortened ending fits into an empty frame"))
+    }
+
+    /// Writes a value where the supervisor reads it.
+    fn shelve(&mut self, value: &[u8]) -> io::Result<Blob> {
+        let Place { owner, number } = self.results;
+        let shelf = match &mut self.shelf {
+            Some(shelf) => shelf,
+            none => none.insert(Shelf::new(BlobFile::open(owner, number, Access::Write)?)),
+        };
+        shelf.put(value)
+    }
+
+    fn say_large(&self, ended: LargeEnded) -> io::Result<()> {
+        self.say(&Report::DoneLarge { consumed: self.consumed, ended })
     }
 
     /// Sends what was collected. It gives no credit back: the command it comes from is still being obeyed.
@@ -85,21 +162,47 @@ impl WorkerEnd {
     }
 }
 
-/// An ending too long for a frame: a value cannot be cut, words can.
-fn shortened(ended: Ended) -> Ended {
-    let ending = match ended.ending {
-        Ending::Value(bytes) => {
-            Ending::Failed(format!("the result of {} bytes does not fit into one frame", bytes.len()))
-        }
-        Ending::Failed(message) => Ending::Failed(cut(&message)),
-        Ending::Panicked { message, location } => {
-            Ending::Panicked { message: cut(&message), location: cut(&location) }
-        }
-    };
-    Ended { ending, ..ended }
-}
-
 /// The first thousand bytes, on a character's boundary.
 fn cut(message: &str) -> String {
     message[..message.floor_char_boundary(1_000)].to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Heard, conversation};
+    use brigade_wire::{Attempt, TaskId};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    fn large() -> Ended {
+        let ending = Ending::Value(vec![7; 10_000]);
+        Ended { task: TaskId(3), attempt: Attempt::FIRST, elapsed_ns: 1, ending }
+    }
+
+    #[test]
+    fn a_large_result_that_finds_no_file_is_a_failed_task_that_says_so() {
+        let (_link, ear, tombstone, mut ends) = conversation().unwrap();
+        // As without `/proc`, what is there is not what it should be.
+        ends.results.number = 0;
+        let mut worker = WorkerEnd::from(ends);
+        worker.report(large()).unwrap();
+        worker.consumed().unwrap();
+        let (sender, heard) = channel();
+        ear.listen("ear".into(), move |said| drop(sender.send(said))).unwrap();
+        let Ok(Heard::Done { ended, .. }) = heard.recv_timeout(Duration::from_secs(30)) else {
+            panic!("no report")
+        };
+        let Ending::Failed(words) = &ended[0].ending else { panic!("{ended:?}") };
+        assert!(words.starts_with("its result of 10000 bytes cannot be sent: "), "{words}");
+        tombstone.discard();
+    }
+
+    #[test]
+    fn who_has_a_large_result_when_its_supervisor_is_gone_is_told_so() {
+        let (_link, _ear, _tombstone, mut ends) = conversation().unwrap();
+        ends.results.owner = u32::MAX;
+        let error = WorkerEnd::from(ends).report(large()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotConnected, "{error}");
+    }
 }

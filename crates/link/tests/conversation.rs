@@ -1,8 +1,10 @@
 //! What ipc-channel would let a worker do to the supervisor, and that it cannot. A worker that is stopped is one
 //! that does not read: here it is an end that nobody reads, which is the same to the sender.
 
-use brigade_link::{Death, Door, Ear, Ends, Heard, Link, Sent, WINDOW_FRAMES, WorkerEnd, conversation};
-use brigade_wire::{Attempt, Call, Command, Ended, Ending, Exit, FRAME_BYTES_MAX, Report, TaskId};
+use brigade_link::{
+    Death, Door, Ear, Ends, Heard, Link, Sent, WINDOW_FRAMES, Wanted, WorkerEnd, conversation,
+};
+use brigade_wire::{Attempt, Call, Ended, Ending, Exit, FRAME_BYTES_MAX, TaskId};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -34,9 +36,14 @@ fn within_patience<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send
     done.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} blocked for {PATIENCE:?}"))
 }
 
+fn send(link: &mut Link, calls: impl IntoIterator<Item = Call>) -> Sent {
+    let packets = link.pack(calls.into_iter().map(|call| (call.task, || call)));
+    link.run(packets)
+}
+
 fn filled(mut link: Link) -> (Link, Sent) {
     within_patience("sending to a worker that does not read", move || {
-        let sent = link.run((0..100).map(large_call));
+        let sent = send(&mut link, (0..100).map(large_call));
         (link, sent)
     })
 }
@@ -61,20 +68,20 @@ fn stop_fits_into_the_reserve_of_a_stopped_worker() {
     while let Some(command) = worker.receive().unwrap() {
         last = Some(command);
     }
-    assert_eq!(last, Some(Command::Stop), "the sentinel is the last thing said");
+    assert_eq!(last, Some(Wanted::Stop), "the sentinel is the last thing said");
 }
 
 #[test]
 fn credit_comes_back_as_the_worker_counts_it_and_not_before() {
     let (mut link, _ear, _tombstone, _unread) = conversation().unwrap();
-    let frames = match link.run((0..100).map(large_call)) {
+    let frames = match send(&mut link, (0..100).map(large_call)) {
         Sent::Full(tasks) => 100 - tasks.len() as u32,
         other => panic!("{other:?}"),
     };
-    assert!(matches!(link.run([large_call(1)]), Sent::Full(_)));
+    assert!(matches!(send(&mut link, [large_call(1)]), Sent::Full(_)));
     link.credit(1).unwrap();
-    assert_eq!(link.run([large_call(1)]), Sent::All, "one frame of room");
-    assert!(matches!(link.run([large_call(2)]), Sent::Full(_)));
+    assert_eq!(send(&mut link, [large_call(1)]), Sent::All, "one frame of room");
+    assert!(matches!(send(&mut link, [large_call(2)]), Sent::Full(_)));
     assert!(link.credit(frames + 2).is_err(), "more than was sent");
     assert!(link.credit(0).is_err(), "fewer than before");
 }
@@ -83,7 +90,7 @@ fn credit_comes_back_as_the_worker_counts_it_and_not_before() {
 fn a_worker_that_is_gone_hands_back_everything() {
     let (mut link, _ear, _tombstone, ends) = conversation().unwrap();
     drop(ends);
-    let Sent::Gone(tasks) = link.run((0..3).map(large_call)) else { panic!("sent to nobody") };
+    let Sent::Gone(tasks) = send(&mut link, (0..3).map(large_call)) else { panic!("sent to nobody") };
     assert_eq!(tasks, [TaskId(0), TaskId(1), TaskId(2)]);
 }
 
@@ -98,7 +105,7 @@ fn death_is_the_last_message_even_in_a_flood() {
         let mut tasks = 0;
         loop {
             match heard.recv_timeout(PATIENCE).expect("the death was not heard") {
-                Heard::Report(Report::Done { ended, .. }) => tasks += ended.len(),
+                Heard::Done { ended, .. } => tasks += ended.len(),
                 Heard::Gone(death) => break assert_eq!(death, DEATH),
                 other => panic!("{other:?}"),
             }
@@ -137,16 +144,14 @@ fn a_birth_that_came_to_nothing_ends_the_ear_without_a_word() {
 }
 
 #[test]
-fn a_result_larger_than_a_frame_is_a_failed_task_that_says_so() {
+fn words_that_no_frame_holds_are_cut() {
     let (_link, ear, _tombstone, ends) = conversation().unwrap();
     let heard = listen(ear);
     let mut worker = WorkerEnd::from(ends);
-    worker.report(Ended { ending: Ending::Value(vec![0; FRAME_BYTES_MAX]), ..ended(3) }).unwrap();
+    worker.report(Ended { ending: Ending::Failed("no".repeat(FRAME_BYTES_MAX)), ..ended(3) }).unwrap();
     worker.consumed().unwrap();
-    let Ok(Heard::Report(Report::Done { ended, .. })) = heard.recv_timeout(PATIENCE) else {
-        panic!("no report")
-    };
-    assert!(matches!(&ended[0].ending, Ending::Failed(words) if words.contains("does not fit")), "{ended:?}");
+    let Ok(Heard::Done { ended, .. }) = heard.recv_timeout(PATIENCE) else { panic!("no report") };
+    assert!(matches!(&ended[0].ending, Ending::Failed(words) if *words == "no".repeat(500)), "{ended:?}");
 }
 
 #[test]

@@ -6,9 +6,11 @@
 //!     ▲                                                        │
 //!     └── pidfd ◀── epoll ◀── death ◀─────────────────────────┘           death.rs, body.rs
 //! page.rs   one shared page per slot: what a worker runs, readable after its death
+//! blob.rs   files without a name: what no packet holds
 //! ```
 
 pub mod birth;
+pub mod blob;
 pub mod blow;
 pub mod body;
 pub mod cgroup;

@@ -17,7 +17,7 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Raises the soft limit to the hard one: each worker costs the supervisor four or five files.
+    /// Raises the soft limit to the hard one: each worker costs the supervisor five to seven files.
     #[must_use]
     pub fn raise() -> OpenFiles {
         let (before, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));

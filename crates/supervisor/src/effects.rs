@@ -6,7 +6,7 @@ use brigade_core::{Effect, Event, Lease, Now, Running};
 use brigade_journal::Settled;
 use brigade_link::Sent;
 use brigade_os::clock;
-use brigade_wire::{Batch, Call, Ended, Ending, FailedAttempt, Outcome, TaskId, WorkerId};
+use brigade_wire::{Call, FailedAttempt, Outcome, TaskId, WorkerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,12 +68,14 @@ impl Driver<'_> {
             return self.echoes.push_back(Event::Unsent { worker, tasks });
         };
         let work = &self.work;
-        let call =
-            |lease: &Lease| Call { task: lease.task, attempt: lease.attempt, args: work.args(lease.task) };
-        let (calls, too_large): (Vec<Call>, Vec<Call>) = leases.iter().map(call).partition(Batch::fits);
-        let sent = self.backstop.over(&body, || hand.link.run(calls));
-        if !too_large.is_empty() {
-            let ended = too_large.into_iter().map(too_large_to_send).collect();
+        let calls = leases.iter().map(|&Lease { task, attempt, .. }| {
+            (task, move || Call { task, attempt, args: work.args(task) })
+        });
+        // Before the backstop looks: large arguments take their time, and wait for nobody.
+        let mut packets = hand.link.pack(calls);
+        let ended = std::mem::take(&mut packets.refused);
+        let sent = self.backstop.over(&body, || hand.link.run(packets));
+        if !ended.is_empty() {
             self.echoes.push_back(Event::Ended { worker, ended });
         }
         match sent {
@@ -145,11 +147,4 @@ impl Driver<'_> {
         }
         self.chronicle.tell(Told::TaskSplit { task, what, parts, attempts });
     }
-}
-
-/// A task whose arguments no frame holds fails before it is sent; the worker is spared.
-fn too_large_to_send(call: Call) -> Ended {
-    let ending =
-        Ending::Failed(format!("its arguments of {} bytes do not fit into one frame", call.args.len()));
-    Ended { task: call.task, attempt: call.attempt, elapsed_ns: 0, ending }
 }

@@ -10,7 +10,7 @@ use brigade_core::Event;
 use brigade_link::{Death, Heard};
 use brigade_os::Motion;
 use brigade_os::signals::Bell;
-use brigade_wire::{Hello, PROTOCOL, Report, WorkerId};
+use brigade_wire::{Hello, PROTOCOL, WorkerId};
 
 impl Driver<'_> {
     pub(crate) fn take(&mut self, incoming: Incoming) {
@@ -48,13 +48,13 @@ impl Driver<'_> {
             (Heard::Gone(death), _) => self.gone(worker, death),
             (Heard::Garbled(reason), _) => self.garbled(worker, reason),
             // Whatever it says now is not to be believed.
-            (Heard::Report(_), Voice::Garbled) => {}
-            (Heard::Report(Report::Hello(hello)), Voice::Unheard) => self.greeted(worker, hello),
-            (Heard::Report(Report::Hello(_)), Voice::Met) => self.garbled(worker, "said hello twice".into()),
-            (Heard::Report(Report::Done { .. }), Voice::Unheard) => {
+            (Heard::Hello(_) | Heard::Done { .. }, Voice::Garbled) => {}
+            (Heard::Hello(hello), Voice::Unheard) => self.greeted(worker, hello),
+            (Heard::Hello(_), Voice::Met) => self.garbled(worker, "said hello twice".into()),
+            (Heard::Done { .. }, Voice::Unheard) => {
                 self.garbled(worker, "spoke of tasks before its hello".into());
             }
-            (Heard::Report(Report::Done { consumed, ended }), Voice::Met) => {
+            (Heard::Done { consumed, ended }, Voice::Met) => {
                 let credited =
                     hand.link.credit(consumed).and_then(|credit| match credit == 0 && ended.is_empty() {
                         true => Err("said nothing, at length".into()),

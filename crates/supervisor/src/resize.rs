@@ -60,8 +60,8 @@ pub(crate) fn slots_max(plan: &Plan, files: OpenFiles) -> Result<u32, RunError> 
     // A worker, and the thread that listens to it.
     const PROCESSES_EACH: u64 = 2;
     const FILES_LEFT: u64 = 64;
-    // Two ends, the tombstone's, the pidfd, and one in passing while it is born.
-    const FILES_EACH: u64 = 5;
+    // Two ends, the tombstone's, the pidfd, two for what no frame holds, and one in passing while it is born.
+    const FILES_EACH: u64 = 7;
     let (procs, processes) = (plan.policy.procs, limits::processes_max());
     let limits = [
         ("limit of processes and threads", processes, PROCESSES_LEFT, PROCESSES_EACH),

@@ -11,6 +11,8 @@ pub enum Command {
     Run(Vec<Call>),
     /// STOP, the sentinel: everything sent before it is to be done, nothing comes after it.
     Stop,
+    /// Run one whose arguments no frame holds.
+    RunLarge(LargeCall),
 }
 
 /// One task lent to a worker.
@@ -38,6 +40,53 @@ pub enum Report {
         /// The attempts, in the order they ended.
         ended: Vec<Ended>,
     },
+    /// One attempt that ended with a value that no frame holds.
+    DoneLarge {
+        /// As above.
+        consumed: u32,
+        /// The attempt.
+        ended: LargeEnded,
+    },
+}
+
+/// The most bytes that the arguments or the result of a task may have.
+pub const BLOB_BYTES_MAX: u64 = 4 << 30;
+
+/// Bytes that no frame holds, where they lie in a file that both sides know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// Where they begin.
+    pub offset: u64,
+    /// How many they are.
+    pub bytes: u64,
+    /// Their CRC-32C.
+    pub crc: u32,
+}
+
+/// One task lent to a worker, its arguments elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeCall {
+    /// Which task.
+    pub task: TaskId,
+    /// Which try of it.
+    pub attempt: Attempt,
+    /// The file that they lie in, by its number in the supervisor.
+    pub file: i32,
+    /// The arguments.
+    pub args: Blob,
+}
+
+/// One attempt that ended with a value, which is elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeEnded {
+    /// Which task.
+    pub task: TaskId,
+    /// Which try of it.
+    pub attempt: Attempt,
+    /// How long the attempt ran, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// The value, in the file that the worker was given for its results.
+    pub value: Blob,
 }
 
 /// Who speaks, and whether the two sides can understand each other.

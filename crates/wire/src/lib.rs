@@ -5,6 +5,7 @@
 //! supervisor ◀── decode ◀── one packet ◀── encode ◀── Report { Hello, Done } ── worker
 //! ```
 //!
+//! A call or a value that is larger than a frame is named by one, `RunLarge` or `DoneLarge`: the bytes lie elsewhere.
 //! What is kept for a later supervisor instead has a codec of its own, `encode_record`, with a limit of its own.
 //!
 //! Both programs must have been built from the same protocol: [`PROTOCOL`] is a fingerprint of the very
@@ -18,7 +19,7 @@ mod outcome;
 mod record;
 
 pub use codec::{Batch, DecodeError, EncodeError, FRAME_BYTES_MAX, Item, decode, encode};
-pub use frame::{Call, Command, Ended, Hello, PROTOCOL, Report};
+pub use frame::{BLOB_BYTES_MAX, Blob, Call, Command, Ended, Hello, LargeCall, LargeEnded, PROTOCOL, Report};
 pub use ids::{Attempt, SlotId, TaskId, WorkerId};
 pub use outcome::{Ending, Exit, FailedAttempt, Mishap, Outcome};
 pub use record::{RECORD_BYTES_MAX, RecordError, decode_record, encode_record};

@@ -12,7 +12,7 @@ use bincode::enc::write::Writer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The most bytes a record may have: some 280 frames. A result comes in one frame at most today, as a blob later.
+/// The most bytes a record may have: some 280 frames. A larger result is not kept, and the journal says so.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// When it reads, bincode counts an integer by the bytes of its type, however short it stands there: 8 for one.

@@ -1,8 +1,8 @@
 //! The codec refuses whatever is not a frame, and sizes what is.
 
 use brigade_wire::{
-    Attempt, Batch, Call, Command, DecodeError, Ended, Ending, FRAME_BYTES_MAX, Hello, PROTOCOL, Report,
-    SlotId, TaskId, WorkerId, decode, encode,
+    Attempt, Batch, Blob, Call, Command, DecodeError, Ended, Ending, FRAME_BYTES_MAX, Hello, LargeCall,
+    LargeEnded, PROTOCOL, Report, SlotId, TaskId, WorkerId, decode, encode,
 };
 
 fn call(args: usize) -> Call {
@@ -64,6 +64,16 @@ fn golden_frames() {
     let worker = WorkerId { slot: SlotId(2), incarnation: 5 };
     let hello = encode(&Report::Hello(Hello { protocol: PROTOCOL, worker })).unwrap();
     assert_eq!(hello.len(), 2 + 4 + 8 + 4 + 4);
+    let blob = Blob { offset: 65_536, bytes: 5_000, crc: 0x0102_0304 };
+    let large = LargeCall { task: TaskId(3), attempt: Attempt(1), file: 9, args: blob };
+    let (task, file) = ([3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], [9, 0, 0, 0]);
+    let place = [0, 0, 1, 0, 0, 0, 0, 0, 0x88, 0x13, 0, 0, 0, 0, 0, 0, 4, 3, 2, 1];
+    let frame = [&[0xB7, 0x1D, 2, 0, 0, 0][..], &task, &file, &place].concat();
+    assert_eq!(encode(&Command::RunLarge(large)).unwrap(), frame);
+    let large = LargeEnded { task: TaskId(3), attempt: Attempt(1), elapsed_ns: 12, value: blob };
+    let frame =
+        [&[0xB7, 0x1D, 2, 0, 0, 0, 7, 0, 0, 0][..], &task, &[12, 0, 0, 0, 0, 0, 0, 0], &place].concat();
+    assert_eq!(encode(&Report::DoneLarge { consumed: 7, ended: large }).unwrap(), frame);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //! `MALFORMED=10000000` sets how many, as `make storm` does; `MALFORMED_SEED=n` plays one seed again.
 
 use brigade_wire::{
-    Attempt, Call, Command, Ended, Ending, Exit, FRAME_BYTES_MAX, FailedAttempt, Hello, Mishap, Outcome,
-    PROTOCOL, Report, SlotId, TaskId, WorkerId, decode, decode_record, encode, encode_record,
+    Attempt, Blob, Call, Command, Ended, Ending, Exit, FRAME_BYTES_MAX, FailedAttempt, Hello, LargeCall,
+    LargeEnded, Mishap, Outcome, PROTOCOL, Report, SlotId, TaskId, WorkerId, decode, decode_record, encode,
+    encode_record,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,11 +81,19 @@ fn frames() -> Vec<Vec<u8>> {
     let call = |n: u64| Call { task: TaskId(n), attempt: Attempt::FIRST, args: vec![3; n as usize % 40] };
     let worker = WorkerId { slot: SlotId(2), incarnation: 5 };
     let ended: Vec<Ended> = (0..).zip(endings()).map(|(n, ending)| ended(n, ending)).collect();
-    let commands = [Command::Stop, Command::Run(vec![call(5)]), Command::Run((0..40).map(call).collect())];
+    let blob = Blob { offset: 1 << 16, bytes: 1 << 20, crc: 77 };
+    let (task, attempt) = (TaskId(5), Attempt::FIRST);
+    let commands = [
+        Command::Stop,
+        Command::Run(vec![call(5)]),
+        Command::Run((0..40).map(call).collect()),
+        Command::RunLarge(LargeCall { task, attempt, file: 12, args: blob }),
+    ];
     let reports = [
         Report::Hello(Hello { protocol: PROTOCOL, worker }),
         Report::Done { consumed: 1, ended: Vec::new() },
         Report::Done { consumed: 16, ended },
+        Report::DoneLarge { consumed: 3, ended: LargeEnded { task, attempt, elapsed_ns: 9, value: blob } },
     ];
     let commands = commands.iter().map(|command| encode(command).expect("it fits"));
     commands.chain(reports.iter().map(|report| encode(report).expect("it fits"))).collect()

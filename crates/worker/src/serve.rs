@@ -2,9 +2,9 @@
 
 use crate::allowance::Allowance;
 use crate::{Table, TaskFn, exit, log, panics, progress};
-use brigade_link::{Charter, WorkerEnd};
+use brigade_link::{Charter, Wanted, WorkerEnd};
 use brigade_os::page::OwnPage;
-use brigade_wire::{Call, Command, Ended, Exit, TaskId, WorkerId};
+use brigade_wire::{Call, Ended, Exit, TaskId, WorkerId};
 use std::io;
 use std::process::ExitCode;
 use std::thread;
@@ -54,8 +54,8 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
     }
     loop {
         let served = match end.receive()? {
-            Some(Command::Run(calls)) => bench.run_all(calls, &mut end),
-            Some(Command::Stop) => {
+            Some(Wanted::Run(calls)) => bench.run_all(calls, &mut end),
+            Some(Wanted::Stop) => {
                 log::line(format_args!("STOP: drained"));
                 return Ok(exit::code(Exit::DRAINED));
             }

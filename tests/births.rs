@@ -31,6 +31,7 @@ fn a_worker_leads_its_own_group_dies_first_of_memory_and_dumps_no_core() {
     for method in ["fork", "spawn"] {
         let mut run =
             Stage::new().with(&format!("--procs 2 --range 0..10 --hold --start-method {method}")).start();
+        run.wait_for("all is settled", |line| line["ev"] == "holding");
         for worker in run.wait_ready(2) {
             let stat = stat(worker).expect("it lives");
             assert_eq!(stat[2], worker.to_string(), "{method}: Ctrl-C in the terminal is not for it");

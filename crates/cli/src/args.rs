@@ -141,7 +141,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PATH", env = "SUPERVISOR_WORKER", hide_env_values = true)]
     pub(crate) worker: Option<PathBuf>,
     /// How long one attempt at a task may run before its worker is ended: a time, or a part of the median length of
-    /// the tasks so far [default: for ever; 200ms beyond the pace with --chaos]
+    /// the tasks so far [default: for ever; 100ms beyond the pace with --chaos]
     #[arg(long, value_name = "DUR|N%", value_parser = parse::timeout, env = "SUPERVISOR_TASK_TIMEOUT", hide_env_values = true)]
     pub(crate) task_timeout: Option<Timeout>,
     /// Workers that may die of a task before it is split or, if it is of one item, quarantined [default: 3; 1000 with --chaos]
@@ -485,8 +485,8 @@ mod tests {
     fn chaos_sets_what_it_needs_and_leaves_what_was_given() {
         let tasks = 1_000_000;
         let trial = run("--chaos 10_000,7 --procs 4 --tasks 1_000_000");
-        assert_eq!((trial.max_attempts(), trial.pace(tasks)), (1_000, Duration::from_micros(30)));
-        assert_eq!(trial.task_timeout(tasks), Some(Timeout::After(Duration::from_micros(200_030))));
+        assert_eq!((trial.max_attempts(), trial.pace(tasks)), (1_000, Duration::from_micros(16)));
+        assert_eq!(trial.task_timeout(tasks), Some(Timeout::After(Duration::from_micros(100_016))));
         let given = run("--chaos 10_000,7 --task-timeout 1s --max-attempts 100 --pace 0");
         assert_eq!((given.max_attempts(), given.pace(tasks)), (100, Duration::ZERO));
         assert_eq!(given.task_timeout(tasks), Some(Timeout::After(Duration::from_secs(1))));

@@ -39,7 +39,7 @@ use brigade_wire::{SlotId, TaskId, WorkerId};
 /// core.on(Event::Ended { worker, ended }, Now::millis(2), &mut effects);
 /// assert_eq!(effects.last(), Some(&Effect::Stop(worker)));
 ///
-/// core.on(Event::Gone { worker, exit: Exit::DRAINED, running: None }, Now::millis(3), &mut effects);
+/// core.on(Event::Gone { worker, exit: Exit::DRAINED, running: None, divisible: vec![] }, Now::millis(3), &mut effects);
 /// assert!(core.is_finished());
 /// assert_eq!(core.verdict(), Verdict::Complete);
 /// ```

@@ -223,7 +223,7 @@ fn what_is_missing_and_where_to_look_is_said_even_quietly() {
     let reason = "worker 0 died 6 times in 10 s".to_owned();
     stage.tell(Told::GaveUp { reason, last_lines: vec!["libx.so: not found".into()] }).done(done).shows(
         "
-          QUARANTINE task 3 · attempt 1 lost worker 0.1 to SIGSEGV · attempt 2 timed out in worker 0.2
+          QUARANTINE task 3 · sum of 3..4 · attempt 1 lost worker 0.1 to SIGSEGV · attempt 2 timed out in worker 0.2
               FAILED task 4 in attempt 1 · no\\u{1b}[2J
              GAVE UP worker 0 died 6 times in 10 s
                      │ libx.so: not found

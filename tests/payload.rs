@@ -4,7 +4,7 @@
 //! It ends with 0 if all came back as they were, with 104 if the journal did not hold them.
 
 use brigade_core::Policy;
-use brigade_supervisor::run::{Durability, Memory, Plan, StartMethod, Witness, Work};
+use brigade_supervisor::run::{Durability, Host, Memory, Plan, StartMethod, Witness, Work};
 use brigade_supervisor::rundir::RunDir;
 use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line, Tallied};
@@ -107,6 +107,9 @@ fn main() -> ExitCode {
     }
     brigade_os::signals::hold_back();
     let plan = Plan {
+        entry: vec![],
+        environment: vec![],
+        host: Host::Supervisor,
         policy: Policy { procs: 2, ..Policy::default() },
         worker: env::current_exe().expect("this program has a file"),
         start_method: if method == "spawn" { StartMethod::Spawn } else { StartMethod::Fork },

@@ -11,7 +11,7 @@ use crate::screen::Screen;
 use crate::work::RangeSum;
 use brigade_core::Policy;
 use brigade_supervisor::error::{RunError, WorkerFault};
-use brigade_supervisor::run::{Identity, Memory, Plan, Report, Witness, Work};
+use brigade_supervisor::run::{Host, Identity, Memory, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, RunDirError, Runs};
 use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line, Tallied};
@@ -124,7 +124,8 @@ fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
     let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace(tasks));
     let (chaos, journal) = (args.chaos, args.journal());
     let memory = Memory { rss_bytes_max: args.max_rss, as_bytes_max: args.max_as };
-    Ok(Plan { policy, worker, start_method, daemon, pace, chaos, journal, memory })
+    let (entry, environment, host) = (Vec::new(), Vec::new(), Host::Supervisor);
+    Ok(Plan { policy, worker, entry, environment, host, start_method, daemon, pace, chaos, journal, memory })
 }
 
 /// The worker binary: the one that was named, or `worker` beside this program, or on PATH.

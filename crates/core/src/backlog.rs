@@ -132,6 +132,11 @@ impl Backlog {
         Backlog { schedule, lanes, owners, next: 0, split: 0, len: 0, loads, weights: Vec::new() }
     }
 
+    /// The number that the next task gets.
+    pub(crate) fn next(&self) -> TaskId {
+        TaskId(self.next)
+    }
+
     /// All that ever came in, with the parts of those that were split in their place.
     pub(crate) fn submitted(&self) -> u64 {
         self.next - self.split

@@ -135,6 +135,7 @@ impl Core {
             }
             Event::Tick => self.tick(now, effects),
             Event::Overslept(by) => self.overslept(by, now),
+            Event::Close => self.policy.hold = false,
             Event::Drain => self.drain(now, effects),
             Event::Resize(wanted) => self.resize(wanted, now, effects),
             Event::Abort => self.abort(now, effects),
@@ -193,6 +194,12 @@ impl Core {
         let slot = self.roster.iter().find(move |slot| slot.worker == worker);
         let hand = slot.and_then(|slot| slot.state.hand());
         hand.into_iter().flat_map(|hand| hand.leases.iter().map(|lease| lease.task))
+    }
+
+    /// The number that the next task gets.
+    #[must_use]
+    pub fn next_task(&self) -> TaskId {
+        self.backlog.next()
     }
 
     /// The slots in order, for status.

@@ -110,6 +110,8 @@ pub enum Event {
     /// first, and whoever has finishes that. What cannot be is told as
     /// [`Note::NotResized`](crate::Note::NotResized), and changes nothing.
     Resize(u32),
+    /// Nothing more will be submitted: a run that holds its workers ends when all is settled.
+    Close,
     /// Start no task any more; let those in hand finish, then end the workers.
     Drain,
     /// End the workers now.

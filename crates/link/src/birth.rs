@@ -32,6 +32,8 @@ pub struct Charter {
     pub supervisor: u32,
     /// The worker binary, for those that are executed anew.
     pub program: PathBuf,
+    /// What that gets before the words that make it a worker.
+    pub entry: Vec<String>,
 }
 
 /// Supervisor to template.

@@ -99,6 +99,7 @@ fn charter() -> Charter {
         memory_groups: None,
         as_bytes_max: None,
         supervisor: process::id(),
+        entry: vec![],
         program: env::current_exe().expect("this test has a file"),
     }
 }

@@ -26,6 +26,7 @@ pub mod page;
 pub mod proc;
 pub mod signals;
 pub mod strays;
+pub mod text;
 
 pub use blow::Blow;
 pub use body::{Body, Motion, Pid};

@@ -67,6 +67,12 @@ pub fn be_killed_first() {
     }
 }
 
+/// The number of the user whom this process acts for.
+#[must_use]
+pub fn user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
 /// How many processors this process may use (affinity and cgroup quota counted in).
 #[must_use]
 pub fn cores() -> u32 {

@@ -74,6 +74,12 @@ fn parse(text: &str) -> Option<Stat> {
     Some(Stat { ppid, state, start_ticks })
 }
 
+/// Threads of this process; 1 where `/proc` does not tell.
+#[must_use]
+pub fn own_threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

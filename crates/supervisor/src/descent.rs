@@ -34,6 +34,8 @@ pub(crate) struct Strays {
     moved: bool,
     /// A worker died, the last one then: what it had started may live.
     died_ns: Option<u64>,
+    /// Children that we do not know are none of our business.
+    is_blind: bool,
 }
 
 impl Strays {
@@ -42,7 +44,12 @@ impl Strays {
         // Should it be refused, they go to init, as they did before there were subreapers.
         let _ = strays::adopt();
         let guests = strays::children().into_iter().collect();
-        Strays { guests, looked_ns: 0, moved: false, died_ns: None }
+        Strays { guests, looked_ns: 0, moved: false, died_ns: None, is_blind: false }
+    }
+
+    /// This process has children of its own, and what becomes of them is its own matter; orphans go to init.
+    pub(crate) fn leave_alone() -> Strays {
+        Strays { guests: HashSet::new(), looked_ns: 0, moved: false, died_ns: None, is_blind: true }
     }
 
     pub(crate) fn somebody_moved(&mut self) {
@@ -54,7 +61,7 @@ impl Strays {
     }
 
     fn due_ns(&self) -> Option<u64> {
-        (self.moved || self.died_ns.is_some()).then_some(self.looked_ns + LOOK_EVERY_NS)
+        (!self.is_blind && (self.moved || self.died_ns.is_some())).then_some(self.looked_ns + LOOK_EVERY_NS)
     }
 }
 
@@ -94,6 +101,9 @@ impl Driver<'_> {
     /// it was killed.
     pub(crate) fn end_descendants(&mut self) {
         self.cgroup.iter().for_each(|cgroup| cgroup.end(EMPTY_WITHIN));
+        if self.strays.is_blind {
+            return;
+        }
         self.end_strays();
         self.watch.allotments.end(EMPTY_WITHIN);
     }

@@ -12,8 +12,9 @@ use crate::memory::Watch;
 use crate::pauses::Naps;
 use crate::publish::Publisher;
 use crate::quarantine::{self, Tales};
+use crate::remote::Line;
 use crate::resize;
-use crate::run::{Identity, Plan, Report, StartMethod, Witness, Work};
+use crate::run::{Host, Identity, Plan, Report, StartMethod, Witness, Work};
 use crate::rundir::RunDir;
 use crate::status::{Slot, Status, Task, Template as TemplateStatus};
 use crate::story::{Done, SCHEMA, Tallied, Told};
@@ -49,7 +50,7 @@ pub fn run(
         }
         None => Books::none(),
     };
-    let held = hold(plan, work, &dir, witness, (books, None));
+    let held = hold(plan, work, &dir, witness, (Inbox::new(), books, None), || {});
     if held.is_err() {
         dir.discard();
     }
@@ -71,7 +72,23 @@ pub fn resume(
         error => RunError::Journal(error.to_string()),
     })?;
     quarantine::agree(&dir, &recall.quarantined);
-    hold(plan, work, &dir, witness, (books, Some(recall)))
+    hold(plan, work, &dir, witness, (Inbox::new(), books, Some(recall)), || {})
+}
+
+/// Holds a run in a program that does other things as well, on a thread that must not end before the run does. It keeps no
+/// journal, and hears what other threads ask. Calls `begun` when workers are on their way.
+///
+/// # Errors
+/// As [`run`].
+pub fn serve(
+    plan: Plan,
+    work: &mut dyn Work,
+    dir: &RunDir,
+    witness: &mut dyn Witness,
+    Line(inbox): Line,
+    begun: impl FnOnce(),
+) -> Result<Report, RunError> {
+    hold(plan, work, dir, witness, (inbox, Books::none(), None), begun)
 }
 
 /// What a run was made of, as its journal has it.
@@ -87,13 +104,15 @@ fn hold(
     work: &mut dyn Work,
     dir: &RunDir,
     witness: &mut dyn Witness,
-    (books, recall): (Books, Option<Recall>),
+    (inbox, books, recall): (Inbox, Books, Option<Recall>),
+    begun: impl FnOnce(),
 ) -> Result<Report, RunError> {
     let files = OpenFiles::raise();
     plan.policy.slots_max = resize::slots_max(&plan, files)?;
-    let mut driver = Driver::start(plan, files, work, dir, witness, books)?;
+    let mut driver = Driver::start(plan, files, work, dir, witness, (inbox, books))?;
     driver.meet_template()?;
     driver.begin(recall, dir);
+    begun();
     while !driver.core.is_finished() {
         driver.turn();
     }
@@ -148,18 +167,15 @@ impl<'a> Driver<'a> {
         work: &'a mut dyn Work,
         dir: &RunDir,
         witness: &'a mut dyn Witness,
-        books: Books,
+        (inbox, books): (Inbox, Books),
     ) -> Result<Driver<'a>, RunError> {
         let os = |what| move |source: io::Error| RunError::Os { what, source };
         brigade_os::heap::keep_message_buffers();
-        brigade_os::inherit::keep_to_ourselves();
-        brigade_link::put_sockets_into(dir.path());
+        let strays = match plan.host {
+            Host::Supervisor => own_this_process(&inbox, dir)?,
+            Host::Program => Strays::leave_alone(),
+        };
         let (procs, tasks, began_ns) = (plan.policy.procs, work.count(), clock::monotonic_ns());
-        let inbox = Inbox::new();
-        signals::see_children().map_err(os("see children die"))?;
-        let bell = inbox.slot();
-        signals::ring(move |rung| drop(bell.send(Incoming::Bell(rung)))).map_err(os("listen for signals"))?;
-        signals::hold_back_no_more().map_err(os("unblock signals"))?;
         let pages = Arc::new(Pages::create(plan.policy.slots_max).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
         let cgroup = descent::own_cgroup();
@@ -176,7 +192,7 @@ impl<'a> Driver<'a> {
             effects: Vec::new(),
             hands: Hands::new(),
             template,
-            strays: Strays::adopt(),
+            strays,
             naps: Naps::new(),
             watch,
             cgroup,
@@ -453,4 +469,17 @@ impl StartMethod {
             StartMethod::Spawn => "spawn",
         }
     }
+}
+
+/// This process is the supervisor and nothing else: nothing that it inherited is passed on, signals are for the run, and
+/// orphans come to it.
+fn own_this_process(inbox: &Inbox, dir: &RunDir) -> Result<Strays, RunError> {
+    let os = |what| move |source: io::Error| RunError::Os { what, source };
+    brigade_os::inherit::keep_to_ourselves();
+    brigade_link::put_sockets_into(dir.path());
+    signals::see_children().map_err(os("see children die"))?;
+    let bell = inbox.slot();
+    signals::ring(move |rung| drop(bell.send(Incoming::Bell(rung)))).map_err(os("listen for signals"))?;
+    signals::hold_back_no_more().map_err(os("unblock signals"))?;
+    Ok(Strays::adopt())
 }

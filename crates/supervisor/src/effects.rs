@@ -74,6 +74,8 @@ impl Driver<'_> {
         // Before the backstop looks: large arguments take their time, and wait for nobody.
         let mut packets = hand.link.pack(calls);
         let ended = std::mem::take(&mut packets.refused);
+        let pid = body.pid().number();
+        leases.iter().for_each(|lease| self.work.lent(lease.task, pid));
         let sent = self.backstop.over(&body, || hand.link.run(packets));
         if !ended.is_empty() {
             self.echoes.push_back(Event::Ended { worker, ended });

@@ -52,6 +52,9 @@ pub enum RunError {
         /// Which.
         signal: i32,
     },
+    /// Whoever began the run does not want it any more.
+    #[error("ended before the run began")]
+    Dismissed,
     /// The run directory cannot be used.
     #[error(transparent)]
     RunDir(#[from] RunDirError),

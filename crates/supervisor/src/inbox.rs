@@ -1,6 +1,7 @@
 //! One bounded queue for everything that happens outside: ears, doors, the undertaker and the signal bell push,
 //! the loop alone takes.
 
+use crate::remote::Asked;
 use brigade_link::{Answer, AnswerEar, Heard, TemplateLink, Visitor};
 use brigade_os::signals::Bell;
 use brigade_wire::{Exit, WorkerId};
@@ -21,6 +22,8 @@ pub(crate) enum Incoming {
     TemplateGone(u32, Exit),
     /// A signal came.
     Bell(Bell),
+    /// Another thread of this program asks for something.
+    Asked(Asked),
 }
 
 /// How much may wait. A thread that finds no room waits, and with it only the worker that it listens to.

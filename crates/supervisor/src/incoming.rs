@@ -4,6 +4,7 @@ use crate::chronicle::obituary;
 use crate::driver::Driver;
 use crate::hands::Voice;
 use crate::inbox::Incoming;
+use crate::remote::Asked;
 use crate::status::Dead;
 use crate::story::Told;
 use brigade_core::Event;
@@ -30,6 +31,7 @@ impl Driver<'_> {
             // An earlier template, dead by now.
             Incoming::Met(..) | Incoming::Answer(..) => {}
             Incoming::TemplateGone(incarnation, exit) => self.template_gone(incarnation, exit),
+            Incoming::Asked(asked) => self.asked(asked),
             Incoming::Bell(Bell::Child) => self.look_at_children(),
             Incoming::Bell(Bell::Show) => self.show(),
             Incoming::Bell(Bell::Reopen) => self.reopen_logs(),
@@ -39,6 +41,17 @@ impl Driver<'_> {
             Incoming::Bell(Bell::Pause) => {
                 self.pause();
             }
+        }
+    }
+
+    pub(crate) fn asked(&mut self, asked: Asked) {
+        self.publisher.lives_changed();
+        if let Some(event) = asked.event() {
+            return self.hear(event);
+        }
+        let count = self.work.arrivals(self.core.next_task());
+        if count > 0 {
+            self.hear(Event::Submitted { count, weights: Vec::new() });
         }
     }
 

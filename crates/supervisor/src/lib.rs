@@ -30,6 +30,7 @@ mod notes;
 mod pauses;
 mod publish;
 pub mod quarantine;
+pub mod remote;
 mod resize;
 pub mod run;
 pub mod rundir;
@@ -38,4 +39,4 @@ pub mod story;
 mod template;
 mod wreak;
 
-pub use driver::{identity, resume, run};
+pub use driver::{identity, resume, run, serve};

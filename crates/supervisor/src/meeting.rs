@@ -4,6 +4,7 @@
 use crate::driver::Driver;
 use crate::error::{RunError, WorkerFault};
 use crate::inbox::Incoming;
+use crate::remote::Asked;
 use crate::template::MEET_WITHIN;
 use brigade_link::Stranger;
 use brigade_os::clock;
@@ -39,6 +40,12 @@ impl Driver<'_> {
                 Some(Incoming::Bell(Bell::Fewer)) => self.one_fewer(),
                 Some(Incoming::Bell(Bell::Show)) => self.show(),
                 Some(Incoming::Bell(Bell::Reopen)) => self.reopen_logs(),
+                Some(Incoming::Asked(Asked::Abort)) => {
+                    self.template.kill();
+                    return Err(RunError::Dismissed);
+                }
+                // What has come meanwhile is asked for when the run has begun; and it ends then, if it is to.
+                Some(Incoming::Asked(asked)) => self.asked(asked),
                 // There are no workers yet.
                 Some(Incoming::Heard(..) | Incoming::Answer(..)) => {}
                 None => {

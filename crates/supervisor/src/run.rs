@@ -16,6 +16,12 @@ pub struct Plan {
     pub policy: Policy,
     /// The worker binary.
     pub worker: PathBuf,
+    /// What that binary gets before the words that make it a worker: it may be a program that is many things.
+    pub entry: Vec<String>,
+    /// What is put into its environment.
+    pub environment: Vec<(String, String)>,
+    /// Whose process this is.
+    pub host: Host,
     /// How workers are born.
     pub start_method: StartMethod,
     /// Whether the workers die with the supervisor; otherwise they finish the task in hand first.
@@ -28,6 +34,16 @@ pub struct Plan {
     pub journal: Option<Durability>,
     /// How much memory a worker may have.
     pub memory: Memory,
+}
+
+/// Whose process a run is held in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Host {
+    /// The supervisor's own: signals are for it, and orphans come to it.
+    #[default]
+    Supervisor,
+    /// A program's that does other things as well: its signals, its children and its open files are left alone.
+    Program,
 }
 
 /// How much memory a worker may have, in bytes; `None` is as much as there is.
@@ -72,6 +88,12 @@ pub trait Work {
     /// It has taken too many workers along: `parts` and the number after it each do half of it from now on, and it is
     /// never settled. Called for a divisible task only.
     fn split(&mut self, task: TaskId, parts: TaskId);
+    /// More tasks may have come, and somebody says so: how many, the first of which gets this number. They go on from it.
+    fn arrivals(&mut self, _first: TaskId) -> u64 {
+        0
+    }
+    /// It is lent to this process now.
+    fn lent(&mut self, _task: TaskId, _pid: u32) {}
     /// The encoded arguments of one.
     fn args(&self, task: TaskId) -> Vec<u8>;
     /// Takes the final word on one; called exactly once for each.

@@ -92,6 +92,7 @@ impl Template {
             as_bytes_max: plan.memory.as_bytes_max,
             supervisor: Pid::current().number(),
             program: plan.worker.clone(),
+            entry: plan.entry.clone(),
         };
         let (waiting, ordered) = (VecDeque::new(), Vec::new());
         Template {
@@ -122,6 +123,7 @@ impl Template {
             let _ = slot.send(Incoming::Met(incarnation, visitor));
         })?;
         let mut command = Command::new(&self.plan.worker);
+        inherit::nothing_else(&mut command);
         let pages = inherit::pass(&mut command, self.pages.fd())?;
         let logs = inherit::pass(&mut command, &self.logs)?;
         // Before the limit is lowered: it opens a file.
@@ -131,7 +133,14 @@ impl Template {
         // Until it has said who it is; the guard itself must outlive us.
         birth::bind(&mut command);
         let cgroup = self.cgroup.as_ref().map_or(Path::new("-"), |cgroup| cgroup.path());
-        command.arg("template").arg(cgroup).arg(door.name()).arg(pages.to_string()).arg(logs.to_string());
+        command
+            .envs(self.plan.environment.iter().map(|(name, value)| (name, value)))
+            .args(&self.plan.entry)
+            .arg("template")
+            .arg(cgroup)
+            .arg(door.name())
+            .arg(pages.to_string())
+            .arg(logs.to_string());
         let child = command.process_group(0).stdin(Stdio::null()).spawn().inspect_err(|_| door.knock())?;
         let pid = Pid::new(child.id().cast_signed()).expect("a child has a pid");
         let body = Arc::new(Body::of(pid).inspect_err(|_| {

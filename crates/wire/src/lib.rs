@@ -17,9 +17,11 @@ mod frame;
 mod ids;
 mod outcome;
 mod record;
+mod value;
 
 pub use codec::{Batch, DecodeError, EncodeError, FRAME_BYTES_MAX, Item, decode, encode};
 pub use frame::{BLOB_BYTES_MAX, Blob, Call, Command, Ended, Hello, LargeCall, LargeEnded, PROTOCOL, Report};
 pub use ids::{Attempt, SlotId, TaskId, WorkerId};
 pub use outcome::{Ending, Exit, FailedAttempt, Mishap, Outcome};
 pub use record::{RECORD_BYTES_MAX, RecordError, decode_record, encode_record};
+pub use value::{VALUE_BYTES_MAX, ValueError, decode_value, encode_value};

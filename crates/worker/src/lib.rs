@@ -19,6 +19,7 @@ mod serve;
 mod start;
 mod template;
 
+pub use panics::{Caught, caught_call as caught};
 pub use progress::progress;
 use std::process::ExitCode;
 
@@ -49,4 +50,10 @@ pub fn main(table: Table<'_>) -> ExitCode {
         Ok(role) => start::play(role, table),
         Err(told) => told.say(table),
     }
+}
+
+/// The same for a program that is a worker only where these words say so: those that a supervisor or a template has put
+/// behind the program's own entry words. `None` if they say something else.
+pub fn serve_as(words: impl Iterator<Item = String>, table: Table<'_>) -> Option<ExitCode> {
+    start::role(words).ok().map(|role| start::play(role, table))
 }

@@ -19,15 +19,38 @@ pub(crate) fn remember() {
     }));
 }
 
-/// Runs a task to its ending.
-pub(crate) fn caught(task: impl FnOnce() -> Result<Vec<u8>, String>) -> Ending {
-    match catch_unwind(AssertUnwindSafe(task)) {
-        Ok(Ok(bytes)) => Ending::Value(bytes),
-        Ok(Err(message)) => Ending::Failed(message),
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caught<R> {
+    /// It returned.
+    Value(R),
+    /// It panicked.
+    Panicked {
+        /// What the panic said.
+        message: String,
+        /// `file:line:column`, or empty where the panic named none.
+        location: String,
+    },
+}
+
+/// Runs one of several calls that a task is made of: a panic is its own, and the others go on. Outside a worker the
+/// words of a panic are not known.
+pub fn caught_call<R>(call: impl FnOnce() -> R) -> Caught<R> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(value) => Caught::Value(value),
         Err(_) => {
             let (message, location) = LAST.with_borrow_mut(Option::take).unwrap_or_default();
-            Ending::Panicked { message, location }
+            Caught::Panicked { message, location }
         }
+    }
+}
+
+/// Runs a task to its ending.
+pub(crate) fn caught(task: impl FnOnce() -> Result<Vec<u8>, String>) -> Ending {
+    match caught_call(task) {
+        Caught::Value(Ok(bytes)) => Ending::Value(bytes),
+        Caught::Value(Err(message)) => Ending::Failed(message),
+        Caught::Panicked { message, location } => Ending::Panicked { message, location },
     }
 }
 

@@ -175,7 +175,7 @@ impl Template {
             Ok(pages) => pages,
             Err(error) => return error,
         };
-        command.arg("born").arg(door).arg(pages.to_string());
+        command.args(&self.charter.entry).arg("born").arg(door).arg(pages.to_string());
         let error = command.exec();
         io::Error::new(error.kind(), format!("execute {}: {error}", self.charter.program.display()))
     }

@@ -176,6 +176,10 @@ impl World {
     fn go_on_or_drain(&mut self) {
         match self.plan.more.pop() {
             Some(more) => self.submit(more),
+            None if self.dice.once_in(2) => {
+                self.oracle.closed = true;
+                self.tell(Event::Close);
+            }
             None => self.drain(),
         }
     }

@@ -72,6 +72,8 @@ pub(crate) struct Oracle {
     strangers: u64,
     pub(crate) drained: bool,
     pub(crate) aborted: bool,
+    /// Nothing more is submitted: nobody is held.
+    pub(crate) closed: bool,
     gave_up: bool,
     /// The core says that it holds.
     pub(crate) holding: bool,
@@ -107,6 +109,7 @@ impl Oracle {
             strangers: 0,
             drained: false,
             aborted: false,
+            closed: false,
             gave_up: false,
             holding: false,
             timed_out: None,
@@ -186,6 +189,10 @@ impl Oracle {
 
     fn is_ending(&self) -> bool {
         self.drained || self.aborted || self.gave_up || self.halted
+    }
+
+    fn holds_workers(&self) -> bool {
+        self.policy.hold && !self.closed
     }
 
     fn all_settled(&self) -> bool {
@@ -367,7 +374,7 @@ impl Oracle {
                 let serving = processes.iter().filter(|process| process.serves()).count();
                 assert!(serving < self.procs as usize, "{worker} is one more than is wanted");
                 assert!(worker.slot.0 < self.policy.slots_max, "{worker} has no page");
-                let needless = self.is_ending() || self.all_settled() && !self.policy.hold;
+                let needless = self.is_ending() || self.all_settled() && !self.holds_workers();
                 assert!(!needless, "{worker} is born for nothing");
                 let hot = self.hot.iter().position(|(slot, _)| *slot == worker.slot);
                 let not_before = hot.map(|at| self.hot.swap_remove(at).1);
@@ -375,7 +382,7 @@ impl Oracle {
             }
             Effect::Run { worker, leases } => self.judge_run(*worker, of(worker), leases),
             Effect::Stop(worker) => {
-                let done = self.all_settled() && !self.policy.hold;
+                let done = self.all_settled() && !self.holds_workers();
                 let recycled = self.recycling.take() == Some(*worker);
                 assert!(self.is_ending() || done || recycled, "told to stop though work is left");
             }
@@ -570,7 +577,7 @@ impl Oracle {
                 self.halted = true;
             }
             Note::Holding => {
-                assert!(self.all_settled() && self.policy.hold, "holding with work left");
+                assert!(self.all_settled() && self.holds_workers(), "holding with work left");
                 self.holding = true;
             }
             Note::GaveUp(GiveUp::Unkillable(worker)) => {

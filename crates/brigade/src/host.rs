@@ -1,0 +1,283 @@
+//! The pool's own thread: a run of the supervisor's loop in this program, and the desk where calls are handed in.
+//!
+//! ```text
+//! submit ─▶ Desk ─▶ Remote::arrivals ─▶ the loop ─▶ Bench (the run's Work) ─▶ workers
+//!                                                     └─ settle ─▶ Sink: a job, or a map
+//! ```
+
+use crate::call::{self, Call};
+use crate::error::TaskError;
+use brigade_core::Verdict;
+use brigade_supervisor::error::RunError;
+use brigade_supervisor::remote::{Line, Remote};
+use brigade_supervisor::run::{Plan, Report, Witness, Work};
+use brigade_supervisor::rundir::RunDir;
+use brigade_supervisor::status::Status;
+use brigade_supervisor::story::{Line as Told, Tallied};
+use brigade_wire::{Outcome, TaskId};
+use std::collections::HashMap;
+use std::mem;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// What became of the items of a call.
+#[derive(Clone, Debug)]
+pub(crate) enum Word {
+    /// Their results, as a worker encoded them.
+    Value(Vec<u8>),
+    /// None has a result, for this reason.
+    Lost(TaskError),
+}
+
+/// Who wants to know.
+pub(crate) trait Sink: Send + Sync {
+    /// These items have their final word. Returns what is to be called for that, elsewhere.
+    fn settle(&self, items: Range<u64>, word: Word) -> Vec<Box<dyn FnOnce() + Send>>;
+    /// The call is lent to this process.
+    fn lent(&self, _pid: u32) {}
+}
+
+/// A call that was handed in.
+struct Order {
+    call: Call,
+    /// Which of the sink's items these are.
+    items: Range<u64>,
+    sink: Arc<dyn Sink>,
+}
+
+/// Where calls are handed in.
+pub(crate) struct Desk {
+    remote: Remote,
+    tray: Mutex<Tray>,
+}
+
+#[derive(Default)]
+struct Tray {
+    orders: Vec<Order>,
+    /// Why nothing is taken any more.
+    closed: Option<TaskError>,
+}
+
+impl Desk {
+    pub(crate) fn new(remote: Remote) -> Desk {
+        Desk { remote, tray: Mutex::default() }
+    }
+
+    fn tray(&self) -> MutexGuard<'_, Tray> {
+        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a call in. Who hands in while nobody has come for what lies there need not say so again.
+    pub(crate) fn submit(&self, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Result<(), TaskError> {
+        let mut tray = self.tray();
+        if let Some(error) = &tray.closed {
+            return Err(error.clone());
+        }
+        tray.orders.push(Order { call, items, sink });
+        let is_first = tray.orders.len() == 1;
+        drop(tray);
+        if is_first {
+            self.remote.arrivals();
+        }
+        Ok(())
+    }
+
+    /// Nothing is taken any more, and what was taken is done.
+    pub(crate) fn close(&self) {
+        self.tray().closed.get_or_insert(TaskError::Shutdown);
+        self.remote.close();
+    }
+
+    /// Nothing is taken any more, and what was taken is not done either.
+    pub(crate) fn abort(&self) {
+        self.tray().closed.get_or_insert(TaskError::Shutdown);
+        self.remote.abort();
+    }
+
+    pub(crate) fn resize(&self, workers: u32) {
+        self.remote.resize(workers);
+    }
+
+    /// The run is over. Returns what nobody has come for.
+    fn shut(&self, why: TaskError) -> Vec<Order> {
+        let mut tray = self.tray();
+        tray.closed.get_or_insert(why);
+        mem::take(&mut tray.orders)
+    }
+}
+
+/// The work of a pool's run: whatever is handed in.
+struct Bench {
+    desk: Arc<Desk>,
+    orders: HashMap<TaskId, Order>,
+    callbacks: Callbacks,
+    logs: PathBuf,
+}
+
+/// Calls users' callbacks one after the other, on a thread that is there once one is wanted.
+struct Callbacks(Option<Sender<Box<dyn FnOnce() + Send>>>);
+
+impl Callbacks {
+    fn call(&mut self, callbacks: Vec<Box<dyn FnOnce() + Send>>) {
+        for callback in callbacks {
+            let sender = self.0.get_or_insert_with(|| {
+                let (sender, receiver) = channel::<Box<dyn FnOnce() + Send>>();
+                // Where there is no thread to be had, whoever wanted to be called is not.
+                drop(thread::Builder::new().name("brigade-callbacks".into()).spawn(move || {
+                    for callback in receiver {
+                        // Its words were printed by the hook.
+                        drop(catch_unwind(AssertUnwindSafe(callback)));
+                    }
+                }));
+                sender
+            });
+            drop(sender.send(callback));
+        }
+    }
+}
+
+impl Bench {
+    fn lose(&mut self, order: Order, error: &TaskError) {
+        let callbacks = order.sink.settle(order.items, Word::Lost(error.clone()));
+        self.callbacks.call(callbacks);
+    }
+
+    fn lose_all(&mut self, error: &TaskError) {
+        let orders: Vec<Order> = self.orders.drain().map(|(_, order)| order).collect();
+        orders.into_iter().chain(self.desk.shut(error.clone())).for_each(|order| self.lose(order, error));
+    }
+}
+
+impl Work for Bench {
+    fn function(&self) -> &str {
+        call::NAME
+    }
+
+    fn describe(&self) -> String {
+        "calls of this program".into()
+    }
+
+    fn parameters(&self) -> String {
+        String::new()
+    }
+
+    fn count(&self) -> u64 {
+        0
+    }
+
+    fn weights(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    fn describe_task(&self, task: TaskId) -> String {
+        let items = self.orders.get(&task).map_or(0, |order| order.call.items());
+        if items == 1 { "a call".into() } else { format!("a call with each of {items} items") }
+    }
+
+    fn is_divisible(&self, task: TaskId) -> bool {
+        self.orders.get(&task).is_some_and(|order| order.call.items() > 1)
+    }
+
+    fn split(&mut self, task: TaskId, parts: TaskId) {
+        let Some(Order { call, items, sink }) = self.orders.remove(&task) else { return };
+        let half = call.items() / 2;
+        let halves = [0..half, half..call.items()];
+        for (number, half) in (parts.0..).zip(halves) {
+            let items = items.start + u64::from(half.start)..items.start + u64::from(half.end);
+            let order = Order { call: call.part(half), items, sink: Arc::clone(&sink) };
+            self.orders.insert(TaskId(number), order);
+        }
+    }
+
+    fn arrivals(&mut self, first: TaskId) -> u64 {
+        let orders = mem::take(&mut self.desk.tray().orders);
+        let count = orders.len() as u64;
+        self.orders.extend((first.0..).map(TaskId).zip(orders));
+        count
+    }
+
+    fn lent(&mut self, task: TaskId, pid: u32) {
+        if let Some(order) = self.orders.get(&task) {
+            order.sink.lent(pid);
+        }
+    }
+
+    fn args(&self, task: TaskId) -> Vec<u8> {
+        self.orders.get(&task).map(|order| order.call.bytes().to_vec()).unwrap_or_default()
+    }
+
+    fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
+        let Some(order) = self.orders.remove(&task) else { return Ok(()) };
+        let word = match outcome {
+            Outcome::Value(bytes) => Word::Value(bytes.clone()),
+            Outcome::Failed(message) => Word::Lost(TaskError::Decode { message: message.clone() }),
+            Outcome::Panicked { message, location } => {
+                Word::Lost(TaskError::Panicked { message: message.clone(), location: location.clone() })
+            }
+            Outcome::Quarantined { attempts } => {
+                Word::Lost(TaskError::Quarantined { attempts: attempts.clone(), logs: self.logs.clone() })
+            }
+        };
+        let callbacks = order.sink.settle(order.items, word);
+        self.callbacks.call(callbacks);
+        Ok(())
+    }
+
+    fn total(&self) -> Option<String> {
+        None
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+}
+
+/// Nobody watches: what happens is in `events.ndjson`.
+struct Nobody;
+
+impl Witness for Nobody {
+    fn tell(&mut self, _: &Told) {}
+    fn progress(&mut self, _: &Tallied) {}
+    fn show(&mut self, _: &Status) {}
+}
+
+/// Holds the run to its end, on this thread, and leaves nobody without a word.
+pub(crate) fn hold(
+    plan: Plan,
+    desk: Arc<Desk>,
+    dir: RunDir,
+    line: Line,
+    ready: Sender<Result<(), RunError>>,
+) {
+    let mut bench =
+        Bench { desk, orders: HashMap::new(), callbacks: Callbacks(None), logs: dir.logs().to_path_buf() };
+    let mut witness = Nobody;
+    let held = catch_unwind(AssertUnwindSafe(|| {
+        brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, || drop(ready.send(Ok(()))))
+    }));
+    let (error, is_clean) = match held {
+        Ok(Ok(report)) => (ended(&report), report.done.quarantined == 0),
+        Ok(Err(error)) => {
+            let words = TaskError::Pool(error.to_string().into());
+            drop(ready.send(Err(error)));
+            (words, true)
+        }
+        Err(_) => (TaskError::Pool("its loop panicked: this is a fault of brigade".into()), false),
+    };
+    bench.lose_all(&error);
+    if is_clean {
+        dir.discard();
+    }
+}
+
+/// What to tell those who are left without a result.
+fn ended(report: &Report) -> TaskError {
+    match &report.verdict {
+        Verdict::GaveUp(cause) => TaskError::Pool(format!("{cause:?}").into()),
+        Verdict::Complete | Verdict::Drained | Verdict::Aborted | Verdict::Halted => TaskError::Shutdown,
+    }
+}

@@ -1,0 +1,130 @@
+//! Being a worker: whoever starts this program with the right words gets one, and never comes back from [`init`].
+
+use crate::call;
+use crate::error::BuildError;
+use brigade_os::text::build_id;
+use std::env;
+use std::path::PathBuf;
+use std::process;
+use std::sync::OnceLock;
+
+/// The word behind which a worker's own words stand.
+const MARK: &str = "brigade-worker";
+
+/// How deep this process is nested: set for workers.
+const DEPTH: &str = "BRIGADE_DEPTH";
+
+/// A pool in a worker of a pool in a worker … so deep at most.
+const DEPTH_MAX: u32 = 10;
+
+/// How this program is started as a worker: the words before the mark. Set once this program can be one.
+static ENTRY: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Makes this program one whose functions can be called in workers. To be called first in `main`: in a worker it serves
+/// calls and ends the process, and whatever stands before it is done by each worker, too.
+///
+/// ```no_run
+/// fn main() -> Result<(), brigade::BuildError> {
+///     brigade::init();
+///     let pool = brigade::Pool::new()?;
+///     assert_eq!(pool.submit(|n: u32| n + 1, 41).join(), Ok(42));
+///     Ok(())
+/// }
+/// ```
+///
+/// # Panics
+/// If this program has other threads already: workers are forked, and a fork takes one thread along and the locks of all.
+pub fn init() {
+    serve_if_asked();
+    let threads = brigade_os::proc::own_threads();
+    assert!(
+        threads <= 1,
+        "brigade::init() must be called first in main: there are {threads} threads already"
+    );
+    ENTRY.get_or_init(Vec::new);
+}
+
+/// What [`test_entry!`](crate::test_entry) calls in a test; a worker never comes so far.
+#[doc(hidden)]
+pub fn init_in_tests() {
+    ENTRY.get_or_init(Vec::new);
+}
+
+/// What it has called before libtest's `main`, in tests and in their workers.
+#[doc(hidden)]
+pub fn serve_in_tests() {
+    serve_if_asked();
+}
+
+/// Lets the tests of a crate use pools, where libtest owns `main`: once in the crate's tests, or in each file of its `tests/`.
+/// Every test that uses a pool calls the function that it makes first. Workers of a test program do not come to libtest's
+/// `main`: the loader calls what this puts in front of it, as it calls constructors of C++.
+///
+/// ```
+/// # mod tests_of_mine {
+/// brigade::test_entry!(brigade_in_tests);
+///
+/// fn double(n: u32) -> u32 { 2 * n }
+///
+/// // A `#[test]`, of course.
+/// fn doubles() {
+///     brigade_in_tests();
+///     let pool = brigade::Pool::new().unwrap();
+///     assert_eq!(pool.submit(double, 21).join(), Ok(42));
+/// }
+/// # }
+/// ```
+#[macro_export]
+macro_rules! test_entry {
+    ($init:ident) => {
+        fn $init() {
+            $crate::init_in_tests();
+        }
+
+        const _: () = {
+            extern "C" fn enter() {
+                $crate::serve_in_tests();
+            }
+
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static ENTER: extern "C" fn() = enter;
+        };
+    };
+}
+
+/// The program and the words that make it a worker.
+pub(crate) fn entry() -> Result<(PathBuf, Vec<String>), BuildError> {
+    let before = ENTRY.get().ok_or(BuildError::NoInit)?;
+    let mark = [MARK.to_owned(), format!("{:016x}", build_id())];
+    // Not the path: another build may stand there by now.
+    Ok((PathBuf::from("/proc/self/exe"), before.iter().cloned().chain(mark).collect()))
+}
+
+/// How deep the workers of this process are to be, as their environment has it.
+pub(crate) fn depth() -> Result<(String, String), BuildError> {
+    let depth = env::var(DEPTH).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    match depth < DEPTH_MAX {
+        true => Ok((DEPTH.to_owned(), (depth + 1).to_string())),
+        false => Err(BuildError::TooDeep { depth, most: DEPTH_MAX }),
+    }
+}
+
+/// Whether this process is a worker of a pool.
+pub(crate) fn serve_if_asked() {
+    let mut words = env::args().skip_while(|word| word != MARK).skip(1);
+    let Some(build) = words.next() else { return };
+    if build != format!("{:016x}", build_id()) {
+        eprintln!("this program is of build {:016x}, and its pool of {build}", build_id());
+        process::exit(78);
+    }
+    // Whoever says the mark and nothing that makes sense behind it means something else.
+    if let Some(code) = brigade_worker::serve_as(words, &[(call::NAME, call::run)]) {
+        process::exit(exit_code(code));
+    }
+}
+
+/// `ExitCode` keeps its number to itself.
+fn exit_code(code: process::ExitCode) -> i32 {
+    (0..=255).find(|number| process::ExitCode::from(*number) == code).map_or(1, i32::from)
+}

@@ -1,0 +1,283 @@
+//! A job: one call that was handed to a pool, and what became of it.
+
+use crate::call;
+use crate::call::Value;
+use crate::error::TaskError;
+use crate::host::{Sink, Word};
+use brigade_os::clock;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// A call under way, or done. Dropping it does not stop the call.
+#[must_use = "a job says whether its call worked; drop it on purpose if nobody wants to know"]
+pub struct Job<R> {
+    state: Arc<State>,
+    _result: PhantomData<fn() -> R>,
+}
+
+/// What a job's handle and the pool share.
+#[derive(Default)]
+pub(crate) struct State {
+    inner: Mutex<Inner>,
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    word: Option<Word>,
+    pid: Option<u32>,
+    waker: Option<Waker>,
+    /// Whoever waits for several, and which of them this is.
+    watchers: Vec<(Sender<usize>, usize)>,
+    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl<R: Value> Job<R> {
+    pub(crate) fn new(state: Arc<State>) -> Job<R> {
+        Job { state, _result: PhantomData }
+    }
+
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// What became of the call instead.
+    pub fn join(self) -> Result<R, TaskError> {
+        let inner = self.state.lock();
+        let inner = self
+            .state
+            .done
+            .wait_while(inner, |inner| inner.word.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        result(inner.word.as_ref())
+    }
+
+    /// Waits for the result, so long at most; `None` if it has none by then, and the call goes on.
+    ///
+    /// # Errors
+    /// What became of the call instead.
+    pub fn join_timeout(&self, patience: Duration) -> Option<Result<R, TaskError>> {
+        let until = Deadline::after(patience);
+        let mut inner = self.state.lock();
+        while inner.word.is_none() {
+            let left = until.left()?;
+            inner = self.state.done.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Some(result(inner.word.as_ref()))
+    }
+
+    /// The result, if it is there.
+    ///
+    /// # Errors
+    /// What became of the call instead.
+    #[must_use]
+    pub fn try_join(&self) -> Option<Result<R, TaskError>> {
+        let inner = self.state.lock();
+        inner.word.is_some().then(|| result(inner.word.as_ref()))
+    }
+
+    /// Whether it has a result, or never will have one.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state.lock().word.is_some()
+    }
+
+    /// The process that runs it, or was the last to do so; `None` as long as nobody has.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.state.lock().pid
+    }
+
+    /// Calls this once with the result, on a thread of the pool that does nothing else; at once, here, if it is there already.
+    /// A panic in it is printed and harms nobody.
+    pub fn on_done(&self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
+        let state = Arc::clone(&self.state);
+        let call: Box<dyn FnOnce() + Send> = Box::new(move || {
+            let told = result(state.lock().word.as_ref());
+            callback(told);
+        });
+        let mut inner = self.state.lock();
+        if inner.word.is_none() {
+            return inner.callbacks.push(call);
+        }
+        drop(inner);
+        call();
+    }
+}
+
+impl<R: Value> Future for Job<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut inner = self.state.lock();
+        if inner.word.is_some() {
+            return Poll::Ready(result(inner.word.as_ref()));
+        }
+        inner.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl<R> fmt::Debug for Job<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.state.lock();
+        f.debug_struct("Job").field("done", &inner.word.is_some()).field("pid", &inner.pid).finish()
+    }
+}
+
+/// A moment to wait for, and no longer.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at_ns: u64,
+}
+
+impl Deadline {
+    fn after(patience: Duration) -> Deadline {
+        let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        Deadline { at_ns: clock::monotonic_ns().saturating_add(patience_ns) }
+    }
+
+    /// How long it is until then; `None` once it is over.
+    fn left(self) -> Option<Duration> {
+        self.at_ns.checked_sub(clock::monotonic_ns()).map(Duration::from_nanos)
+    }
+}
+
+/// When [`wait`] returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// One is done.
+    FirstCompleted,
+    /// One has failed, or all are done.
+    FirstException,
+    /// All are done.
+    AllCompleted,
+}
+
+/// Jobs as they get done, whatever the order they were handed in.
+///
+/// ```no_run
+/// # fn double(n: u32) -> u32 { 2 * n }
+/// # let pool = brigade::Pool::new()?;
+/// let jobs: Vec<_> = (0..4).map(|n| pool.submit(double, n)).collect();
+/// for job in brigade::as_completed(jobs) {
+///     println!("{:?}", job.join());
+/// }
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
+pub fn as_completed<R: Value>(jobs: impl IntoIterator<Item = Job<R>>) -> AsCompleted<R> {
+    let (sender, done) = channel();
+    let jobs: Vec<Option<Job<R>>> = jobs.into_iter().map(Some).collect();
+    for (at, job) in jobs.iter().flatten().enumerate() {
+        job.state.watch(&sender, at);
+    }
+    let left = jobs.len();
+    AsCompleted { jobs, done, left }
+}
+
+/// Waits until what `until` says, or so long, and parts the jobs into those that are done and the others, each in the order
+/// they were handed in.
+pub fn wait<R: Value>(
+    jobs: impl IntoIterator<Item = Job<R>>,
+    until: Until,
+    patience: Option<Duration>,
+) -> (Vec<Job<R>>, Vec<Job<R>>) {
+    let deadline = patience.map(Deadline::after);
+    let jobs: Vec<Job<R>> = jobs.into_iter().collect();
+    let (sender, done) = channel();
+    jobs.iter().enumerate().for_each(|(at, job)| job.state.watch(&sender, at));
+    let mut count = 0;
+    while count < jobs.len() {
+        let next = match deadline {
+            Some(deadline) => done.recv_timeout(deadline.left().unwrap_or_default()).ok(),
+            None => done.recv().ok(),
+        };
+        let Some(at) = next else { break };
+        count += 1;
+        let failed = || matches!(jobs[at].state.lock().word, Some(Word::Lost(_)));
+        let failed = || failed() || matches!(jobs[at].try_join(), Some(Err(_)));
+        match until {
+            Until::FirstCompleted => break,
+            Until::FirstException if failed() => break,
+            Until::FirstException | Until::AllCompleted => {}
+        }
+    }
+    jobs.into_iter().partition(Job::is_done)
+}
+
+/// The iterator of [`as_completed`].
+#[derive(Debug)]
+pub struct AsCompleted<R> {
+    jobs: Vec<Option<Job<R>>>,
+    done: Receiver<usize>,
+    left: usize,
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = Job<R>;
+
+    fn next(&mut self) -> Option<Job<R>> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        self.jobs[self.done.recv().ok()?].take()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self, sender: &Sender<usize>, at: usize) {
+        let mut inner = self.lock();
+        match inner.word {
+            Some(_) => _ = sender.send(at),
+            None => inner.watchers.push((sender.clone(), at)),
+        }
+    }
+}
+
+impl Sink for State {
+    fn settle(&self, _: Range<u64>, word: Word) -> Vec<Box<dyn FnOnce() + Send>> {
+        let mut inner = self.lock();
+        inner.word = Some(word);
+        let (waker, watchers) = (inner.waker.take(), std::mem::take(&mut inner.watchers));
+        let callbacks = std::mem::take(&mut inner.callbacks);
+        drop(inner);
+        self.done.notify_all();
+        for (sender, at) in watchers {
+            // Whoever has stopped listening does not want to know.
+            let _ = sender.send(at);
+        }
+        waker.into_iter().for_each(Waker::wake);
+        callbacks
+    }
+
+    fn lent(&self, pid: u32) {
+        self.lock().pid = Some(pid);
+    }
+}
+
+/// What a single call brought.
+fn result<R: Value>(word: Option<&Word>) -> Result<R, TaskError> {
+    match word {
+        Some(Word::Value(bytes)) => match call::results(bytes).next() {
+            Some(one) => call::result(one),
+            None => Err(TaskError::Decode { message: "its result: there is none".into() }),
+        },
+        Some(Word::Lost(error)) => Err(error.clone()),
+        None => unreachable!("only of a job that is done"),
+    }
+}

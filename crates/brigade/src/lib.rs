@@ -1,0 +1,49 @@
+//! `multiprocessing` and `concurrent.futures` for Rust: functions of this program run in worker processes that may crash,
+//! hang, leak or be killed, and the answer is exact nevertheless.
+//!
+//! ```no_run
+//! fn square(n: u64) -> u64 {
+//!     n * n
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     brigade::init(); // first of all: in a worker it never returns
+//!     let pool = brigade::Pool::builder().procs(4).build()?;
+//!     let sum = pool.map_reduce(square, 0..10, 0, |sum, n| sum + n)?;
+//!     assert_eq!(sum, 285);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | Python                             | here                                               |
+//! |------------------------------------|----------------------------------------------------|
+//! | `Pool(4)`                          | [`Pool::builder`]`().procs(4).build()`             |
+//! | `pool.map(f, xs)`                  | [`Pool::map`]                                      |
+//! | `imap_unordered`                   | [`Pool::map_unordered`]                            |
+//! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
+//! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
+//! | `if __name__ == "__main__"`        | [`init`]                                           |
+//!
+//! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
+//! its story ([`TaskError::Quarantined`]). A chunk of a map that kills is halved until the one bad item is alone.
+//!
+//! Functions go to workers by their place in this program, so they may capture nothing, and both are always of one build. What
+//! they take and give is anything that serde can write and read.
+#![forbid(unsafe_code)]
+
+mod call;
+mod error;
+mod host;
+mod init;
+mod job;
+mod map;
+mod pool;
+
+pub use brigade_supervisor::run::StartMethod;
+pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
+pub use call::Value;
+pub use error::{BuildError, TaskError};
+pub use init::{init, init_in_tests, serve_in_tests};
+pub use job::{AsCompleted, Job, Until, as_completed, wait};
+pub use map::Map;
+pub use pool::{Builder, Pool};

@@ -1,0 +1,227 @@
+//! A function over many items, in chunks.
+
+use crate::call::{self, Call, Value};
+use crate::error::TaskError;
+use crate::host::{Desk, Sink, Word};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::iter::FusedIterator;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Chunks that are handed in ahead, for each worker.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Items of a chunk whose size nobody said, at most.
+const CHUNK_ITEMS_MAX: u32 = 1_024;
+
+/// Bytes of arguments after which a chunk is large enough, however many items it has.
+const CHUNK_BYTES: usize = 3_000;
+
+/// The results of [`Pool::map`](crate::Pool::map), in order unless it is [`unordered`](Map::unordered).
+///
+/// Dropping it leaves what was handed in to be done, and its results to nobody.
+#[must_use = "nothing is done before the first result is asked for"]
+pub struct Map<I, A, R> {
+    desk: Arc<Desk>,
+    function: fn(A) -> R,
+    items: I,
+    is_exhausted: bool,
+    chunk_size: Option<u32>,
+    is_ordered: bool,
+    ahead: usize,
+    shared: Arc<Shared>,
+    /// Items handed in so far, and how many of their results were given.
+    handed: u64,
+    given: u64,
+    /// Where the chunks end that were handed in and not given yet.
+    ends: VecDeque<u64>,
+    /// Results of the chunk that is being given.
+    open: VecDeque<Result<R, TaskError>>,
+}
+
+/// Chunks that are done, by their first item.
+#[derive(Default)]
+struct Shared {
+    done: Mutex<Done>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Done {
+    chunks: BTreeMap<u64, (u64, Word)>,
+}
+
+impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
+    pub(crate) fn new(desk: Arc<Desk>, procs: u32, function: fn(A) -> R, items: I) -> Map<I, A, R> {
+        Map {
+            desk,
+            function,
+            items,
+            is_exhausted: false,
+            chunk_size: None,
+            is_ordered: true,
+            ahead: procs as usize * CHUNKS_AHEAD,
+            shared: Arc::default(),
+            handed: 0,
+            given: 0,
+            ends: VecDeque::new(),
+            open: VecDeque::new(),
+        }
+    }
+
+    /// How many items travel in one call. Chosen by the number of items and their size, if not said.
+    ///
+    /// # Panics
+    /// If that is none.
+    pub fn chunk_size(mut self, items: u32) -> Map<I, A, R> {
+        assert!(items > 0, "a chunk has at least one item");
+        self.chunk_size = Some(items);
+        self
+    }
+
+    /// Results are given as they come.
+    pub fn unordered(mut self) -> Map<I, A, R> {
+        self.is_ordered = false;
+        self
+    }
+
+    /// Keeps the workers busy.
+    fn hand_in(&mut self) {
+        while self.ends.front().is_some_and(|end| *end <= self.given) {
+            self.ends.pop_front();
+        }
+        while !self.is_exhausted && self.ends.len() < self.ahead {
+            let first = self.handed;
+            match Call::of(self.function) {
+                Ok(call) => self.hand_in_chunk(call),
+                // Nothing can be called: one error, and no more.
+                Err(error) => {
+                    self.is_exhausted = true;
+                    self.lose_next(error);
+                }
+            }
+            if self.handed > first {
+                self.ends.push_back(self.handed);
+            }
+        }
+    }
+
+    /// One call with as many items as it is to have. An item that cannot be encoded ends it, and stands behind it as its own.
+    fn hand_in_chunk(&mut self, mut call: Call) {
+        let size = self.chunk_size.unwrap_or_else(|| self.fair_size());
+        let is_full = |call: &Call| self.chunk_size.is_none() && call.bytes().len() >= CHUNK_BYTES;
+        let mut refused = None;
+        while call.items() < size && !is_full(&call) && refused.is_none() {
+            let Some(item) = self.items.next() else {
+                self.is_exhausted = true;
+                break;
+            };
+            refused = call.push(&item).err();
+        }
+        if call.items() > 0 {
+            let items = self.handed..self.handed + u64::from(call.items());
+            self.handed = items.end;
+            let sink = Arc::clone(&self.shared) as Arc<dyn Sink>;
+            if let Err(error) = self.desk.submit(call, items.clone(), sink) {
+                self.shared.settle(items, Word::Lost(error));
+            }
+        }
+        if let Some(error) = refused {
+            self.lose_next(error);
+        }
+    }
+
+    /// The next item has no result.
+    fn lose_next(&mut self, error: TaskError) {
+        self.handed += 1;
+        self.shared.settle(self.handed - 1..self.handed, Word::Lost(error));
+    }
+
+    /// Some chunks for each worker, so that none waits long for the last. Where nobody knows how many items there are,
+    /// chunks grow with those that there were.
+    fn fair_size(&self) -> u32 {
+        let items = match self.items.size_hint() {
+            (least, Some(most)) if least == most => least as u64,
+            _ => self.handed,
+        };
+        u32::try_from(items.div_ceil(self.ahead as u64)).unwrap_or(u32::MAX).clamp(1, CHUNK_ITEMS_MAX)
+    }
+
+    /// Opens the next chunk: waits for it. False if there is none.
+    fn open_next(&mut self) -> bool {
+        self.hand_in();
+        if self.given == self.handed {
+            return false;
+        }
+        let next = self.is_ordered.then_some(self.given);
+        let (count, word) = self.shared.take(next);
+        self.given += count;
+        match word {
+            Word::Value(bytes) => self.open.extend(call::results(&bytes).map(call::result)),
+            Word::Lost(error) => self.open.extend((0..count).map(|_| Err(error.clone()))),
+        }
+        // Whoever has garbled its results has lost some.
+        let missing = (count as usize).saturating_sub(self.open.len());
+        let lost = || Err(TaskError::Decode { message: "its result: there is none".into() });
+        self.open.extend((0..missing).map(|_| lost()));
+        self.open.truncate(count as usize);
+        self.hand_in();
+        true
+    }
+}
+
+impl<A: Value, R: Value, I: Iterator<Item = A>> Iterator for Map<I, A, R> {
+    type Item = Result<R, TaskError>;
+
+    fn next(&mut self) -> Option<Result<R, TaskError>> {
+        while self.open.is_empty() {
+            if !self.open_next() {
+                return None;
+            }
+        }
+        self.open.pop_front()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let (least, most) = if self.is_exhausted { (0, Some(0)) } else { self.items.size_hint() };
+        let here = (self.handed - self.given) as usize + self.open.len();
+        (least.saturating_add(here), most.and_then(|most| most.checked_add(here)))
+    }
+}
+
+impl<A: Value, R: Value, I: Iterator<Item = A>> FusedIterator for Map<I, A, R> {}
+
+impl<I, A, R> fmt::Debug for Map<I, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").field("handed_in", &self.handed).field("given", &self.given).finish()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the chunk that begins so, or for any, and takes it.
+    fn take(&self, next: Option<u64>) -> (u64, Word) {
+        let is_missing = |done: &mut Done| match next {
+            Some(next) => !done.chunks.contains_key(&next),
+            None => done.chunks.is_empty(),
+        };
+        let mut done = self.more.wait_while(self.lock(), is_missing).unwrap_or_else(PoisonError::into_inner);
+        let taken = match next {
+            Some(next) => done.chunks.remove(&next),
+            None => done.chunks.pop_first().map(|(_, chunk)| chunk),
+        };
+        taken.expect("it was waited for")
+    }
+}
+
+impl Sink for Shared {
+    fn settle(&self, items: Range<u64>, word: Word) -> Vec<Box<dyn FnOnce() + Send>> {
+        self.lock().chunks.insert(items.start, (items.end - items.start, word));
+        self.more.notify_one();
+        Vec::new()
+    }
+}

@@ -1,0 +1,288 @@
+//! The pool.
+
+use crate::call::{Call, Value};
+use crate::error::{BuildError, TaskError};
+use crate::host::{self, Desk, Sink, Word};
+use crate::init;
+use crate::job::{Job, State};
+use crate::map::Map;
+use brigade_core::{Policy, Timeout};
+use brigade_supervisor::remote;
+use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
+use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
+use std::env;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Worker processes that run functions of this program, and survive whatever these do to them.
+///
+/// Dropping a pool waits for what it has been handed, as Python's `with` does; [`Pool::kill_workers`] does not.
+///
+/// ```no_run
+/// fn square(n: u64) -> u64 { n * n }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     brigade::init();
+///     let pool = brigade::Pool::builder().procs(4).build()?;
+///     let squares: Result<Vec<u64>, _> = pool.map(square, 0..10).collect();
+///     assert_eq!(squares?, [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]);
+///     Ok(())
+/// }
+/// ```
+pub struct Pool {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) procs: u32,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a pool is to be like.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is there before it is built"]
+pub struct Builder {
+    policy: Policy,
+    start_method: StartMethod,
+    memory: Memory,
+    state_dir: Option<PathBuf>,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder {
+            policy: Policy { procs: brigade_os::limits::cores(), hold: true, ..Policy::default() },
+            start_method: StartMethod::Fork,
+            memory: Memory::default(),
+            state_dir: None,
+        }
+    }
+}
+
+impl Builder {
+    /// How many workers; as many as this process may use processors, if not said.
+    pub fn procs(mut self, procs: u32) -> Builder {
+        self.policy.procs = procs;
+        self
+    }
+
+    /// How many workers may die of a call before it is given up, the first included; 3 if not said.
+    pub fn attempts(mut self, attempts: u32) -> Builder {
+        self.policy.attempts_max = attempts;
+        self
+    }
+
+    /// How long a call with one item may take: its worker is ended then, and that was an attempt. For ever, if not said.
+    pub fn task_timeout(mut self, timeout: Duration) -> Builder {
+        self.policy.task_timeout = Some(Timeout::After(timeout));
+        self
+    }
+
+    /// How many bytes of memory a worker may have: between two calls it is replaced, in one it is killed. As many as there
+    /// are, if not said.
+    pub fn memory_limit(mut self, bytes: u64) -> Builder {
+        self.memory.rss_bytes_max = Some(bytes);
+        self
+    }
+
+    /// After how many calls a worker is replaced, a tenth more or less; never, if not said.
+    pub fn max_tasks_per_child(mut self, tasks: u64) -> Builder {
+        self.policy.tasks_per_worker_max = Some(tasks);
+        self
+    }
+
+    /// How workers are born; forked from a template, if not said.
+    pub fn start_method(mut self, method: StartMethod) -> Builder {
+        self.start_method = method;
+        self
+    }
+
+    /// How long a worker may take to end when it is told to, before it is killed; 5 seconds, if not said.
+    pub fn grace(mut self, grace: Duration) -> Builder {
+        self.policy.grace = grace;
+        self
+    }
+
+    /// Where the run's directory is made, with the logs of the workers; in `XDG_RUNTIME_DIR` or the temporary directory, if
+    /// not said. A run that ended well leaves nothing there.
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Builder {
+        self.state_dir = Some(dir.into());
+        self
+    }
+
+    /// Starts the template, and with it the workers.
+    ///
+    /// # Errors
+    /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
+    pub fn build(self) -> Result<Pool, BuildError> {
+        let Builder { policy, start_method, memory, state_dir } = self;
+        let at_least_one = |what, given: u64| match given {
+            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
+            _ => Ok(()),
+        };
+        at_least_one("procs", policy.procs.into())?;
+        at_least_one("attempts", policy.attempts_max.into())?;
+        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
+        let (worker, entry) = init::entry()?;
+        let environment = vec![init::depth()?];
+        let procs = policy.procs;
+        let plan = Plan {
+            policy,
+            worker,
+            entry,
+            environment,
+            host: Host::Program,
+            start_method,
+            daemon: true,
+            pace: Duration::ZERO,
+            chaos: None,
+            journal: None,
+            memory,
+        };
+        let state = state_dir.unwrap_or_else(default_state_dir);
+        let start = |error: &dyn ToString| BuildError::Start(error.to_string());
+        let dir = RunDir::create(&state, None, None).map_err(|error| start(&error))?;
+        let (remote, line) = remote::line();
+        let desk = Arc::new(Desk::new(remote));
+        let (ready, begun) = channel();
+        let loop_desk = Arc::clone(&desk);
+        let body = move || {
+            host::hold(plan, loop_desk, dir, line, ready);
+            Runs::prune(&state, RUNS_KEPT);
+        };
+        // The template, and with it all workers, are bound to this thread's life.
+        let thread =
+            thread::Builder::new().name("brigade-loop".into()).spawn(body).map_err(|error| start(&error))?;
+        match begun.recv() {
+            Ok(Ok(())) => Ok(Pool { desk, procs, thread: Some(thread) }),
+            Ok(Err(error)) => {
+                drop(thread.join());
+                Err(start(&error))
+            }
+            Err(_) => Err(start(&"its loop panicked: this is a fault of brigade")),
+        }
+    }
+}
+
+fn default_state_dir() -> PathBuf {
+    let home = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from);
+    home.join(format!("brigade-{}", brigade_os::limits::user()))
+}
+
+impl Pool {
+    /// A pool with as many workers as this process may use processors.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Pool, BuildError> {
+        Pool::builder().build()
+    }
+
+    /// To say what it is to be like.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Hands one call in. `function` is a plain function or a closure that captures nothing: only its place in this program
+    /// goes to the worker. Calls begin in the order they were handed in.
+    ///
+    /// What goes wrong, with the argument too, is in the job.
+    pub fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
+        let state = Arc::new(State::default());
+        let handed = Call::of(function).and_then(|mut call| {
+            call.push(&argument)?;
+            self.desk.submit(call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
+        });
+        if let Err(error) = handed {
+            state.settle(0..1, Word::Lost(error));
+        }
+        Job::new(state)
+    }
+
+    /// Calls the function with each item, in chunks, and gives the results in the order of the items. Nothing is done before
+    /// the first result is asked for; from then on the workers are kept busy some chunks ahead, and `items` is drawn from no
+    /// faster than that.
+    pub fn map<A: Value, R: Value, I: IntoIterator<Item = A>>(
+        &self,
+        function: fn(A) -> R,
+        items: I,
+    ) -> Map<I::IntoIter, A, R> {
+        Map::new(Arc::clone(&self.desk), self.procs, function, items.into_iter())
+    }
+
+    /// Calls the function with each item and gives the results as they come.
+    pub fn map_unordered<A: Value, R: Value, I: IntoIterator<Item = A>>(
+        &self,
+        function: fn(A) -> R,
+        items: I,
+    ) -> Map<I::IntoIter, A, R> {
+        self.map(function, items).unordered()
+    }
+
+    /// Calls the function with each item, for what it does.
+    ///
+    /// # Errors
+    /// The first that goes wrong; the others are done nevertheless.
+    pub fn for_each<A: Value, I: IntoIterator<Item = A>>(
+        &self,
+        function: fn(A),
+        items: I,
+    ) -> Result<(), TaskError> {
+        self.map_reduce(function, items, (), |(), ()| ())
+    }
+
+    /// Calls the function with each item, and folds the results here, as they come: `fold` must not care for their order.
+    ///
+    /// # Errors
+    /// The first call that goes wrong; the others are done nevertheless.
+    pub fn map_reduce<A: Value, R: Value, T, I: IntoIterator<Item = A>>(
+        &self,
+        function: fn(A) -> R,
+        items: I,
+        first: T,
+        mut fold: impl FnMut(T, R) -> T,
+    ) -> Result<T, TaskError> {
+        let (mut all, mut wrong) = (Some(first), None);
+        for one in self.map_unordered(function, items) {
+            match one {
+                Ok(one) => all = all.map(|all| fold(all, one)),
+                Err(error) => _ = wrong.get_or_insert(error),
+            }
+        }
+        wrong.map_or(Ok(all.expect("it is put back each time")), Err)
+    }
+
+    /// To have so many workers from now on. Busy ones finish what they have in hand.
+    pub fn resize(&self, procs: u32) {
+        self.desk.resize(procs);
+    }
+
+    /// Waits until everything that was handed in is done, and ends the workers. Dropping the pool does the same.
+    pub fn join(self) {}
+
+    /// Takes nothing any more; what was handed in is done.
+    pub fn close(&self) {
+        self.desk.close();
+    }
+
+    /// Kills the workers now. What is not done ends as [`TaskError::Shutdown`].
+    pub fn kill_workers(self) {
+        self.desk.abort();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("procs", &self.procs).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.desk.close();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}

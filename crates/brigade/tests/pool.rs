@@ -1,0 +1,233 @@
+//! What people rely on in a pool, tried with real processes.
+
+use brigade::{BuildError, Pool, StartMethod, TaskError, Until, as_completed, wait};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+brigade::test_entry!(in_tests);
+
+fn pool(procs: u32) -> Pool {
+    in_tests();
+    Pool::builder().procs(procs).build().expect("a pool")
+}
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+fn own_pid(_: ()) -> u32 {
+    process::id()
+}
+
+fn abort_if(bad: bool) -> u32 {
+    if bad {
+        process::abort();
+    }
+    7
+}
+
+#[test]
+fn a_function_and_a_closure_are_called_in_another_process() {
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        in_tests();
+        let pool = Pool::builder().procs(2).start_method(method).build().expect("a pool");
+        assert_eq!(pool.submit(square, 12).join(), Ok(144), "{method:?}");
+        assert_eq!(
+            pool.submit(|words: Vec<String>| words.join(" "), vec!["a".into(), "b".into()]).join(),
+            Ok("a b".into())
+        );
+        let job = pool.submit(own_pid, ());
+        let pid = job.join_timeout(Duration::from_secs(60)).expect("in a minute").expect("a pid");
+        assert!(pid != process::id() && job.is_done());
+        assert_eq!(job.pid(), Some(pid));
+    }
+}
+
+#[test]
+fn a_map_gives_results_in_the_order_of_the_items_whatever_the_chunks() {
+    let pool = pool(3);
+    let squares: Vec<u64> = (0..1_000).map(square).collect();
+    for size in [1, 7, 1_000, 5_000] {
+        let mapped: Result<Vec<u64>, TaskError> = pool.map(square, 0..1_000).chunk_size(size).collect();
+        assert_eq!(mapped.as_ref(), Ok(&squares), "chunks of {size}");
+    }
+    assert_eq!(pool.map(square, 0..1_000).collect::<Result<Vec<u64>, _>>().as_ref(), Ok(&squares));
+    assert_eq!(pool.map(square, std::iter::empty()).count(), 0);
+    let unordered: BTreeSet<u64> =
+        pool.map_unordered(square, 0..1_000).map(|one| one.expect("a square")).collect();
+    assert_eq!(unordered, squares.into_iter().collect());
+    assert_eq!(pool.map_reduce(square, 0..10, 0, |sum, n| sum + n), Ok(285));
+}
+
+#[test]
+fn a_map_draws_no_more_items_than_it_needs_ahead() {
+    let pool = pool(2);
+    let mut drawn = 0;
+    let first: Vec<u64> =
+        pool.map(square, (0..).inspect(|_| drawn += 1)).take(10).map(|one| one.expect("a square")).collect();
+    assert_eq!(first, (0..10).map(square).collect::<Vec<u64>>());
+    assert!(drawn < 1_000, "{drawn} items for ten results");
+}
+
+#[test]
+fn a_panic_is_the_error_of_its_call_with_message_and_place() {
+    let pool = pool(1);
+    let pid = pool.submit(own_pid, ()).join();
+    let Err(TaskError::Panicked { message, location }) =
+        pool.submit(|n: u32| assert!(n > 9, "{n} is too few"), 3).join()
+    else {
+        panic!("it did not panic")
+    };
+    assert_eq!(message, "3 is too few");
+    assert!(location.contains("pool.rs:"), "{location}");
+    assert_eq!(pool.submit(own_pid, ()).join(), pid, "the worker lives on");
+}
+
+#[test]
+fn a_call_that_kills_is_given_up_alone_after_its_attempts() {
+    let pool = pool(2);
+    let jobs: Vec<_> = (0..20).map(|n| pool.submit(abort_if, n == 7)).collect();
+    for (n, job) in jobs.into_iter().enumerate() {
+        match job.join() {
+            Ok(7) => assert_ne!(n, 7),
+            Err(TaskError::Quarantined { attempts, .. }) => assert_eq!((n, attempts.len()), (7, 3)),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn of_a_chunk_only_the_item_that_kills_is_lost() {
+    let pool = pool(2);
+    let results: Vec<_> = pool.map(|n: u64| if n == 321 { process::abort() } else { n }, 0..1_000).collect();
+    assert_eq!(results.len(), 1_000);
+    for (n, result) in (0..).zip(results) {
+        match result {
+            Ok(value) => assert_eq!(value, n),
+            Err(TaskError::Quarantined { .. }) => assert_eq!(n, 321),
+            Err(error) => panic!("{n}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_is_killed_costs_a_repetition_and_no_result() {
+    let pool = pool(2);
+    let job = pool.submit(
+        |mark: String| match File::create_new(&mark) {
+            Ok(_) => process::abort(),
+            Err(_) => 5,
+        },
+        std::env::temp_dir().join(format!("brigade-mark-{}", process::id())).display().to_string(),
+    );
+    assert_eq!(job.join(), Ok(5));
+    std::fs::remove_file(std::env::temp_dir().join(format!("brigade-mark-{}", process::id())))
+        .expect("it was made");
+}
+
+#[test]
+fn a_call_past_its_time_is_ended_and_others_are_not() {
+    in_tests();
+    let builder = Pool::builder().procs(2).attempts(1).task_timeout(Duration::from_millis(200));
+    let pool = builder.build().expect("a pool");
+    let hung = pool.submit(|_: ()| thread::sleep(Duration::from_secs(3_600)), ());
+    assert_eq!(pool.submit(square, 3).join(), Ok(9));
+    let Err(TaskError::Quarantined { attempts, .. }) = hung.join() else {
+        panic!("it hung and was not ended")
+    };
+    assert_eq!(attempts[0].end, brigade::Mishap::TimedOut);
+    assert_eq!(pool.submit(square, 4).join(), Ok(16));
+}
+
+#[test]
+fn jobs_are_waited_for_one_by_one_or_together_and_may_call_back() {
+    let pool = pool(2);
+    let jobs: Vec<_> = (0..10).map(|n| pool.submit(square, n)).collect();
+    let sum: u64 = as_completed(jobs).map(|job| job.join().expect("a square")).sum();
+    assert_eq!(sum, 285);
+    let jobs = [pool.submit(abort_if, false), pool.submit(abort_if, true)];
+    let (done, _) = wait(jobs, Until::FirstException, None);
+    assert!(done.iter().any(|job| matches!(job.try_join(), Some(Err(_)))));
+    let (_, others) = wait(
+        [pool.submit(|_: ()| thread::sleep(Duration::from_secs(1)), ())],
+        Until::AllCompleted,
+        Some(Duration::ZERO),
+    );
+    assert_eq!(others.len(), 1);
+    let (sender, receiver) = channel();
+    pool.submit(square, 9).on_done(move |result| drop(sender.send(result)));
+    assert_eq!(receiver.recv().expect("it is called"), Ok(81));
+}
+
+#[test]
+fn who_drops_a_pool_waits_for_what_was_handed_in_and_who_kills_its_workers_does_not() {
+    let pool_here = pool(2);
+    let jobs: Vec<_> = (0..50).map(|n| pool_here.submit(square, n)).collect();
+    drop(pool_here);
+    assert!(jobs.into_iter().enumerate().all(|(n, job)| job.join() == Ok(square(n as u64))));
+    let pool_here = pool(2);
+    let job = pool_here.submit(|_: ()| thread::sleep(Duration::from_secs(3_600)), ());
+    pool_here.close();
+    assert_eq!(pool_here.submit(square, 1).join(), Err(TaskError::Shutdown));
+    pool_here.kill_workers();
+    assert_eq!(job.join(), Err(TaskError::Shutdown));
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_refused_in_one_line() {
+    in_tests();
+    for builder in
+        [Pool::builder().procs(0), Pool::builder().attempts(0), Pool::builder().max_tasks_per_child(0)]
+    {
+        let error = builder.build().expect_err("no such pool");
+        assert!(matches!(error, BuildError::Setting { given: 0, .. }), "{error:?}");
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    }
+}
+
+/// Of what this process has open, what is a file of that name.
+fn open_files(name: String) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    open.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.ends_with(&name))).count()
+}
+
+#[test]
+fn a_worker_inherits_nothing_that_its_program_had_open() {
+    const TEST: &str = "a_worker_inherits_nothing_that_its_program_had_open";
+    if std::env::var_os("INHERITS").is_none() {
+        let script = r#"exec 9</etc/passwd; INHERITS=1 exec "$0" --exact "$1" --nocapture"#;
+        let own = std::env::current_exe().expect("this test has a file");
+        let told = process::Command::new("sh").arg("-c").arg(script).arg(own).arg(TEST).output().expect("sh");
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        return;
+    }
+    assert_eq!(open_files("passwd".into()), 1, "a shell has left it open");
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        in_tests();
+        let pool = Pool::builder().procs(1).start_method(method).build().expect("a pool");
+        assert_eq!(pool.submit(open_files, "passwd".into()).join(), Ok(0), "{method:?}");
+    }
+}
+
+#[test]
+fn a_million_items_are_mapped_in_order_while_workers_are_killed() {
+    in_tests();
+    let pool = Pool::builder().procs(4).attempts(1_000).build().expect("a pool");
+    let (mut killed, mut next) = (BTreeSet::new(), 0);
+    for (n, one) in (0_u64..).zip(pool.map(|n: u64| (n * 3, process::id()), 0..1_000_000)) {
+        let (value, pid) = one.expect("a worker that was killed is no reason");
+        assert_eq!(value, n * 3);
+        if n >= next && killed.insert(pid) {
+            next = n + 10_000;
+            let _ = process::Command::new("kill")
+                .args(["-9", &pid.to_string()])
+                .stderr(process::Stdio::null())
+                .status();
+        }
+    }
+    assert!(killed.len() > 20, "{} were killed", killed.len());
+}

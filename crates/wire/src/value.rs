@@ -1,0 +1,66 @@
+//! What a task function takes and gives, for whoever calls functions by their types.
+//!
+//! ```text
+//! bincode, little endian, integers as short as they are │ nothing after it
+//! ```
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The most bytes that one value may claim when it is read.
+pub const VALUE_BYTES_MAX: usize = 1 << 36;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<VALUE_BYTES_MAX>> = bincode::config::standard()
+    .with_little_endian()
+    .with_variable_int_encoding()
+    .with_limit::<VALUE_BYTES_MAX>();
+
+/// A value that cannot be written, or bytes that are none of its type.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// Its `Serialize` says no.
+    #[error("{0}")]
+    Encode(#[from] bincode::error::EncodeError),
+    /// The bytes, or its `Deserialize`, say no.
+    #[error("{0}")]
+    Decode(#[from] bincode::error::DecodeError),
+    /// The value ended before the bytes did.
+    #[error("{0} bytes too many")]
+    Trailing(usize),
+}
+
+/// Writes a value behind what the buffer holds; after an error the buffer is as it was.
+///
+/// # Errors
+/// If its `Serialize` fails.
+///
+/// ```
+/// # use brigade_wire::{decode_value, encode_value};
+/// let mut buffer = vec![];
+/// encode_value(&("apple", 3_u64), &mut buffer)?;
+/// assert_eq!(decode_value::<(String, u64)>(&buffer)?, ("apple".to_owned(), 3));
+/// # Ok::<(), brigade_wire::ValueError>(())
+/// ```
+pub fn encode_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<(), ValueError> {
+    let start = buffer.len();
+    let written = bincode::serde::encode_into_std_write(value, buffer, CONFIG);
+    if let Err(error) = written {
+        buffer.truncate(start);
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// Reads a value; every byte must belong to it.
+///
+/// # Errors
+/// If the bytes are no value of this type.
+pub fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ValueError> {
+    let (value, used) = bincode::serde::decode_from_slice(bytes, CONFIG)?;
+    match bytes.len() - used {
+        0 => Ok(value),
+        rest => Err(ValueError::Trailing(rest)),
+    }
+}

@@ -1,4 +1,4 @@
-//! Keeping the books: what a run has settled is in its journal before anybody is told, and a millisecond after the last
+//! Keeping the books: what a run has settled is in its journal before anybody is told, and ten milliseconds after the last
 //! write at most.
 
 use crate::run::Work;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Between two writes that nobody waits for. One for each packet of results took longer than all else that the journal
 /// does.
-const WRITE_EVERY: Duration = Duration::from_millis(1);
+const WRITE_EVERY: Duration = Duration::from_millis(10);
 
 /// The journal of a run, or none if nobody wants one.
 #[derive(Debug)]

@@ -181,6 +181,7 @@ impl Driver<'_> {
         }
         let pid = self.template.last_pid();
         let legacy = self.template.gone();
+        self.chronicle.bury(pid);
         self.chronicle.tell(Told::TemplateExit { pid, exit });
         self.publisher.lives_changed();
         for worker in legacy.ordered {
@@ -227,6 +228,7 @@ impl Driver<'_> {
 
     pub(crate) fn tell_template(&mut self) {
         if let Some((pid, incarnation, _)) = self.template.seen() {
+            self.chronicle.lives(pid.number());
             self.chronicle.tell(Told::TemplateStart { pid: pid.number(), incarnation });
         }
     }

@@ -141,8 +141,7 @@ impl<'a> Chronicle<'a> {
     /// A worker was born: its number is known from now on, also after its death.
     pub(crate) fn born(&mut self, worker: WorkerId, pid: u32) {
         self.born.insert(worker.slot, (worker, pid));
-        // The log of whoever had this number before is its own now.
-        self.buried.retain(|buried| *buried != pid);
+        self.lives(pid);
         self.tell(Told::WorkerStart { slot: worker.slot, pid, incarnation: worker.incarnation });
     }
 
@@ -154,14 +153,24 @@ impl<'a> Chronicle<'a> {
         }
     }
 
-    /// Remembers a death, for status and `ps -a`; the log of one that died long before goes.
-    pub(crate) fn died(&mut self, dead: Dead) {
+    /// The log of whoever had this number before is its own now.
+    pub(crate) fn lives(&mut self, pid: u32) {
+        self.buried.retain(|buried| *buried != pid);
+    }
+
+    /// It will write nothing more: the log of one that died long before goes.
+    pub(crate) fn bury(&mut self, pid: u32) {
         if self.buried.len() == LOGS_OF_DEAD_MAX
             && let Some(pid) = self.buried.pop_front()
         {
             logfile::remove(&self.logs, pid);
         }
-        self.buried.push_back(dead.pid);
+        self.buried.push_back(pid);
+    }
+
+    /// Remembers a death, for status and `ps -a`.
+    pub(crate) fn died(&mut self, dead: Dead) {
+        self.bury(dead.pid);
         if self.dead.len() == DEAD_MAX {
             self.dead.pop_front();
         }

@@ -189,6 +189,16 @@ fn numbers_that_make_no_sense_are_refused_in_one_line() {
     }
 }
 
+#[test]
+fn a_pool_outlives_the_thread_that_built_it() {
+    let built = thread::spawn(|| pool(2));
+    let pool = built.join().expect("it builds a pool");
+    let before: BTreeSet<u32> = (0..8).filter_map(|_| pool.submit(own_pid, ()).join().ok()).collect();
+    // The kernel would have told the workers of that thread's end before this one heard of it.
+    let after: BTreeSet<u32> = (0..8).filter_map(|_| pool.submit(own_pid, ()).join().ok()).collect();
+    assert!(!before.is_empty() && !before.is_disjoint(&after), "{before:?} and {after:?}");
+}
+
 /// Of what this process has open, what is a file of that name.
 fn open_files(name: String) -> usize {
     let open = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();

@@ -1,7 +1,7 @@
 //! A call as bytes: which function, by its position in this program, and with what.
 //!
 //! ```text
-//! caller u64 │ function u64 │ items u32 │ length u32, item │ …                  arguments
+//! caller u64 │ function u64 │ length u32, item │ …                              arguments
 //! tag u8, content                                                               result of one item
 //! length u32, result │ …                                                        results of a chunk
 //! ```
@@ -24,7 +24,7 @@ pub trait Value: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {}
 
-const HEAD_BYTES: usize = 8 + 8 + 4;
+const HEAD_BYTES: usize = 8 + 8;
 
 /// How a result begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,8 @@ impl Call {
         let (caller, function) =
             position_of_caller(call::<A, R>).zip(position(function)).ok_or(TaskError::Foreign)?;
         let mut bytes = Vec::with_capacity(256);
-        bytes.extend(caller.0.to_le_bytes());
-        bytes.extend(function.0.to_le_bytes());
-        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend(caller.number().to_le_bytes());
+        bytes.extend(function.number().to_le_bytes());
         Ok(Call { bytes, items: 0 })
     }
 
@@ -65,7 +64,6 @@ impl Call {
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.items += 1;
-        self.bytes[16..20].copy_from_slice(&self.items.to_le_bytes());
         Ok(())
     }
 
@@ -85,7 +83,6 @@ impl Call {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        bytes[16..20].copy_from_slice(&(items.end - items.start).to_le_bytes());
         Call { bytes, items: items.end - items.start }
     }
 }
@@ -95,9 +92,10 @@ pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
     let word =
         |at: usize| -> Option<u64> { Some(u64::from_le_bytes(args.get(at..at + 8)?.try_into().ok()?)) };
     let (caller, function) = word(0).zip(word(8)).ok_or("a call of fewer bytes than any")?;
-    let caller = caller_at(Position(caller)).ok_or("a call of what is no function of this program")?;
+    let caller =
+        caller_at(Position::received(caller)).ok_or("a call of what is no function of this program")?;
     let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
-    caller(Position(function), items)
+    caller(Position::received(function), items)
 }
 
 /// Calls the function with each item; a panic is the result of its item alone.
@@ -120,22 +118,22 @@ fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>,
 const _: Caller = call::<(), ()>;
 
 fn one<A: Value, R: Value>(function: fn(A) -> R, item: &[u8], results: &mut Vec<u8>) {
-    let item = match decode_value::<A>(item) {
-        Ok(item) => item,
-        Err(error) => return said(Tag::Undecoded, &error.to_string(), results),
-    };
-    match brigade_worker::caught(|| function(item)) {
-        Caught::Value(value) => {
+    let start = results.len();
+    // What serde calls is the user's code, too, and so is a drop.
+    let called = brigade_worker::caught(|| match decode_value::<A>(item) {
+        Ok(item) => {
             results.push(Tag::Value as u8);
-            if let Err(error) = encode_value(&value, results) {
-                results.pop();
+            if let Err(error) = encode_value(&function(item), results) {
+                results.truncate(start);
                 said(Tag::Unencoded, &error.to_string(), results);
             }
         }
-        Caught::Panicked { message, location } => {
-            results.push(Tag::Panicked as u8);
-            encode_value(&(message, location), results).expect("text can be encoded");
-        }
+        Err(error) => said(Tag::Undecoded, &error.to_string(), results),
+    });
+    if let Caught::Panicked { message, location } = called {
+        results.truncate(start);
+        results.push(Tag::Panicked as u8);
+        encode_value(&(message, location), results).expect("text can be encoded");
     }
 }
 

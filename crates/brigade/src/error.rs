@@ -24,9 +24,6 @@ pub enum TaskError {
         /// Where the workers' logs are.
         logs: PathBuf,
     },
-    /// It was cancelled before it was done.
-    #[error("cancelled")]
-    Cancelled,
     /// The argument, or the result, cannot be written as bytes.
     #[error("cannot be encoded: {message}")]
     Encode {

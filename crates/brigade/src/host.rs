@@ -7,7 +7,7 @@
 
 use crate::call::{self, Call};
 use crate::error::TaskError;
-use brigade_core::Verdict;
+use brigade_core::{GiveUp, Verdict};
 use brigade_supervisor::error::RunError;
 use brigade_supervisor::remote::{Line, Remote};
 use brigade_supervisor::run::{Plan, Report, Witness, Work};
@@ -19,10 +19,11 @@ use std::collections::HashMap;
 use std::mem;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 /// What became of the items of a call.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub(crate) enum Word {
 /// Who wants to know.
 pub(crate) trait Sink: Send + Sync {
     /// These items have their final word. Returns what is to be called for that, elsewhere.
-    fn settle(&self, items: Range<u64>, word: Word) -> Vec<Box<dyn FnOnce() + Send>>;
+    fn settle(&self, items: Range<u64>, word: Word) -> Vec<Callback>;
     /// The call is lent to this process.
     fn lent(&self, _pid: u32) {}
 }
@@ -52,6 +53,7 @@ struct Order {
 /// Where calls are handed in.
 pub(crate) struct Desk {
     remote: Remote,
+    procs: AtomicU32,
     tray: Mutex<Tray>,
 }
 
@@ -63,8 +65,13 @@ struct Tray {
 }
 
 impl Desk {
-    pub(crate) fn new(remote: Remote) -> Desk {
-        Desk { remote, tray: Mutex::default() }
+    pub(crate) fn new(remote: Remote, procs: u32) -> Desk {
+        Desk { remote, procs: AtomicU32::new(procs), tray: Mutex::default() }
+    }
+
+    /// Workers that are wanted.
+    pub(crate) fn procs(&self) -> u32 {
+        self.procs.load(Ordering::Relaxed)
     }
 
     fn tray(&self) -> MutexGuard<'_, Tray> {
@@ -89,6 +96,8 @@ impl Desk {
     /// Nothing is taken any more, and what was taken is done.
     pub(crate) fn close(&self) {
         self.tray().closed.get_or_insert(TaskError::Shutdown);
+        // Whoever was first to hand in may not have come to say so yet.
+        self.remote.arrivals();
         self.remote.close();
     }
 
@@ -99,6 +108,7 @@ impl Desk {
     }
 
     pub(crate) fn resize(&self, workers: u32) {
+        self.procs.store(workers, Ordering::Relaxed);
         self.remote.resize(workers);
     }
 
@@ -118,26 +128,34 @@ struct Bench {
     logs: PathBuf,
 }
 
-/// Calls users' callbacks one after the other, on a thread that is there once one is wanted.
-struct Callbacks(Option<Sender<Box<dyn FnOnce() + Send>>>);
+/// Calls users' callbacks one after the other, on a thread that is there once one is wanted: nothing of theirs runs on the
+/// loop's.
+#[derive(Default)]
+struct Callbacks {
+    calls: Option<Sender<Callback>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub(crate) type Callback = Box<dyn FnOnce() + Send>;
 
 impl Callbacks {
-    fn call(&mut self, callbacks: Vec<Box<dyn FnOnce() + Send>>) {
+    fn call(&mut self, callbacks: Vec<Callback>) {
         for callback in callbacks {
-            let sender = self.0.get_or_insert_with(|| {
-                let (sender, receiver) = channel::<Box<dyn FnOnce() + Send>>();
+            let calls = self.calls.get_or_insert_with(|| {
+                let (sender, receiver) = channel::<Callback>();
+                let body = move || receiver.into_iter().for_each(call_back);
                 // Where there is no thread to be had, whoever wanted to be called is not.
-                drop(thread::Builder::new().name("brigade-callbacks".into()).spawn(move || {
-                    for callback in receiver {
-                        // Its words were printed by the hook.
-                        drop(catch_unwind(AssertUnwindSafe(callback)));
-                    }
-                }));
+                self.thread = thread::Builder::new().name("brigade-callbacks".into()).spawn(body).ok();
                 sender
             });
-            drop(sender.send(callback));
+            drop(calls.send(callback));
         }
     }
+}
+
+/// A panic in it harms nobody; its words were printed by the hook.
+pub(crate) fn call_back(callback: Callback) {
+    drop(catch_unwind(AssertUnwindSafe(callback)));
 }
 
 impl Bench {
@@ -245,22 +263,29 @@ impl Witness for Nobody {
     fn show(&mut self, _: &Status) {}
 }
 
-/// Holds the run to its end, on this thread, and leaves nobody without a word.
+/// Holds the run to its end, on this thread, and leaves nobody without a word. Returns who calls back, if anybody does.
 pub(crate) fn hold(
     plan: Plan,
     desk: Arc<Desk>,
     dir: RunDir,
     line: Line,
     ready: Sender<Result<(), RunError>>,
-) {
-    let mut bench =
-        Bench { desk, orders: HashMap::new(), callbacks: Callbacks(None), logs: dir.logs().to_path_buf() };
+) -> Option<JoinHandle<()>> {
+    let mut bench = Bench {
+        desk,
+        orders: HashMap::new(),
+        callbacks: Callbacks::default(),
+        logs: dir.logs().to_path_buf(),
+    };
     let mut witness = Nobody;
     let held = catch_unwind(AssertUnwindSafe(|| {
         brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, || drop(ready.send(Ok(()))))
     }));
     let (error, is_clean) = match held {
-        Ok(Ok(report)) => (ended(&report), report.done.quarantined == 0),
+        Ok(Ok(report)) => {
+            let gave_up = matches!(report.verdict, Verdict::GaveUp(_));
+            (ended(&report, dir.logs()), report.done.quarantined == 0 && !gave_up)
+        }
         Ok(Err(error)) => {
             let words = TaskError::Pool(error.to_string().into());
             drop(ready.send(Err(error)));
@@ -272,12 +297,23 @@ pub(crate) fn hold(
     if is_clean {
         dir.discard();
     }
+    bench.callbacks.thread
 }
 
 /// What to tell those who are left without a result.
-fn ended(report: &Report) -> TaskError {
+fn ended(report: &Report, logs: &Path) -> TaskError {
+    let gave_up = |why: String| TaskError::Pool(format!("{why}: see the logs in {}", logs.display()).into());
     match &report.verdict {
-        Verdict::GaveUp(cause) => TaskError::Pool(format!("{cause:?}").into()),
+        Verdict::GaveUp(GiveUp::Intensity { slot, deaths, .. }) => {
+            gave_up(format!("worker {slot} died {deaths} times without getting anything done"))
+        }
+        Verdict::GaveUp(GiveUp::CannotRun(worker)) => {
+            gave_up(format!("worker {worker} says that it cannot run here (exit code 78)"))
+        }
+        Verdict::GaveUp(GiveUp::Refused { worker, reason }) => {
+            gave_up(format!("worker {worker} is not of this build: it {reason}"))
+        }
+        Verdict::GaveUp(GiveUp::Unkillable(worker)) => gave_up(format!("nothing can kill worker {worker}")),
         Verdict::Complete | Verdict::Drained | Verdict::Aborted | Verdict::Halted => TaskError::Shutdown,
     }
 }

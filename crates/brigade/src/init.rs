@@ -17,8 +17,8 @@ const DEPTH: &str = "BRIGADE_DEPTH";
 /// A pool in a worker of a pool in a worker … so deep at most.
 const DEPTH_MAX: u32 = 10;
 
-/// How this program is started as a worker: the words before the mark. Set once this program can be one.
-static ENTRY: OnceLock<Vec<String>> = OnceLock::new();
+/// Set once this program can be a worker, and in every worker: pools may be nested.
+static ENTRY: OnceLock<()> = OnceLock::new();
 
 /// Makes this program one whose functions can be called in workers. To be called first in `main`: in a worker it serves
 /// calls and ends the process, and whatever stands before it is done by each worker, too.
@@ -36,18 +36,21 @@ static ENTRY: OnceLock<Vec<String>> = OnceLock::new();
 /// If this program has other threads already: workers are forked, and a fork takes one thread along and the locks of all.
 pub fn init() {
     serve_if_asked();
+    if ENTRY.get().is_some() {
+        return;
+    }
     let threads = brigade_os::proc::own_threads();
     assert!(
         threads <= 1,
         "brigade::init() must be called first in main: there are {threads} threads already"
     );
-    ENTRY.get_or_init(Vec::new);
+    ENTRY.get_or_init(|| ());
 }
 
 /// What [`test_entry!`](crate::test_entry) calls in a test; a worker never comes so far.
 #[doc(hidden)]
 pub fn init_in_tests() {
-    ENTRY.get_or_init(Vec::new);
+    ENTRY.get_or_init(|| ());
 }
 
 /// What it has called before libtest's `main`, in tests and in their workers.
@@ -95,10 +98,9 @@ macro_rules! test_entry {
 
 /// The program and the words that make it a worker.
 pub(crate) fn entry() -> Result<(PathBuf, Vec<String>), BuildError> {
-    let before = ENTRY.get().ok_or(BuildError::NoInit)?;
-    let mark = [MARK.to_owned(), format!("{:016x}", build_id())];
+    ENTRY.get().ok_or(BuildError::NoInit)?;
     // Not the path: another build may stand there by now.
-    Ok((PathBuf::from("/proc/self/exe"), before.iter().cloned().chain(mark).collect()))
+    Ok((PathBuf::from("/proc/self/exe"), vec![MARK.to_owned(), format!("{:016x}", build_id())]))
 }
 
 /// How deep the workers of this process are to be, as their environment has it.
@@ -110,15 +112,19 @@ pub(crate) fn depth() -> Result<(String, String), BuildError> {
     }
 }
 
-/// Whether this process is a worker of a pool.
+/// Serves calls and ends the process, if it is a worker of a pool.
 pub(crate) fn serve_if_asked() {
-    let mut words = env::args().skip_while(|word| word != MARK).skip(1);
-    let Some(build) = words.next() else { return };
+    let mut words = env::args_os().skip(1).map_while(|word| word.into_string().ok());
+    // Whoever says the mark by chance has no such environment.
+    if words.next().as_deref() != Some(MARK) || env::var_os(DEPTH).is_none() || ENTRY.get().is_some() {
+        return;
+    }
+    let build = words.next().unwrap_or_default();
     if build != format!("{:016x}", build_id()) {
         eprintln!("this program is of build {:016x}, and its pool of {build}", build_id());
         process::exit(78);
     }
-    // Whoever says the mark and nothing that makes sense behind it means something else.
+    ENTRY.get_or_init(|| ());
     if let Some(code) = brigade_worker::serve_as(words, &[(call::NAME, call::run)]) {
         process::exit(exit_code(code));
     }

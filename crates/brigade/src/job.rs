@@ -3,7 +3,7 @@
 use crate::call;
 use crate::call::Value;
 use crate::error::TaskError;
-use crate::host::{Sink, Word};
+use crate::host::{Callback, Sink, Word, call_back};
 use brigade_os::clock;
 use std::fmt;
 use std::future::Future;
@@ -36,7 +36,7 @@ struct Inner {
     waker: Option<Waker>,
     /// Whoever waits for several, and which of them this is.
     watchers: Vec<(Sender<usize>, usize)>,
-    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+    callbacks: Vec<Callback>,
 }
 
 impl<R: Value> Job<R> {
@@ -98,7 +98,7 @@ impl<R: Value> Job<R> {
     /// A panic in it is printed and harms nobody.
     pub fn on_done(&self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
         let state = Arc::clone(&self.state);
-        let call: Box<dyn FnOnce() + Send> = Box::new(move || {
+        let call: Callback = Box::new(move || {
             let told = result(state.lock().word.as_ref());
             callback(told);
         });
@@ -107,7 +107,7 @@ impl<R: Value> Job<R> {
             return inner.callbacks.push(call);
         }
         drop(inner);
-        call();
+        call_back(call);
     }
 }
 
@@ -200,8 +200,7 @@ pub fn wait<R: Value>(
         };
         let Some(at) = next else { break };
         count += 1;
-        let failed = || matches!(jobs[at].state.lock().word, Some(Word::Lost(_)));
-        let failed = || failed() || matches!(jobs[at].try_join(), Some(Err(_)));
+        let failed = || matches!(jobs[at].try_join(), Some(Err(_)));
         match until {
             Until::FirstCompleted => break,
             Until::FirstException if failed() => break,
@@ -250,18 +249,19 @@ impl State {
 }
 
 impl Sink for State {
-    fn settle(&self, _: Range<u64>, word: Word) -> Vec<Box<dyn FnOnce() + Send>> {
+    fn settle(&self, _: Range<u64>, word: Word) -> Vec<Callback> {
         let mut inner = self.lock();
         inner.word = Some(word);
         let (waker, watchers) = (inner.waker.take(), std::mem::take(&mut inner.watchers));
-        let callbacks = std::mem::take(&mut inner.callbacks);
+        let mut callbacks = std::mem::take(&mut inner.callbacks);
         drop(inner);
         self.done.notify_all();
         for (sender, at) in watchers {
             // Whoever has stopped listening does not want to know.
             let _ = sender.send(at);
         }
-        waker.into_iter().for_each(Waker::wake);
+        // It is somebody else's code, as a callback is.
+        callbacks.extend(waker.map(|waker| Box::new(move || waker.wake()) as Callback));
         callbacks
     }
 

@@ -2,7 +2,7 @@
 
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use crate::host::{Desk, Sink, Word};
+use crate::host::{Callback, Desk, Sink, Word};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::iter::FusedIterator;
@@ -29,7 +29,6 @@ pub struct Map<I, A, R> {
     is_exhausted: bool,
     chunk_size: Option<u32>,
     is_ordered: bool,
-    ahead: usize,
     shared: Arc<Shared>,
     /// Items handed in so far, and how many of their results were given.
     handed: u64,
@@ -53,7 +52,7 @@ struct Done {
 }
 
 impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
-    pub(crate) fn new(desk: Arc<Desk>, procs: u32, function: fn(A) -> R, items: I) -> Map<I, A, R> {
+    pub(crate) fn new(desk: Arc<Desk>, function: fn(A) -> R, items: I) -> Map<I, A, R> {
         Map {
             desk,
             function,
@@ -61,7 +60,6 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             is_exhausted: false,
             chunk_size: None,
             is_ordered: true,
-            ahead: procs as usize * CHUNKS_AHEAD,
             shared: Arc::default(),
             handed: 0,
             given: 0,
@@ -91,7 +89,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         while self.ends.front().is_some_and(|end| *end <= self.given) {
             self.ends.pop_front();
         }
-        while !self.is_exhausted && self.ends.len() < self.ahead {
+        while !self.is_exhausted && self.ends.len() < self.ahead() {
             let first = self.handed;
             match Call::of(self.function) {
                 Ok(call) => self.hand_in_chunk(call),
@@ -105,6 +103,11 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
                 self.ends.push_back(self.handed);
             }
         }
+    }
+
+    /// Chunks that may be under way.
+    fn ahead(&self) -> usize {
+        self.desk.procs() as usize * CHUNKS_AHEAD
     }
 
     /// One call with as many items as it is to have. An item that cannot be encoded ends it, and stands behind it as its own.
@@ -145,7 +148,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             (least, Some(most)) if least == most => least as u64,
             _ => self.handed,
         };
-        u32::try_from(items.div_ceil(self.ahead as u64)).unwrap_or(u32::MAX).clamp(1, CHUNK_ITEMS_MAX)
+        u32::try_from(items.div_ceil(self.ahead() as u64)).unwrap_or(u32::MAX).clamp(1, CHUNK_ITEMS_MAX)
     }
 
     /// Opens the next chunk: waits for it. False if there is none.
@@ -219,7 +222,7 @@ impl Shared {
 }
 
 impl Sink for Shared {
-    fn settle(&self, items: Range<u64>, word: Word) -> Vec<Box<dyn FnOnce() + Send>> {
+    fn settle(&self, items: Range<u64>, word: Word) -> Vec<Callback> {
         self.lock().chunks.insert(items.start, (items.end - items.start, word));
         self.more.notify_one();
         Vec::new()

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// Worker processes that run functions of this program, and survive whatever these do to them.
 ///
-/// Dropping a pool waits for what it has been handed, as Python's `with` does; [`Pool::kill_workers`] does not.
+/// Dropping a pool waits for what it has been handed, as that of Python's `Executor` does; [`Pool::kill_workers`] does not.
 ///
 /// ```no_run
 /// fn square(n: u64) -> u64 { n * n }
@@ -35,8 +35,7 @@ use std::time::Duration;
 /// ```
 pub struct Pool {
     pub(crate) desk: Arc<Desk>,
-    pub(crate) procs: u32,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Option<JoinHandle<()>>>>,
 }
 
 /// What a pool is to be like.
@@ -67,7 +66,8 @@ impl Builder {
         self
     }
 
-    /// How many workers may die of a call before it is given up, the first included; 3 if not said.
+    /// How many workers may die of a call before it is given up, the first included; 3 if not said. Where 64 have died of parts
+    /// of one chunk and nothing at all was done meanwhile, it is the pool that ends.
     pub fn attempts(mut self, attempts: u32) -> Builder {
         self.policy.attempts_max = attempts;
         self
@@ -111,16 +111,18 @@ impl Builder {
         self
     }
 
-    /// Starts the template, and with it the workers.
+    /// Starts the template, and with it the workers. The soft limit of open files of this process is raised to its hard one,
+    /// and its allocator keeps blocks of up to 4 MiB; workers have the limit as it was.
     ///
     /// # Errors
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
-        let Builder { policy, start_method, memory, state_dir } = self;
+        let Builder { mut policy, start_method, memory, state_dir } = self;
         let at_least_one = |what, given: u64| match given {
             0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
             _ => Ok(()),
         };
+        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
@@ -144,18 +146,19 @@ impl Builder {
         let start = |error: &dyn ToString| BuildError::Start(error.to_string());
         let dir = RunDir::create(&state, None, None).map_err(|error| start(&error))?;
         let (remote, line) = remote::line();
-        let desk = Arc::new(Desk::new(remote));
+        let desk = Arc::new(Desk::new(remote, procs));
         let (ready, begun) = channel();
         let loop_desk = Arc::clone(&desk);
         let body = move || {
-            host::hold(plan, loop_desk, dir, line, ready);
+            let callbacks = host::hold(plan, loop_desk, dir, line, ready);
             Runs::prune(&state, RUNS_KEPT);
+            callbacks
         };
         // The template, and with it all workers, are bound to this thread's life.
         let thread =
             thread::Builder::new().name("brigade-loop".into()).spawn(body).map_err(|error| start(&error))?;
         match begun.recv() {
-            Ok(Ok(())) => Ok(Pool { desk, procs, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(Pool { desk, thread: Some(thread) }),
             Ok(Err(error)) => {
                 drop(thread.join());
                 Err(start(&error))
@@ -208,7 +211,7 @@ impl Pool {
         function: fn(A) -> R,
         items: I,
     ) -> Map<I::IntoIter, A, R> {
-        Map::new(Arc::clone(&self.desk), self.procs, function, items.into_iter())
+        Map::new(Arc::clone(&self.desk), function, items.into_iter())
     }
 
     /// Calls the function with each item and gives the results as they come.
@@ -243,18 +246,22 @@ impl Pool {
         first: T,
         mut fold: impl FnMut(T, R) -> T,
     ) -> Result<T, TaskError> {
-        let (mut all, mut wrong) = (Some(first), None);
+        let (mut all, mut wrong) = (first, None);
         for one in self.map_unordered(function, items) {
             match one {
-                Ok(one) => all = all.map(|all| fold(all, one)),
+                Ok(one) => all = fold(all, one),
                 Err(error) => _ = wrong.get_or_insert(error),
             }
         }
-        wrong.map_or(Ok(all.expect("it is put back each time")), Err)
+        wrong.map_or(Ok(all), Err)
     }
 
     /// To have so many workers from now on. Busy ones finish what they have in hand.
+    ///
+    /// # Panics
+    /// If that is none.
     pub fn resize(&self, procs: u32) {
+        assert!(procs > 0, "a pool has at least one worker");
         self.desk.resize(procs);
     }
 
@@ -274,15 +281,17 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("procs", &self.procs).finish_non_exhaustive()
+        f.debug_struct("Pool").field("procs", &self.desk.procs()).finish_non_exhaustive()
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         self.desk.close();
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+        let callbacks = self.thread.take().and_then(|thread| thread.join().ok().flatten());
+        // A callback may own the pool.
+        if let Some(callbacks) = callbacks.filter(|it| it.thread().id() != thread::current().id()) {
+            drop(callbacks.join());
         }
     }
 }

@@ -189,6 +189,83 @@ fn numbers_that_make_no_sense_are_refused_in_one_line() {
     }
 }
 
+/// How deep it got, and what was said there.
+fn nest(depth: u32) -> (u32, String) {
+    match Pool::builder().procs(1).build() {
+        Ok(pool) => pool.submit(nest, depth + 1).join().expect("the one below answers"),
+        Err(error) => (depth, error.to_string()),
+    }
+}
+
+#[test]
+fn pools_are_nested_ten_deep_and_no_deeper() {
+    in_tests();
+    let (depth, told) = nest(0);
+    assert_eq!((depth, told.as_str()), (10, "pools are nested 10 deep already: 10 is the most"));
+}
+
+fn exit_with(code: i32) -> u32 {
+    process::exit(code)
+}
+
+#[test]
+fn a_call_that_exits_as_it_likes_harms_no_other() {
+    in_tests();
+    let pool = Pool::builder().procs(2).attempts(9).build().expect("a pool");
+    for code in [0, 75, 78, 86] {
+        let lost = pool.submit(exit_with, code).join().expect_err("it never returns");
+        assert!(
+            matches!(&lost, TaskError::Quarantined { attempts, .. } if attempts.len() == 9),
+            "{code}: {lost}"
+        );
+        assert_eq!(pool.submit(square, 5).join(), Ok(25), "after {code}");
+    }
+}
+
+#[derive(Debug)]
+struct Moody(u32);
+
+impl serde::Serialize for Moody {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_ne!(self.0, 3, "three is too many");
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Moody {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Moody, D::Error> {
+        u32::deserialize(deserializer).map(Moody)
+    }
+}
+
+#[test]
+fn a_panic_while_a_result_is_encoded_is_that_of_its_item_alone() {
+    let pool = pool(1);
+    for (n, one) in (0..).zip(pool.map(Moody, 0..100).chunk_size(50)) {
+        match one {
+            Ok(Moody(value)) => assert_eq!(value, n),
+            Err(TaskError::Panicked { message, .. }) => {
+                assert!(n == 3 && message.contains("too many"), "{n}")
+            }
+            Err(error) => panic!("{n}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn callbacks_are_called_before_a_pool_is_gone_and_may_panic() {
+    let pool = pool(1);
+    let (sender, receiver) = channel();
+    let late = sender.clone();
+    pool.submit(square, 2).on_done(|_| panic!("on purpose"));
+    pool.submit(square, 3).on_done(move |result| {
+        thread::sleep(Duration::from_millis(20));
+        drop(late.send(result));
+    });
+    drop((sender, pool));
+    assert_eq!(receiver.try_recv(), Ok(Ok(9)));
+}
+
 #[test]
 fn a_pool_outlives_the_thread_that_built_it() {
     let built = thread::spawn(|| pool(2));

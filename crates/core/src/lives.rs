@@ -246,7 +246,7 @@ impl Core {
         if !self.wants(worker.slot) || self.bug(Bug::NoRespawnAfterDeath) {
             return;
         }
-        if exit == Exit::CANNOT_RUN && !planned {
+        if exit == Exit::CANNOT_RUN && !planned && body.culprit.is_none() {
             return self.give_up(GiveUp::CannotRun(worker), now, effects);
         }
         let restarts = &mut self.roster.slot(worker.slot).restarts;

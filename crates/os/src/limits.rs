@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// The limit of open files: raised for the supervisor, and as it was before for its workers, whose code may
 /// use `select` and bitmaps of 1,024.
@@ -20,7 +21,10 @@ impl OpenFiles {
     /// Raises the soft limit to the hard one: each worker costs the supervisor five to seven files.
     #[must_use]
     pub fn raise() -> OpenFiles {
-        let (before, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
+        // A program that hosts one pool after the other is started once.
+        static FOUND: OnceLock<(u64, u64)> = OnceLock::new();
+        let found = || getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 1_024));
+        let (before, hard) = *FOUND.get_or_init(found);
         let most = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { before };
         OpenFiles { most, before, hard }
     }

@@ -9,7 +9,22 @@ use std::sync::OnceLock;
 
 /// Where a function stands, in bytes from where the program is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Position(pub u64);
+pub struct Position(u64);
+
+impl Position {
+    /// For sending it to a process of the same build.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// As it was sent. Whoever receives one believes its sender: a number that was never a position of a function of the
+    /// types that are asked for is a call into the middle of anything, within this program's text.
+    #[must_use]
+    pub fn received(number: u64) -> Position {
+        Position(number)
+    }
+}
 
 /// What takes bytes and a function, and gives bytes: the one shape that is called by a number alone. Whoever wrote the
 /// number knows what the function in it takes, and so does this, for it is of the same build.

@@ -101,10 +101,9 @@ impl Driver<'_> {
     /// it was killed.
     pub(crate) fn end_descendants(&mut self) {
         self.cgroup.iter().for_each(|cgroup| cgroup.end(EMPTY_WITHIN));
-        if self.strays.is_blind {
-            return;
+        if !self.strays.is_blind {
+            self.end_strays();
         }
-        self.end_strays();
         self.watch.allotments.end(EMPTY_WITHIN);
     }
 

@@ -106,6 +106,8 @@ impl Driver<'_> {
     fn settle(&mut self, settled: Settled) {
         self.settled_ns = clock::monotonic_ns();
         let Settled { task, attempt, worker, .. } = settled;
+        let is_quarantined = matches!(settled.outcome, Outcome::Quarantined { .. });
+        let what = if is_quarantined { self.work.describe_task(task) } else { String::new() };
         if let Err(reason) = self.work.settle(task, &settled.outcome) {
             self.integrity.get_or_insert(reason);
             self.echoes.push_back(Event::Abort);
@@ -120,7 +122,6 @@ impl Driver<'_> {
             Outcome::Quarantined { attempts } => {
                 let words = format!("task {task} goes into quarantine, attempt {attempt} was its last");
                 self.chronicle.epitaph(self.chronicle.pid(worker), &words);
-                let what = self.work.describe_task(task);
                 Some(Told::TaskQuarantined { task, what, attempts: attempts.clone() })
             }
         };
@@ -128,8 +129,8 @@ impl Driver<'_> {
         let Some(told) = told else { return self.forget_attempts(task) };
         // Written before it is told; an error is told by the next commit.
         self.books.commit();
-        if let Told::TaskQuarantined { attempts, .. } = &told {
-            self.keep_case(task, attempts);
+        if let Told::TaskQuarantined { attempts, what, .. } = &told {
+            self.keep_case(task, what, attempts);
         }
         self.forget_attempts(task);
         self.chronicle.tell(told);

@@ -198,7 +198,7 @@ impl Driver<'_> {
     }
 
     /// A task is in quarantine, and the journal has it: its story is written.
-    pub(crate) fn keep_case(&mut self, task: TaskId, attempts: &[FailedAttempt]) {
+    pub(crate) fn keep_case(&mut self, task: TaskId, what: &str, attempts: &[FailedAttempt]) {
         let mut known = self.tales.spent.remove(&task).unwrap_or_default();
         known.extend(attempts.last().map(|last| self.tried(task, last)));
         let told = |failed: &FailedAttempt| {
@@ -210,7 +210,7 @@ impl Driver<'_> {
         for tried in &mut attempts[without..] {
             tried.last_lines = self.last_lines_of(task, tried);
         }
-        let what = Some(self.work.describe_task(task));
+        let what = Some(what.to_owned());
         let written = write(&self.run_path, &Case { v: SCHEMA, task, what, attempts });
         if let Err(error) = written {
             let what = format!("cannot write {}: {error}", case_file(&self.run_path, task).display());

@@ -2,41 +2,13 @@
 //! refused brings back what was written, from the first record on.
 #![no_main]
 
-use brigade_journal::{Durability, Identity, Journal, Record, Settled, Storage};
+#[path = "../../crates/journal/tests/bytes/mod.rs"]
+mod bytes;
+
+use brigade_journal::{Durability, Identity, Journal, Record, Settled};
 use brigade_wire::{Attempt, Outcome, SlotId, TaskId, WorkerId};
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use std::io;
-use std::path::Path;
-
-struct Bytes(Vec<u8>);
-
-impl Storage for &mut Bytes {
-    fn path(&self) -> &Path {
-        Path::new("fuzz")
-    }
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.extend(bytes);
-        Ok(())
-    }
-    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        let from = self.0.get(at as usize..).and_then(|rest| rest.get(..into.len()));
-        into.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.0.truncate(len as usize);
-        Ok(())
-    }
-    fn fdatasync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn sync_name(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn settled(task: u64) -> Settled {
     let worker = WorkerId { slot: SlotId(0), incarnation: 1 };

@@ -84,15 +84,7 @@ macro_rules! test_entry {
             $crate::init_in_tests();
         }
 
-        const _: () = {
-            extern "C" fn enter() {
-                $crate::serve_in_tests();
-            }
-
-            #[used]
-            #[unsafe(link_section = ".init_array")]
-            static ENTER: extern "C" fn() = enter;
-        };
+        $crate::before_main!($crate::serve_in_tests);
     };
 }
 

@@ -39,6 +39,8 @@ mod job;
 mod map;
 mod pool;
 
+#[doc(hidden)]
+pub use brigade_os::before_main;
 pub use brigade_supervisor::run::StartMethod;
 pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
 pub use call::Value;

@@ -259,6 +259,7 @@ fn callbacks_are_called_before_a_pool_is_gone_and_may_panic() {
     let late = sender.clone();
     pool.submit(square, 2).on_done(|_| panic!("on purpose"));
     pool.submit(square, 3).on_done(move |result| {
+        // A pace: whoever drops the pool does not overtake it.
         thread::sleep(Duration::from_millis(20));
         drop(late.send(result));
     });

@@ -2,49 +2,17 @@
 //!
 //! `BENT=1000000` sets how many, as `make storm` does; `BENT_SEED=n` plays one seed again.
 
+mod bytes;
 #[path = "storm/dice.rs"]
 mod dice;
 
-use brigade_journal::{Durability, Identity, Journal, Record, Settled, Storage};
+use brigade_journal::{Durability, Identity, Journal, Record, Settled};
 use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
+use bytes::Bytes;
 use dice::Dice;
-use std::io;
-use std::path::Path;
 
 const BENT_BY_DEFAULT: u64 = 20_000;
 const TASKS: u64 = 30;
-
-/// Bytes, as a file has them.
-#[derive(Debug, Default)]
-struct Bytes(Vec<u8>);
-
-impl Storage for &mut Bytes {
-    fn path(&self) -> &Path {
-        Path::new("bent")
-    }
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.extend(bytes);
-        Ok(())
-    }
-    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        let from = self.0.get(at as usize..).and_then(|rest| rest.get(..into.len()));
-        into.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.0.truncate(len as usize);
-        Ok(())
-    }
-    fn fdatasync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn sync_name(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn settled(task: u64) -> Settled {
     let worker = WorkerId { slot: SlotId(0), incarnation: 1 };

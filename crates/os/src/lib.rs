@@ -16,6 +16,7 @@ pub mod body;
 pub mod cgroup;
 pub mod clock;
 pub mod death;
+mod entry;
 pub mod heap;
 pub mod inherit;
 pub mod limits;

@@ -15,14 +15,15 @@
 macro_rules! before_main {
     ($enter:path) => {
         const _: () = {
-            extern "C" fn enter() {
+            // Items of a macro are not hygienic: a name that nobody passes.
+            extern "C" fn __brigade_before_main() {
                 $enter();
             }
 
             // The linker keeps what is `used`, in the program itself: nothing depends on what else is linked.
             #[used]
             #[unsafe(link_section = ".init_array")]
-            static ENTER: extern "C" fn() = enter;
+            static __BRIGADE_ENTER: extern "C" fn() = __brigade_before_main;
         };
     };
 }

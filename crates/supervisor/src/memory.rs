@@ -165,6 +165,7 @@ impl Driver<'_> {
             Recycle::Age => ("age", "it has reached its age"),
             Recycle::Memory => ("memory", "it has outgrown its memory"),
             Recycle::Resize => ("resize", "fewer workers are wanted"),
+            Recycle::Cancel => ("cancel", "it was lent what is cancelled, and begins nothing more"),
         };
         self.chronicle.epitaph(pid, &format!("to be replaced: {words}"));
         Told::WorkerRecycled(Recycled { slot, pid, incarnation, why: why.into() })
@@ -173,7 +174,9 @@ impl Driver<'_> {
     /// A worker that looks after its memory leaves with this code between two tasks; a task that does so is in the
     /// middle of itself.
     pub(crate) fn recycled_itself(&mut self, worker: WorkerId, exit: Exit, running: Option<TaskId>) {
-        if exit == Exit::RECYCLE && running.is_none() && self.watch.rss_bytes_max.is_some() {
+        // Whoever was told to leave was told of before.
+        let is_ready = self.core.slots().any(|view| view.worker == worker && view.life == Life::Ready);
+        if exit == Exit::RECYCLE && running.is_none() && is_ready && self.watch.rss_bytes_max.is_some() {
             let (slot, pid, incarnation) = self.who(worker);
             let why = "memory".into();
             self.chronicle.tell(Told::WorkerRecycled(Recycled { slot, pid, incarnation, why }));

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 /// What another thread asks of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// To look whether its work has more tasks.
+    /// To look whether its work has more tasks, or some that are not wanted any more.
     Arrivals,
     /// To end when all is settled.
     Close,
@@ -33,8 +33,8 @@ pub fn line() -> (Remote, Line) {
 }
 
 impl Remote {
-    /// Tasks have come: [`Work::arrivals`](crate::run::Work::arrivals) is asked for them. Waits while the run has very
-    /// much to hear.
+    /// Tasks have come, or some are not wanted any more: [`Work::arrivals`](crate::run::Work::arrivals) is asked for them, and
+    /// then [`Work::cancels`](crate::run::Work::cancels). Waits while the run has very much to hear.
     pub fn arrivals(&self) {
         self.ask(Asked::Arrivals);
     }

@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// What became of the items of a call.
@@ -80,6 +80,10 @@ pub(crate) fn hand_in<A: Value, R: Value>(
 pub(crate) struct Desk {
     remote: Remote,
     procs: AtomicU32,
+    /// The worker program, where that is another one than this.
+    worker: Option<PathBuf>,
+    /// Its tasks, as it has told them.
+    tasks: OnceLock<Vec<String>>,
     tray: Mutex<Tray>,
 }
 
@@ -93,8 +97,14 @@ struct Tray {
 }
 
 impl Desk {
-    pub(crate) fn new(remote: Remote, procs: u32) -> Desk {
-        Desk { remote, procs: AtomicU32::new(procs), tray: Mutex::default() }
+    pub(crate) fn new(remote: Remote, procs: u32, worker: Option<PathBuf>) -> Desk {
+        let (procs, tasks) = (AtomicU32::new(procs), OnceLock::new());
+        Desk { remote, procs, worker, tasks, tray: Mutex::default() }
+    }
+
+    /// The worker program, if it is another one, and its tasks.
+    pub(crate) fn tasks(&self) -> (Option<&Path>, &[String]) {
+        (self.worker.as_deref(), self.tasks.get().map_or(&[], Vec::as_slice))
     }
 
     /// Workers that are wanted.
@@ -108,6 +118,9 @@ impl Desk {
 
     /// Hands a call in. Who hands in while nobody has come for what lies there need not say so again.
     pub(crate) fn submit(&self, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Result<(), TaskError> {
+        if let Some(worker) = self.worker.as_ref().filter(|_| !call.is_named()) {
+            return Err(TaskError::OtherProgram { worker: worker.clone() });
+        }
         let mut tray = self.tray();
         if let Some(error) = &tray.closed {
             return Err(error.clone());
@@ -355,6 +368,11 @@ pub(crate) fn hold(
     line: remote::Line,
     ready: Sender<Result<(), RunError>>,
 ) -> Option<JoinHandle<()>> {
+    let known = Arc::clone(&desk);
+    let begun = |tasks: &[String]| {
+        drop(known.tasks.set(tasks.iter().filter(|name| *name != call::NAME).cloned().collect()));
+        drop(ready.send(Ok(())));
+    };
     let mut bench = Bench {
         desk,
         orders: HashMap::new(),
@@ -363,7 +381,7 @@ pub(crate) fn hold(
     };
     let mut witness = Mourner::default();
     let held = catch_unwind(AssertUnwindSafe(|| {
-        brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, || drop(ready.send(Ok(()))))
+        brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun)
     }));
     let (error, is_clean) = match held {
         Ok(Ok(report)) => {

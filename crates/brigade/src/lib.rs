@@ -45,6 +45,7 @@ mod init;
 mod job;
 mod map;
 mod pool;
+mod tasks;
 mod threads;
 
 pub use actor::{Worker, WorkerPool};
@@ -61,4 +62,5 @@ pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
 pub use map::Map;
 pub use pool::{Builder, Pool};
+pub use tasks::{Task, Tasks, worker};
 pub use threads::ThreadExecutor;

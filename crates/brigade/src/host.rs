@@ -10,17 +10,17 @@ use crate::error::TaskError;
 use brigade_core::{GiveUp, Verdict};
 use brigade_supervisor::error::RunError;
 use brigade_supervisor::remote::{Line, Remote};
-use brigade_supervisor::run::{Plan, Report, Witness, Work};
+use brigade_supervisor::run::{Cancels, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::RunDir;
 use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line as Told, Tallied};
 use brigade_wire::{Outcome, TaskId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -42,8 +42,13 @@ pub(crate) trait Sink: Send + Sync {
     fn lent(&self, _pid: u32) {}
 }
 
+/// Whose calls these are: a job has one, and a map some at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(pub(crate) u64);
+
 /// A call that was handed in.
 struct Order {
+    ticket: Ticket,
     call: Call,
     /// Which of the sink's items these are.
     items: Range<u64>,
@@ -54,19 +59,22 @@ struct Order {
 pub(crate) struct Desk {
     remote: Remote,
     procs: AtomicU32,
+    tickets: AtomicU64,
     tray: Mutex<Tray>,
 }
 
 #[derive(Default)]
 struct Tray {
     orders: Vec<Order>,
+    /// What is not wanted any more, and whether it is to be stopped where it has begun.
+    cancels: Vec<(Ticket, bool)>,
     /// Why nothing is taken any more.
     closed: Option<TaskError>,
 }
 
 impl Desk {
     pub(crate) fn new(remote: Remote, procs: u32) -> Desk {
-        Desk { remote, procs: AtomicU32::new(procs), tray: Mutex::default() }
+        Desk { remote, procs: AtomicU32::new(procs), tickets: AtomicU64::new(0), tray: Mutex::default() }
     }
 
     /// Workers that are wanted.
@@ -78,19 +86,41 @@ impl Desk {
         self.tray.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For calls of one owner, who may cancel them.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Hands a call in. Who hands in while nobody has come for what lies there need not say so again.
-    pub(crate) fn submit(&self, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Result<(), TaskError> {
+    pub(crate) fn submit(
+        &self,
+        ticket: Ticket,
+        call: Call,
+        items: Range<u64>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<(), TaskError> {
         let mut tray = self.tray();
         if let Some(error) = &tray.closed {
             return Err(error.clone());
         }
-        tray.orders.push(Order { call, items, sink });
-        let is_first = tray.orders.len() == 1;
+        let is_first = tray.is_empty();
+        tray.orders.push(Order { ticket, call, items, sink });
         drop(tray);
         if is_first {
             self.remote.arrivals();
         }
         Ok(())
+    }
+
+    /// Nobody wants the calls of this ticket any more; `begun`: not even if a worker has them already.
+    pub(crate) fn cancel(&self, ticket: Ticket, begun: bool) {
+        let mut tray = self.tray();
+        let is_first = tray.is_empty();
+        tray.cancels.push((ticket, begun));
+        drop(tray);
+        if is_first {
+            self.remote.arrivals();
+        }
     }
 
     /// Nothing is taken any more, and what was taken is done.
@@ -120,10 +150,20 @@ impl Desk {
     }
 }
 
+impl Tray {
+    fn is_empty(&self) -> bool {
+        self.orders.is_empty() && self.cancels.is_empty()
+    }
+}
+
 /// The work of a pool's run: whatever is handed in.
 struct Bench {
     desk: Arc<Desk>,
     orders: HashMap<TaskId, Order>,
+    /// The same by their tickets.
+    tasks: BTreeSet<(Ticket, TaskId)>,
+    /// What was not wanted any more when somebody came to the desk the last time.
+    cancels: Vec<(Ticket, bool)>,
     callbacks: Callbacks,
     logs: PathBuf,
 }
@@ -159,6 +199,17 @@ pub(crate) fn call_back(callback: Callback) {
 }
 
 impl Bench {
+    fn put(&mut self, task: TaskId, order: Order) {
+        self.tasks.insert((order.ticket, task));
+        self.orders.insert(task, order);
+    }
+
+    fn take(&mut self, task: TaskId) -> Option<Order> {
+        let order = self.orders.remove(&task)?;
+        self.tasks.remove(&(order.ticket, task));
+        Some(order)
+    }
+
     fn lose(&mut self, order: Order, error: &TaskError) {
         let callbacks = order.sink.settle(order.items, Word::Lost(error.clone()));
         self.callbacks.call(callbacks);
@@ -201,21 +252,48 @@ impl Work for Bench {
     }
 
     fn split(&mut self, task: TaskId, parts: TaskId) {
-        let Some(Order { call, items, sink }) = self.orders.remove(&task) else { return };
+        let Some(Order { ticket, call, items, sink }) = self.take(task) else { return };
         let half = call.items() / 2;
         let halves = [0..half, half..call.items()];
         for (number, half) in (parts.0..).zip(halves) {
             let items = items.start + u64::from(half.start)..items.start + u64::from(half.end);
-            let order = Order { call: call.part(half), items, sink: Arc::clone(&sink) };
-            self.orders.insert(TaskId(number), order);
+            let order = Order { ticket, call: call.part(half), items, sink: Arc::clone(&sink) };
+            self.put(TaskId(number), order);
         }
     }
 
     fn arrivals(&mut self, first: TaskId) -> u64 {
-        let orders = mem::take(&mut self.desk.tray().orders);
-        let count = orders.len() as u64;
-        self.orders.extend((first.0..).map(TaskId).zip(orders));
-        count
+        let mut tray = self.desk.tray();
+        let (orders, cancels) = (mem::take(&mut tray.orders), mem::take(&mut tray.cancels));
+        drop(tray);
+        self.cancels = cancels;
+        let unwanted: HashSet<Ticket> = self.cancels.iter().map(|(ticket, _)| *ticket).collect();
+        let mut next = first.0;
+        for order in orders {
+            if unwanted.contains(&order.ticket) {
+                self.lose(order, &TaskError::Cancelled);
+                continue;
+            }
+            self.put(TaskId(next), order);
+            next += 1;
+        }
+        next - first.0
+    }
+
+    fn cancels(&mut self) -> Cancels {
+        let mut cancels = Cancels::default();
+        for (ticket, begun) in mem::take(&mut self.cancels) {
+            let tasks = self.tasks.range((ticket, TaskId(0))..=(ticket, TaskId(u64::MAX)));
+            let which = if begun { &mut cancels.all } else { &mut cancels.waiting };
+            which.extend(tasks.map(|(_, task)| *task));
+        }
+        cancels
+    }
+
+    fn cancelled(&mut self, task: TaskId) {
+        if let Some(order) = self.take(task) {
+            self.lose(order, &TaskError::Cancelled);
+        }
     }
 
     fn lent(&mut self, task: TaskId, pid: u32) {
@@ -229,7 +307,7 @@ impl Work for Bench {
     }
 
     fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
-        let Some(order) = self.orders.remove(&task) else { return Ok(()) };
+        let Some(order) = self.take(task) else { return Ok(()) };
         let word = match outcome {
             Outcome::Value(bytes) => Word::Value(bytes.clone()),
             Outcome::Failed(message) => Word::Lost(TaskError::Decode { message: message.clone() }),
@@ -274,6 +352,8 @@ pub(crate) fn hold(
     let mut bench = Bench {
         desk,
         orders: HashMap::new(),
+        tasks: BTreeSet::new(),
+        cancels: Vec::new(),
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };

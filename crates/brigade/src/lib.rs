@@ -22,6 +22,7 @@
 //! | `imap_unordered`                   | [`Pool::map_unordered`]                            |
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
+//! | `future.cancel()`                  | [`Job::cancel`], and it stops what runs            |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with

@@ -2,7 +2,7 @@
 
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use crate::host::{Callback, Desk, Sink, Word};
+use crate::host::{Callback, Desk, Sink, Ticket, Word};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::iter::FusedIterator;
@@ -20,10 +20,12 @@ const CHUNK_BYTES: usize = 3_000;
 
 /// The results of [`Pool::map`](crate::Pool::map), in order unless it is [`unordered`](Map::unordered).
 ///
-/// Dropping it leaves what was handed in to be done, and its results to nobody.
+/// Dropping it cancels what was handed in and no worker has yet. Chunks that run are done, and their results are for nobody;
+/// [`Map::cancel`] ends these as well.
 #[must_use = "nothing is done before the first result is asked for"]
 pub struct Map<I, A, R> {
     desk: Arc<Desk>,
+    ticket: Ticket,
     function: fn(A) -> R,
     items: I,
     is_exhausted: bool,
@@ -54,6 +56,7 @@ struct Done {
 impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
     pub(crate) fn new(desk: Arc<Desk>, function: fn(A) -> R, items: I) -> Map<I, A, R> {
         Map {
+            ticket: desk.ticket(),
             desk,
             function,
             items,
@@ -82,6 +85,12 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
     pub fn unordered(mut self) -> Map<I, A, R> {
         self.is_ordered = false;
         self
+    }
+
+    /// Nobody wants the results that are still to come: nothing more is begun, and workers that run chunks of it are killed and
+    /// replaced.
+    pub fn cancel(self) {
+        self.desk.cancel(self.ticket, true);
     }
 
     /// Keeps the workers busy.
@@ -126,7 +135,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             let items = self.handed..self.handed + u64::from(call.items());
             self.handed = items.end;
             let sink = Arc::clone(&self.shared) as Arc<dyn Sink>;
-            if let Err(error) = self.desk.submit(call, items.clone(), sink) {
+            if let Err(error) = self.desk.submit(self.ticket, call, items.clone(), sink) {
                 self.shared.settle(items, Word::Lost(error));
             }
         }
@@ -194,6 +203,14 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Iterator for Map<I, A, R> {
 }
 
 impl<A: Value, R: Value, I: Iterator<Item = A>> FusedIterator for Map<I, A, R> {}
+
+impl<I, A, R> Drop for Map<I, A, R> {
+    fn drop(&mut self) {
+        if self.given < self.handed {
+            self.desk.cancel(self.ticket, false);
+        }
+    }
+}
 
 impl<I, A, R> fmt::Debug for Map<I, A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

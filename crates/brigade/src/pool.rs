@@ -192,15 +192,15 @@ impl Pool {
     ///
     /// What goes wrong, with the argument too, is in the job.
     pub fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        let state = Arc::new(State::default());
+        let (state, ticket) = (Arc::new(State::default()), self.desk.ticket());
         let handed = Call::of(function).and_then(|mut call| {
             call.push(&argument)?;
-            self.desk.submit(call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
+            self.desk.submit(ticket, call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
         });
         if let Err(error) = handed {
             state.settle(0..1, Word::Lost(error));
         }
-        Job::new(state)
+        Job::new(state, Arc::clone(&self.desk), ticket)
     }
 
     /// Calls the function with each item, in chunks, and gives the results in the order of the items. Nothing is done before

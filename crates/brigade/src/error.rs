@@ -70,8 +70,8 @@ pub enum TaskError {
         /// What it has.
         found: String,
     },
-    /// Nobody wanted it any more.
-    #[error("the call was cancelled")]
+    /// Somebody wanted it no more: [`Job::cancel`](crate::Job::cancel).
+    #[error("cancelled")]
     Cancelled,
     /// The pool takes nothing any more.
     #[error("the pool is shut down")]

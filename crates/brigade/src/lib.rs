@@ -26,6 +26,7 @@
 //! | `ThreadPoolExecutor`               | [`ThreadExecutor`], another                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
 //! | `Pool(initializer=…)`, an actor      | [`Builder::initializer`], [`Worker`]               |
+//! | `future.cancel()`                  | [`Job::cancel`], and it stops what runs            |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with

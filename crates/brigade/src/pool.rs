@@ -242,7 +242,7 @@ impl Pool {
     ///
     /// What goes wrong, with the argument too, is in the job.
     pub fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        host::hand_in(&*self.desk, Call::of(function), &argument)
+        host::hand_in(self.intake(), Call::of(function), &argument)
     }
 
     /// Calls the function with each item, in chunks, and gives the results in the order of the items. Nothing is done before

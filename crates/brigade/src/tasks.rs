@@ -161,7 +161,7 @@ impl Pool {
 impl<A: Value, R: Value> Task<A, R> {
     /// Hands one call in; as [`Pool::submit`].
     pub fn submit(&self, argument: A) -> Job<R> {
-        host::hand_in(&*self.intake, Ok(self.opening.clone()), &argument)
+        host::hand_in(Arc::clone(&self.intake), Ok(self.opening.clone()), &argument)
     }
 
     /// Calls it with each item; as [`Pool::map`], and [`unordered`](Map::unordered) if that is said.

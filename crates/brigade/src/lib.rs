@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod carry;
 mod error;
 mod host;
 mod init;

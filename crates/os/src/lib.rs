@@ -19,6 +19,7 @@ pub mod death;
 mod entry;
 pub mod heap;
 pub mod inherit;
+pub mod lend;
 pub mod limits;
 pub mod logfile;
 pub mod memcg;

@@ -22,6 +22,8 @@
 //! | `imap_unordered`                   | [`Pool::map_unordered`]                            |
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
+//! | `Pipe()`, `Pipe(False)`            | [`duplex`], [`pipe`]                               |
+//! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
@@ -33,11 +35,13 @@
 
 mod call;
 mod carry;
+pub mod connection;
 mod error;
 mod host;
 mod init;
 mod job;
 mod map;
+mod parcel;
 mod pool;
 
 #[doc(hidden)]
@@ -45,6 +49,7 @@ pub use brigade_os::before_main;
 pub use brigade_supervisor::run::StartMethod;
 pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
 pub use call::Value;
+pub use connection::{Connection, ConnectionError, Receiver, Sender, duplex, pipe};
 pub use error::{BuildError, TaskError};
 pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};

@@ -305,7 +305,13 @@ impl Bench {
     }
 
     fn lose(&mut self, order: Order, error: &TaskError) {
-        let callbacks = order.sink.settle(order.items, Word::Lost(error.clone()));
+        self.say(order, Word::Lost(error.clone()));
+    }
+
+    /// The final word. What the call has kept is closed before anybody hears it.
+    fn say(&mut self, Order { call, items, sink, .. }: Order, word: Word) {
+        drop(call);
+        let callbacks = sink.settle(items, word);
         self.callbacks.call(callbacks);
     }
 
@@ -417,8 +423,7 @@ impl Work for Bench {
                 Word::Lost(TaskError::Quarantined { attempts: attempts.clone(), logs: self.logs.clone() })
             }
         };
-        let callbacks = order.sink.settle(order.items, word);
-        self.callbacks.call(callbacks);
+        self.say(order, word);
         Ok(())
     }
 

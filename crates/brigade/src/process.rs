@@ -390,7 +390,9 @@ extern "C" fn end_children() {
     };
     let (daemonic, others): (Vec<Process>, Vec<Process>) = all.into_iter().partition(Process::daemon);
     daemonic.iter().for_each(Process::terminate);
-    others.iter().for_each(|process| drop(process.join()));
+    for process in &others {
+        let _ = process.join();
+    }
     for process in daemonic {
         if process.join_timeout(GRACE).is_none() {
             process.kill();

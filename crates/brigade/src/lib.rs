@@ -20,6 +20,7 @@
 //! | `Pool(4)`                          | [`Pool::builder`]`().procs(4).build()`             |
 //! | `pool.map(f, xs)`                  | [`Pool::map`]                                      |
 //! | `imap_unordered`                   | [`Pool::map_unordered`]                            |
+//! | `starmap`                          | [`Pool::starmap`]                                  |
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
@@ -41,6 +42,7 @@ mod pool;
 
 #[doc(hidden)]
 pub use brigade_os::before_main;
+pub use brigade_os::spread::Spread;
 pub use brigade_supervisor::run::StartMethod;
 pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
 pub use call::Value;

@@ -7,6 +7,7 @@ use crate::init;
 use crate::job::{Job, State};
 use crate::map::Map;
 use brigade_core::{Policy, Timeout};
+use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
@@ -221,6 +222,38 @@ impl Pool {
         items: I,
     ) -> Map<I::IntoIter, A, R> {
         self.map(function, items).unordered()
+    }
+
+    /// Calls a function of two, three or four arguments with each tuple, in the order of the items, as [`Pool::map`] does.
+    ///
+    /// ```no_run
+    /// # let pool = brigade::Pool::new()?;
+    /// fn sum(a: u64, b: u64) -> u64 { a + b }
+    /// let sums: Result<Vec<u64>, _> = pool.starmap(sum, [(1, 2), (2, 3), (3, 4)]).collect();
+    /// assert_eq!(sums, Ok(vec![3, 5, 7]));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    pub fn starmap<F, I>(&self, function: F, items: I) -> Map<I::IntoIter, I::Item, F::Output>
+    where
+        I: IntoIterator<Item: Value>,
+        F: Spread<I::Item, Output: Value>,
+    {
+        self.map(of_tuple(function), items)
+    }
+
+    /// Hands one call of a function of two, three or four arguments in: [`Pool::submit`] with a tuple.
+    ///
+    /// ```no_run
+    /// # let pool = brigade::Pool::new()?;
+    /// assert_eq!(pool.apply_async(u64::pow, (2, 10)).join(), Ok(1_024));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    pub fn apply_async<T: Value, F: Spread<T, Output: Value>>(
+        &self,
+        function: F,
+        arguments: T,
+    ) -> Job<F::Output> {
+        self.submit(of_tuple(function), arguments)
     }
 
     /// Calls the function with each item, for what it does.

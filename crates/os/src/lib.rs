@@ -26,6 +26,7 @@ pub mod oom;
 pub mod page;
 pub mod proc;
 pub mod signals;
+pub mod spread;
 pub mod strays;
 pub mod text;
 

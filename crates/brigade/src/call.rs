@@ -45,8 +45,13 @@ pub(crate) struct Call {
 impl Call {
     /// Of no item yet.
     pub(crate) fn of<A: Value, R: Value>(function: fn(A) -> R) -> Result<Call, TaskError> {
+        Call::with(call::<A, R>, function)
+    }
+
+    /// Of no item yet, by a caller that knows the types.
+    pub(crate) fn with<A, R>(caller: Caller, function: fn(A) -> R) -> Result<Call, TaskError> {
         let (caller, function) =
-            position_of_caller(call::<A, R>).zip(position(function)).ok_or(TaskError::Foreign)?;
+            position_of_caller(caller).zip(position(function)).ok_or(TaskError::Foreign)?;
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
@@ -165,7 +170,7 @@ pub(crate) fn results(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Each with its length before it; a length that is more than there is ends them.
-fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (piece, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;

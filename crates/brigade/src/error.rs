@@ -74,6 +74,14 @@ pub enum BuildError {
         /// The most.
         most: u32,
     },
+    /// What each worker is to call first, or last, cannot be sent to it.
+    #[error("the {what} {source}")]
+    Hook {
+        /// Which.
+        what: &'static str,
+        /// Why not.
+        source: TaskError,
+    },
     /// The system, or the machine's limits.
     #[error("{0}")]
     Start(String),

@@ -7,13 +7,13 @@
 
 use crate::call::{self, Call};
 use crate::error::TaskError;
-use brigade_core::{GiveUp, Verdict};
+use brigade_core::Verdict;
 use brigade_supervisor::error::RunError;
-use brigade_supervisor::remote::{Line, Remote};
+use brigade_supervisor::remote::{self, Remote};
 use brigade_supervisor::run::{Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::RunDir;
 use brigade_supervisor::status::Status;
-use brigade_supervisor::story::{Line as Told, Tallied};
+use brigade_supervisor::story::{Line, Tallied, Told};
 use brigade_wire::{Outcome, TaskId};
 use std::collections::HashMap;
 use std::mem;
@@ -254,13 +254,35 @@ impl Work for Bench {
     }
 }
 
-/// Nobody watches: what happens is in `events.ndjson`.
-struct Nobody;
+/// Keeps why the run was given up, if it was; all else that happens is in `events.ndjson`.
+#[derive(Default)]
+struct Mourner {
+    /// Why the last worker was not born that was not.
+    unborn: Option<String>,
+    why: Option<String>,
+}
 
-impl Witness for Nobody {
-    fn tell(&mut self, _: &Told) {}
+impl Witness for Mourner {
+    fn tell(&mut self, line: &Line) {
+        match &line.told {
+            Told::WorkerUnborn { reason, .. } => self.unborn = Some(reason.clone()),
+            Told::WorkerReady { .. } => self.unborn = None,
+            Told::GaveUp { reason, last_lines } => {
+                let unborn = self.unborn.iter().map(String::as_str);
+                let words = last_lines.last().map(|line| last_words(line));
+                let all: Vec<&str> = [reason.as_str()].into_iter().chain(unborn).chain(words).collect();
+                self.why = Some(all.join(": "));
+            }
+            _ => {}
+        }
+    }
     fn progress(&mut self, _: &Tallied) {}
     fn show(&mut self, _: &Status) {}
+}
+
+/// A line of a worker's log without what stands before the words.
+fn last_words(line: &str) -> &str {
+    line.split_once("cannot run: ").map_or(line, |(_, words)| words)
 }
 
 /// Holds the run to its end, on this thread, and leaves nobody without a word. Returns who calls back, if anybody does.
@@ -268,7 +290,7 @@ pub(crate) fn hold(
     plan: Plan,
     desk: Arc<Desk>,
     dir: RunDir,
-    line: Line,
+    line: remote::Line,
     ready: Sender<Result<(), RunError>>,
 ) -> Option<JoinHandle<()>> {
     let mut bench = Bench {
@@ -277,14 +299,14 @@ pub(crate) fn hold(
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };
-    let mut witness = Nobody;
+    let mut witness = Mourner::default();
     let held = catch_unwind(AssertUnwindSafe(|| {
         brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, || drop(ready.send(Ok(()))))
     }));
     let (error, is_clean) = match held {
         Ok(Ok(report)) => {
             let gave_up = matches!(report.verdict, Verdict::GaveUp(_));
-            (ended(&report, dir.logs()), report.done.quarantined == 0 && !gave_up)
+            (ended(&report, witness.why.take(), dir.logs()), report.done.quarantined == 0 && !gave_up)
         }
         Ok(Err(error)) => {
             let words = TaskError::Pool(error.to_string().into());
@@ -301,19 +323,12 @@ pub(crate) fn hold(
 }
 
 /// What to tell those who are left without a result.
-fn ended(report: &Report, logs: &Path) -> TaskError {
-    let gave_up = |why: String| TaskError::Pool(format!("{why}: see the logs in {}", logs.display()).into());
+fn ended(report: &Report, why: Option<String>, logs: &Path) -> TaskError {
     match &report.verdict {
-        Verdict::GaveUp(GiveUp::Intensity { slot, deaths, .. }) => {
-            gave_up(format!("worker {slot} died {deaths} times without getting anything done"))
+        Verdict::GaveUp(_) => {
+            let why = why.unwrap_or_else(|| "it was given up".into());
+            TaskError::Pool(format!("{why} (logs: {})", logs.display()).into())
         }
-        Verdict::GaveUp(GiveUp::CannotRun(worker)) => {
-            gave_up(format!("worker {worker} says that it cannot run here (exit code 78)"))
-        }
-        Verdict::GaveUp(GiveUp::Refused { worker, reason }) => {
-            gave_up(format!("worker {worker} is not of this build: it {reason}"))
-        }
-        Verdict::GaveUp(GiveUp::Unkillable(worker)) => gave_up(format!("nothing can kill worker {worker}")),
         Verdict::Complete | Verdict::Drained | Verdict::Aborted | Verdict::Halted => TaskError::Shutdown,
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::call;
 use crate::error::BuildError;
+use crate::hooks;
 use brigade_os::text::build_id;
+use brigade_worker::Trade;
 use std::env;
 use std::path::PathBuf;
 use std::process;
@@ -117,7 +119,8 @@ pub(crate) fn serve_if_asked() {
         process::exit(78);
     }
     ENTRY.get_or_init(|| ());
-    if let Some(code) = brigade_worker::serve_as(words, &[(call::NAME, call::run)]) {
+    let trade = Trade { tasks: &[(call::NAME, call::run)], begin: hooks::begin, end: hooks::end };
+    if let Some(code) = brigade_worker::serve_as(words, trade) {
         process::exit(exit_code(code));
     }
 }

@@ -34,6 +34,7 @@
 
 mod call;
 mod error;
+mod hooks;
 mod host;
 mod init;
 mod job;
@@ -47,6 +48,7 @@ pub use brigade_supervisor::run::StartMethod;
 pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
 pub use call::Value;
 pub use error::{BuildError, TaskError};
+pub use hooks::Initialized;
 pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
 pub use map::Map;

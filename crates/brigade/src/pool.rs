@@ -2,6 +2,7 @@
 
 use crate::call::{Call, Value};
 use crate::error::{BuildError, TaskError};
+use crate::hooks::{Hooks, Initialized, hook};
 use crate::host::{self, Desk, Sink, Word};
 use crate::init;
 use crate::job::{Job, State};
@@ -47,6 +48,7 @@ pub struct Builder {
     start_method: StartMethod,
     memory: Memory,
     state_dir: Option<PathBuf>,
+    pub(crate) hooks: Hooks,
 }
 
 impl Default for Builder {
@@ -56,6 +58,7 @@ impl Default for Builder {
             start_method: StartMethod::Fork,
             memory: Memory::default(),
             state_dir: None,
+            hooks: Hooks::default(),
         }
     }
 }
@@ -99,6 +102,27 @@ impl Builder {
         self
     }
 
+    /// What each worker calls once, before its first call. Whoever returns an error, panics or ends with exit code 78 ends the
+    /// pool: [`TaskError::Pool`] has its words. One that dies of anything else is tried again, a few times.
+    pub fn initializer<A: Value, R: Initialized>(mut self, function: fn(A) -> R, argument: A) -> Builder {
+        self.hooks.before = Some(hook(function, &argument));
+        self
+    }
+
+    /// What each worker calls once when it is told to end, or to make room for another: within the
+    /// [`grace`](Builder::grace). Not where it dies of something else, or is killed.
+    pub fn finalizer<A: Value, R: Initialized>(mut self, function: fn(A) -> R, argument: A) -> Builder {
+        self.hooks.after = Some(hook(function, &argument));
+        self
+    }
+
+    /// How long a worker may take to be born, its [`initializer`](Builder::initializer) included, before it is killed and tried
+    /// again; 10 seconds, if not said.
+    pub fn birth_timeout(mut self, timeout: Duration) -> Builder {
+        self.policy.birth_timeout = timeout;
+        self
+    }
+
     /// How long a worker may take to end when it is told to, before it is killed; 5 seconds, if not said.
     pub fn grace(mut self, grace: Duration) -> Builder {
         self.policy.grace = grace;
@@ -118,12 +142,20 @@ impl Builder {
     /// # Errors
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
-        let Builder { mut policy, start_method, memory, state_dir } = self;
+        let Builder { mut policy, start_method, memory, state_dir, hooks } = self;
         let at_least_one = |what, given: u64| match given {
             0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
             _ => Ok(()),
         };
+        let unfit = |(what, source)| BuildError::Hook { what, source };
+        let letter = hooks.bytes().map_err(unfit)?;
         policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
+        if hooks.before.is_some() {
+            // One that never comes back in time must not be tried for ever.
+            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
+            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
+            policy.intensity.within = policy.intensity.within.saturating_add(all);
+        }
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
@@ -135,6 +167,7 @@ impl Builder {
             worker,
             entry,
             environment,
+            letter: letter.into(),
             host: Host::Program,
             start_method,
             daemon: true,

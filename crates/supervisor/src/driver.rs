@@ -181,7 +181,8 @@ impl<'a> Driver<'a> {
         let cgroup = descent::own_cgroup();
         let watch = Watch::new(plan.memory.rss_bytes_max, cgroup.as_ref());
         let groups = (cgroup.clone(), watch.allotments.path());
-        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups);
+        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups)
+            .map_err(os("write down what workers are told"))?;
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,

@@ -201,7 +201,7 @@ impl<'a> Driver<'a> {
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
             backstop: Backstop::start().map_err(os("start the backstop"))?,
             chronicle: Chronicle::open(dir, began_ns, witness).map_err(os("open events.ndjson"))?,
-            publisher: Publisher::new(dir),
+            publisher: Publisher::new(dir, plan.host),
             restarts: BTreeMap::new(),
             wished_ns: BTreeMap::new(),
             began_ns,
@@ -287,7 +287,9 @@ impl<'a> Driver<'a> {
         }
         let tally = self.tallied();
         let progress_ns = self.chronicle.progress(tally);
-        self.publish();
+        if self.publisher.is_due() {
+            self.publish();
+        }
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
         let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
@@ -335,9 +337,6 @@ impl<'a> Driver<'a> {
     }
 
     fn publish(&mut self) {
-        if !self.publisher.is_due() {
-            return;
-        }
         self.watch.allotments.forget();
         let status = self.status();
         if let Err(error) = self.publisher.publish(&status) {
@@ -416,7 +415,6 @@ impl<'a> Driver<'a> {
                 .warn(format!("{results} results are not in the journal: a resume does their tasks again"));
         }
         self.chronicle.tell(Told::Done(done.clone()));
-        self.publisher.lives_changed();
         self.publish();
         self.chronicle.flush();
         let journal = self.journal_fault;

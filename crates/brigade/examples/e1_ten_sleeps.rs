@@ -15,29 +15,31 @@ fn nap(n: u32) -> u32 {
     n
 }
 
+fn by_pool() -> Result<u32, Box<dyn Error>> {
+    let pool = Pool::builder().procs(SLEEPS).build()?;
+    Ok(pool.map_reduce(nap, 0..SLEEPS, 0, |sum, n| sum + n)?)
+}
+
+fn by_submitting() -> Result<u32, Box<dyn Error>> {
+    let pool = Pool::builder().procs(SLEEPS).build()?;
+    let jobs = (0..SLEEPS).map(|n| pool.submit(nap, n));
+    Ok(as_completed(jobs).map(|job| job.join()).sum::<Result<u32, TaskError>>()?)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     brigade::init();
-    let ((), in_a_row) = timed(|| (0..SLEEPS).for_each(|n| _ = nap(n)));
-    let ((), by_threads) =
+    let (_, row) = timed(|| (0..SLEEPS).map(nap).sum::<u32>());
+    let (_, threads) =
         timed(|| thread::scope(|scope| (0..SLEEPS).for_each(|n| drop(scope.spawn(move || nap(n))))));
-    let (pooled, by_processes) = timed(|| -> Result<u32, Box<dyn Error>> {
-        let pool = Pool::builder().procs(SLEEPS).build()?;
-        Ok(pool.map_reduce(nap, 0..SLEEPS, 0, |sum, n| sum + n)?)
-    });
-    let (submitted, by_executor) = timed(|| -> Result<u32, Box<dyn Error>> {
-        let pool = Pool::builder().procs(SLEEPS).build()?;
-        let jobs = (0..SLEEPS).map(|n| pool.submit(nap, n));
-        Ok(as_completed(jobs).map(|job| job.join()).sum::<Result<u32, TaskError>>()?)
-    });
+    let (pooled, processes) = timed(by_pool);
+    let (submitted, completed) = timed(by_submitting);
 
-    println!("in a row     {in_a_row:.2?}");
-    println!("threads      {by_threads:.2?}");
-    println!("processes    {by_processes:.2?}");
-    println!("as completed {by_executor:.2?}");
+    println!("in a row     {row:.2?}");
+    println!("threads      {threads:.2?}");
+    println!("processes    {processes:.2?}");
+    println!("as completed {completed:.2?}");
     assert_eq!((pooled?, submitted?), (45, 45));
-    for together in [by_threads, by_processes, by_executor] {
-        assert!(together < in_a_row / 2);
-    }
-    seconds([in_a_row, by_threads, by_processes, by_executor]);
+    assert!([threads, processes, completed].iter().all(|together| *together < row / 2));
+    seconds([row, threads, processes, completed]);
     Ok(())
 }

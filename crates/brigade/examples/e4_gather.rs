@@ -9,7 +9,7 @@ use futures::future::try_join3;
 use std::error::Error;
 use std::thread;
 
-fn multiply((product, factor): (u64, u64)) -> u64 {
+fn multiply(product: u64, factor: u64) -> u64 {
     thread::sleep(second());
     product * factor
 }
@@ -18,7 +18,7 @@ async fn factorial(pool: &Pool, name: char, n: u64) -> Result<u64, TaskError> {
     let mut product = 1;
     for factor in 2..=n {
         println!("Task {name}: compute factorial({n}), currently i={factor}…");
-        product = pool.submit(multiply, (product, factor)).await?;
+        product = pool.apply_async(multiply, (product, factor)).await?;
     }
     println!("Task {name}: factorial({n}) = {product}");
     Ok(product)

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 const PROGRAMS: &[(&str, &str)] = &[
     ("a1_loop", "7.474"),
     ("a2_threads", "no faster"),
+    ("b8_executor", "1.15"),
     ("c1_pool_map", "about 3"),
+    ("c4_executor", ""),
     ("c8_map_reduce", ""),
     ("c9_word_count", ""),
     ("c10_factorials", ""),
@@ -26,6 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("c15_echo_server", ""),
     ("c18_native_kernel", ""),
     ("c19_two_hosts", ""),
+    ("d3_starmap", "about 3"),
     ("e1_ten_sleeps", "10.09 1.01 1.7 1.9"),
     ("e2_products", "0.0138 0.9"),
     ("e3_split_table", ""),

@@ -22,12 +22,12 @@ fn host() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
     let (client, _) = listener.accept()?;
-    client.set_nodelay(true)?;
     let half = sized(100_000_000) / TASKS / 2;
     for line in BufReader::new(&client).lines() {
         let first = line?.parse::<u64>()? * 2 * half;
         let halves = [first..first + half, first + half..first + 2 * half];
-        writeln!(&client, "{}", pool.map_reduce(range_sum, halves, 0, |sum, half| sum + half)?)?;
+        let sum = pool.map_reduce(range_sum, halves, 0, |sum, half| sum + half)?;
+        (&client).write_all(format!("{sum}\n").as_bytes())?;
     }
     Ok(())
 }
@@ -36,16 +36,14 @@ fn start_host() -> Result<(Child, TcpStream), Box<dyn Error>> {
     let mut host = Command::new(env::current_exe()?).arg("host").stdout(Stdio::piped()).spawn()?;
     let mut address = String::new();
     BufReader::new(host.stdout.take().ok_or("it was piped")?).read_line(&mut address)?;
-    let stream = TcpStream::connect(address.trim())?;
-    stream.set_nodelay(true)?;
-    Ok((host, stream))
+    Ok((host, TcpStream::connect(address.trim())?))
 }
 
 fn ask(mut host: &TcpStream, task: u64) -> io::Result<u64> {
-    writeln!(host, "{task}")?;
+    host.write_all(format!("{task}\n").as_bytes())?;
     let mut answer = String::new();
     BufReader::new(host).read_line(&mut answer)?;
-    answer.trim().parse().map_err(io::Error::other)
+    answer.trim().parse().map_err(|_| io::ErrorKind::ConnectionReset.into())
 }
 
 /// Takes tasks for a host, until there are none or it is lost: then its task goes back.

@@ -78,7 +78,9 @@ fn built(name: &str) -> PathBuf {
 
 /// Runs it to its end; one that has none is killed.
 fn run(program: &Path) -> Output {
+    let scratch = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(program);
+    command.env("TMPDIR", scratch.path()).env_remove("XDG_RUNTIME_DIR");
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -92,5 +94,9 @@ fn run(program: &Path) -> Output {
         }
         thread::sleep(Duration::from_millis(5));
     }
+    let left = fs::read_dir(scratch.path()).expect("it is there").flatten().map(|entry| entry.file_name());
+    // What a pool has to tell of the dead stays there.
+    let left: Vec<_> = left.filter(|name| !name.to_string_lossy().starts_with("brigade-")).collect();
+    assert!(left.is_empty(), "{} leaves {left:?}", program.display());
     child.wait_with_output().expect("it has ended")
 }

@@ -23,6 +23,7 @@
 //! | `starmap`                          | [`Pool::starmap`]                                  |
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
+//! | `Pool(initializer=…)`, an actor      | [`Builder::initializer`], [`Worker`]               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
@@ -32,6 +33,7 @@
 //! they take and give is anything that serde can write and read.
 #![forbid(unsafe_code)]
 
+mod actor;
 mod call;
 mod error;
 mod hooks;
@@ -41,6 +43,7 @@ mod job;
 mod map;
 mod pool;
 
+pub use actor::{Worker, WorkerPool};
 #[doc(hidden)]
 pub use brigade_os::before_main;
 pub use brigade_os::spread::Spread;

@@ -41,6 +41,9 @@ pub enum TaskError {
         "the function is of a shared library: only functions of the program itself can be called in a worker"
     )]
     Foreign,
+    /// Nobody wanted it any more.
+    #[error("the call was cancelled")]
+    Cancelled,
     /// The pool takes nothing any more.
     #[error("the pool is shut down")]
     Shutdown,

@@ -5,12 +5,13 @@
 //!                                                     └─ settle ─▶ Sink: a job, or a map
 //! ```
 
-use crate::call::{self, Call};
+use crate::call::{self, Call, Value};
 use crate::error::TaskError;
+use crate::job::{Job, State};
 use brigade_core::Verdict;
 use brigade_supervisor::error::RunError;
 use brigade_supervisor::remote::{self, Remote};
-use brigade_supervisor::run::{Plan, Report, Witness, Work};
+use brigade_supervisor::run::{Cancels, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::RunDir;
 use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line, Tallied, Told};
@@ -43,11 +44,36 @@ pub(crate) trait Sink: Send + Sync {
 }
 
 /// A call that was handed in.
-struct Order {
-    call: Call,
+pub(crate) struct Order {
+    pub(crate) call: Call,
     /// Which of the sink's items these are.
-    items: Range<u64>,
-    sink: Arc<dyn Sink>,
+    pub(crate) items: Range<u64>,
+    pub(crate) sink: Arc<dyn Sink>,
+}
+
+/// Who takes calls.
+pub(crate) trait Intake: Send + Sync {
+    /// Takes one, and tells the sink what becomes of its items.
+    fn submit(&self, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Result<(), TaskError>;
+    /// How many calls are worked on at a time.
+    fn hands(&self) -> u32;
+}
+
+/// Hands a call of one item in; whatever goes wrong is in the job.
+pub(crate) fn hand_in<A: Value, R: Value>(
+    intake: &dyn Intake,
+    opening: Result<Call, TaskError>,
+    argument: &A,
+) -> Job<R> {
+    let state = Arc::new(State::default());
+    let handed = opening.and_then(|mut call| {
+        call.push(argument)?;
+        intake.submit(call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
+    });
+    if let Err(error) = handed {
+        state.settle(0..1, Word::Lost(error));
+    }
+    Job::new(state)
 }
 
 /// Where calls are handed in.
@@ -62,6 +88,8 @@ struct Tray {
     orders: Vec<Order>,
     /// Why nothing is taken any more.
     closed: Option<TaskError>,
+    /// What has not begun is not wanted any more.
+    is_cleared: bool,
 }
 
 impl Desk {
@@ -107,6 +135,18 @@ impl Desk {
         self.remote.abort();
     }
 
+    /// Nothing is taken any more; what runs may end within the grace, and nothing else is begun.
+    pub(crate) fn drain(&self) {
+        self.tray().closed.get_or_insert(TaskError::Shutdown);
+        self.remote.drain();
+    }
+
+    /// What has not begun never does.
+    pub(crate) fn clear(&self) {
+        self.tray().is_cleared = true;
+        self.remote.arrivals();
+    }
+
     pub(crate) fn resize(&self, workers: u32) {
         self.procs.store(workers, Ordering::Relaxed);
         self.remote.resize(workers);
@@ -117,6 +157,16 @@ impl Desk {
         let mut tray = self.tray();
         tray.closed.get_or_insert(why);
         mem::take(&mut tray.orders)
+    }
+}
+
+impl Intake for Desk {
+    fn submit(&self, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Result<(), TaskError> {
+        Desk::submit(self, call, items, sink)
+    }
+
+    fn hands(&self) -> u32 {
+        self.procs()
     }
 }
 
@@ -216,6 +266,18 @@ impl Work for Bench {
         let count = orders.len() as u64;
         self.orders.extend((first.0..).map(TaskId).zip(orders));
         count
+    }
+
+    fn cancels(&mut self) -> Cancels {
+        let is_cleared = mem::take(&mut self.desk.tray().is_cleared);
+        let waiting = if is_cleared { self.orders.keys().copied().collect() } else { Vec::new() };
+        Cancels { all: Vec::new(), waiting }
+    }
+
+    fn cancelled(&mut self, task: TaskId) {
+        if let Some(order) = self.orders.remove(&task) {
+            self.lose(order, &TaskError::Cancelled);
+        }
     }
 
     fn lent(&mut self, task: TaskId, pid: u32) {

@@ -22,6 +22,8 @@
 //! | `imap_unordered`                   | [`Pool::map_unordered`]                            |
 //! | `starmap`                          | [`Pool::starmap`]                                  |
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
+//! | `ProcessPoolExecutor`              | [`ProcessExecutor`], an [`Executor`]               |
+//! | `ThreadPoolExecutor`               | [`ThreadExecutor`], another                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
 //! | `Pool(initializer=…)`, an actor      | [`Builder::initializer`], [`Worker`]               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
@@ -36,12 +38,14 @@
 mod actor;
 mod call;
 mod error;
+mod executor;
 mod hooks;
 mod host;
 mod init;
 mod job;
 mod map;
 mod pool;
+mod threads;
 
 pub use actor::{Worker, WorkerPool};
 #[doc(hidden)]
@@ -51,8 +55,10 @@ pub use brigade_supervisor::run::StartMethod;
 pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
 pub use call::Value;
 pub use error::{BuildError, TaskError};
+pub use executor::{Executor, ProcessExecutor};
 pub use hooks::Initialized;
 pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
 pub use map::Map;
 pub use pool::{Builder, Pool};
+pub use threads::ThreadExecutor;

@@ -3,9 +3,9 @@
 use crate::call::{Call, Value};
 use crate::error::{BuildError, TaskError};
 use crate::hooks::{Hooks, Initialized, hook};
-use crate::host::{self, Desk, Sink, Word};
+use crate::host::{self, Desk, Intake};
 use crate::init;
-use crate::job::{Job, State};
+use crate::job::Job;
 use crate::map::Map;
 use brigade_core::{Policy, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
@@ -221,20 +221,16 @@ impl Pool {
         Builder::default()
     }
 
+    pub(crate) fn intake(&self) -> Arc<dyn Intake> {
+        Arc::clone(&self.desk) as Arc<dyn Intake>
+    }
+
     /// Hands one call in. `function` is a plain function or a closure that captures nothing: only its place in this program
     /// goes to the worker. Calls begin in the order they were handed in.
     ///
     /// What goes wrong, with the argument too, is in the job.
     pub fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        let state = Arc::new(State::default());
-        let handed = Call::of(function).and_then(|mut call| {
-            call.push(&argument)?;
-            self.desk.submit(call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
-        });
-        if let Err(error) = handed {
-            state.settle(0..1, Word::Lost(error));
-        }
-        Job::new(state)
+        host::hand_in(&*self.desk, Call::of(function), &argument)
     }
 
     /// Calls the function with each item, in chunks, and gives the results in the order of the items. Nothing is done before
@@ -245,7 +241,7 @@ impl Pool {
         function: fn(A) -> R,
         items: I,
     ) -> Map<I::IntoIter, A, R> {
-        Map::new(Arc::clone(&self.desk), function, items.into_iter())
+        Map::new(self.intake(), Call::of(function), items.into_iter())
     }
 
     /// Calls the function with each item and gives the results as they come.

@@ -19,7 +19,7 @@ mod serve;
 mod start;
 mod template;
 
-pub use panics::{Caught, caught_call as caught};
+pub use panics::{Caught, caught_call as caught, remember as remember_panics};
 pub use progress::progress;
 pub use serve::retire;
 use std::process::ExitCode;

@@ -65,8 +65,8 @@ pub(crate) fn serve(calling: Calling, trade: Trade<'_>) -> io::Result<ExitCode> 
             None => return Ok(supervisor_gone()),
         };
         match served {
-            Ok(Fit::Fit) => {}
-            Ok(Fit::Spent) => {
+            Ok(Fit::Fine) => {}
+            Ok(Fit::Spent | Fit::Recalled) => {
                 end_well(trade);
                 return Ok(exit::code(Exit::RECYCLE));
             }
@@ -132,9 +132,11 @@ struct Bench {
 /// Whether a worker may go on.
 #[derive(Debug)]
 enum Fit {
-    Fit,
+    Fine,
     /// It has more memory than it may, or retires; what it has not begun is another's.
     Spent,
+    /// Nobody wants it to begin what it has not begun.
+    Recalled,
 }
 
 impl Bench {
@@ -142,7 +144,11 @@ impl Bench {
     fn run_all(&mut self, calls: Vec<Call>, end: &mut WorkerEnd) -> io::Result<Fit> {
         let (mut packet, mut unreported_ns) = (Packet::default(), 0);
         for call in calls {
-            let ended = self.run(call, &mut packet);
+            let Some(ended) = self.run(call, &mut packet) else {
+                packet.log();
+                log::line(format_args!("recalled: begins nothing any more"));
+                return end.flush().map(|()| Fit::Recalled);
+            };
             unreported_ns += ended.elapsed_ns;
             end.report(ended)?;
             if self.allowance.as_ref().is_some_and(Allowance::is_spent) || RETIRES.load(Ordering::Relaxed) {
@@ -155,18 +161,19 @@ impl Bench {
             }
         }
         packet.log();
-        end.consumed().map(|()| Fit::Fit)
+        end.consumed().map(|()| Fit::Fine)
     }
 
-    /// Runs one task; a long one has its own two lines in the log, written when it begins and when it ends.
-    fn run(&mut self, call: Call, packet: &mut Packet) -> Ended {
+    /// Runs one task, unless the worker was recalled; a long one has its own two lines in the log, written when it begins and
+    /// when it ends.
+    fn run(&mut self, call: Call, packet: &mut Packet) -> Option<Ended> {
         let Call { task, attempt, args } = call;
         let singly = self.length_ns >= LOG_SINGLY_NS;
         if singly {
             packet.log();
             log::line(format_args!("start task {task} attempt {attempt}"));
         }
-        let began_ns = self.page.begin(task, attempt);
+        let began_ns = self.page.begin(task, attempt)?;
         let ending = panics::caught(|| (self.task)(&args));
         self.keep_pace(began_ns);
         let elapsed_ns = self.page.end() - began_ns;
@@ -180,7 +187,7 @@ impl Bench {
         } else {
             packet.count(task, elapsed_ns);
         }
-        Ended { task, attempt, elapsed_ns, ending }
+        Some(Ended { task, attempt, elapsed_ns, ending })
     }
 
     /// Makes the task last as long as `--pace` says.

@@ -3,7 +3,7 @@
 mod article;
 
 use article::{second, seconds};
-use brigade::Pool;
+use brigade::{Executor, ProcessExecutor};
 use std::error::Error;
 use std::thread;
 use std::time::Instant;
@@ -16,7 +16,7 @@ fn nap(n: u32) -> String {
 fn main() -> Result<(), Box<dyn Error>> {
     brigade::init();
     let began = Instant::now();
-    let executor = Pool::builder().procs(4).build()?;
+    let executor = ProcessExecutor::new(4)?;
     let jobs = [1, 2, 3, 4].map(|n| executor.submit(nap, n));
     for (n, job) in (1..).zip(jobs) {
         let told = job.join()?;

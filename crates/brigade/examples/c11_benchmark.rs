@@ -3,7 +3,7 @@
 mod article;
 
 use article::{range_sum, second, seconds, sized, timed};
-use brigade::Pool;
+use brigade::{Executor, ProcessExecutor, TaskError, ThreadExecutor};
 use std::error::Error;
 use std::thread;
 use std::time::Duration;
@@ -19,25 +19,21 @@ fn compute(_: ()) {
     range_sum(0..sized(100_000_000));
 }
 
-fn by_threads(task: fn(())) -> Duration {
-    timed(|| thread::scope(|scope| (0..TASKS).for_each(|_| drop(scope.spawn(|| task(())))))).1
-}
-
-fn by_processes(task: fn(())) -> Result<Duration, Box<dyn Error>> {
-    let pool = Pool::builder().procs(TASKS as u32).build()?;
-    let (done, time) = timed(|| pool.for_each(task, [(); TASKS]));
-    done?;
-    Ok(time)
+fn run(executor: impl Executor, task: fn(())) -> Result<Duration, TaskError> {
+    let (done, time) = timed(|| executor.map(task, [(); TASKS]).collect::<Result<(), _>>());
+    done.map(|()| time)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     brigade::init();
-    let waiting = [by_threads(wait), by_processes(wait)?];
-    let computing = [by_threads(compute), by_processes(compute)?];
+    let threads = || ThreadExecutor::new(TASKS as u32);
+    let processes = || ProcessExecutor::new(TASKS as u32);
+    let waiting = [run(threads()?, wait)?, run(processes()?, wait)?];
+    let computing = [run(threads()?, compute)?, run(processes()?, compute)?];
 
-    println!("         threads  processes");
-    println!("waits    {:6.2} s {:8.2} s", waiting[0].as_secs_f64(), waiting[1].as_secs_f64());
-    println!("computes {:6.2} s {:8.2} s", computing[0].as_secs_f64(), computing[1].as_secs_f64());
+    println!("            threads  processes");
+    println!("waiting   {:7.2} s {:8.2} s", waiting[0].as_secs_f64(), waiting[1].as_secs_f64());
+    println!("computing {:7.2} s {:8.2} s", computing[0].as_secs_f64(), computing[1].as_secs_f64());
     assert!(waiting.iter().all(|time| *time < 5 * second()), "in a row it would be 10 seconds");
     seconds([waiting[0], waiting[1], computing[0], computing[1]]);
     Ok(())

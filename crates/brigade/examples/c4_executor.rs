@@ -3,7 +3,7 @@
 mod article;
 
 use article::{second, seconds, timed};
-use brigade::Pool;
+use brigade::{Executor, Job, ProcessExecutor};
 use std::error::Error;
 use std::thread;
 
@@ -14,10 +14,10 @@ fn double(n: u32) -> u32 {
 
 fn main() -> Result<(), Box<dyn Error>> {
     brigade::init();
-    let executor = Pool::builder().procs(3).build()?;
+    let executor = ProcessExecutor::new(3)?;
     let (doubled, time) = timed(|| {
         let jobs: Vec<_> = (0..5).map(|n| executor.submit(double, n)).collect();
-        jobs.into_iter().map(|job| job.join()).collect::<Result<Vec<u32>, _>>()
+        jobs.into_iter().map(Job::join).collect::<Result<Vec<u32>, _>>()
     });
     let doubled = doubled?;
 

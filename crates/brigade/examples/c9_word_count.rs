@@ -3,7 +3,7 @@
 mod article;
 
 use article::{seconds, timed};
-use brigade::{Pool, TaskError};
+use brigade::{Job, Pool};
 use std::error::Error;
 
 fn count_words(text: String) -> usize {
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(counts, [2, 3, 3]);
 
     let jobs: Vec<_> = (0..5).map(|n| pool.submit(|n: u32| 2 * n, n)).collect();
-    let doubled: Vec<u32> = jobs.into_iter().map(|job| job.join()).collect::<Result<_, TaskError>>()?;
+    let doubled: Vec<u32> = jobs.into_iter().map(Job::join).collect::<Result<_, _>>()?;
     println!("{doubled:?}");
     assert_eq!(doubled, [0, 2, 4, 6, 8]);
     seconds([time]);

@@ -3,7 +3,7 @@
 mod article;
 
 use article::{second, seconds, timed};
-use brigade::{Pool, TaskError, as_completed};
+use brigade::{Executor, Job, Pool, ProcessExecutor, TaskError, as_completed};
 use std::error::Error;
 use std::thread;
 
@@ -20,10 +20,10 @@ fn by_pool() -> Result<u32, Box<dyn Error>> {
     Ok(pool.map_reduce(nap, 0..SLEEPS, 0, |sum, n| sum + n)?)
 }
 
-fn by_submitting() -> Result<u32, Box<dyn Error>> {
-    let pool = Pool::builder().procs(SLEEPS).build()?;
-    let jobs = (0..SLEEPS).map(|n| pool.submit(nap, n));
-    Ok(as_completed(jobs).map(|job| job.join()).sum::<Result<u32, TaskError>>()?)
+fn by_executor() -> Result<u32, Box<dyn Error>> {
+    let executor = ProcessExecutor::new(SLEEPS)?;
+    let jobs = (0..SLEEPS).map(|n| executor.submit(nap, n));
+    Ok(as_completed(jobs).map(Job::join).sum::<Result<u32, TaskError>>()?)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (_, threads) =
         timed(|| thread::scope(|scope| (0..SLEEPS).for_each(|n| drop(scope.spawn(move || nap(n))))));
     let (pooled, processes) = timed(by_pool);
-    let (submitted, completed) = timed(by_submitting);
+    let (submitted, completed) = timed(by_executor);
 
     println!("in a row     {row:.2?}");
     println!("threads      {threads:.2?}");

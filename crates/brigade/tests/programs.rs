@@ -28,6 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("c15_echo_server", ""),
     ("c18_native_kernel", ""),
     ("c19_two_hosts", ""),
+    ("d1_executors", "about 3"),
     ("d3_starmap", "about 3"),
     ("e1_ten_sleeps", "10.09 1.01 1.7 1.9"),
     ("e2_products", "0.0138 0.9"),

@@ -25,7 +25,12 @@ use std::process::Termination;
 /// The name under which a worker of this library knows its one task.
 pub(crate) const NAME: &str = "brigade";
 
-/// What a task function takes, or gives.
+/// What a task function takes, or gives: whatever serde can write and read, that owns what it has, and may go to another thread.
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` cannot go to a worker and back",
+    label = "neither an argument nor a result of a task",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it, and let it own what it has (`'static`, `Send`)"
+)]
 pub trait Value: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {}
@@ -135,10 +140,12 @@ pub(crate) fn named(args: &[u8]) -> Option<(&str, &[u8])> {
 /// The task function of a worker: calls whatever the bytes name.
 pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
     let (caller, function) = word(args, 0).zip(word(args, 8)).ok_or("a call of fewer bytes than any")?;
-    let caller =
-        caller_at(Position::received(caller)).ok_or("a call of what is no function of this program")?;
+    let no_function = "a call of what is no function of this program";
+    let (caller, function) =
+        Position::received(caller).zip(Position::received(function)).ok_or(no_function)?;
+    let caller = caller_at(caller).ok_or(no_function)?;
     let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
-    caller(Position::received(function), items)
+    caller(function, items)
 }
 
 /// The call of a process: of one item, which may be of any length.
@@ -202,10 +209,10 @@ fn one<A: Value, R: Value>(function: fn(A) -> R, item: &[u8], results: &mut Vec<
         }
         Err(error) => said(Tag::Undecoded, &error.to_string(), results),
     });
-    if let Caught::Panicked { message, location } = called {
+    if let Caught::Panicked { message, location, backtrace } = called {
         results.truncate(start);
         results.push(Tag::Panicked as u8);
-        encode_value(&(message, location), results).expect("text can be encoded");
+        encode_value(&(message, location, backtrace), results).expect("text can be encoded");
     }
 }
 
@@ -224,8 +231,8 @@ pub(crate) fn result<R: Value>(bytes: &[u8]) -> Result<R, TaskError> {
         Some((1, words)) => Err(TaskError::Decode { message: format!("its argument: {}", text(words)) }),
         Some((2, words)) => Err(TaskError::Encode { message: format!("its result: {}", text(words)) }),
         Some((3, words)) => {
-            let (message, location) = decode_value(words).map_err(|error| strange(&error))?;
-            Err(TaskError::Panicked { message, location })
+            let (message, location, backtrace) = decode_value(words).map_err(|error| strange(&error))?;
+            Err(TaskError::Panicked { message, location, backtrace })
         }
         Some(_) | None => Err(strange(&"no result begins so")),
     }

@@ -9,12 +9,14 @@
 //! The caller is a function that knows the types: the compiler makes one for each `fn(A) -> R` that is used.
 
 use crate::error::TaskError;
+use crate::init::exit_code;
 use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
 use brigade_wire::{decode_value, encode_value};
 use brigade_worker::Caught;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
+use std::process::Termination;
 
 /// The name under which a worker of this library knows its one task.
 pub(crate) const NAME: &str = "brigade";
@@ -96,6 +98,25 @@ pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
         caller_at(Position::received(caller)).ok_or("a call of what is no function of this program")?;
     let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
     caller(Position::received(function), items)
+}
+
+/// The call of a process: of one item, which may be of any length.
+pub(crate) fn errand<A: Value, T: Termination>(
+    function: fn(A) -> T,
+    argument: &A,
+) -> Result<Vec<u8>, TaskError> {
+    let caller = position_of_caller(enter::<A, T>);
+    let (caller, function) = caller.zip(position(function)).ok_or(TaskError::Foreign)?;
+    let mut bytes = [caller.number().to_le_bytes(), function.number().to_le_bytes()].concat();
+    encode_value(argument, &mut bytes).map_err(|error| TaskError::Encode { message: error.to_string() })?;
+    Ok(bytes)
+}
+
+/// The caller of a process: its result is the exit code, one byte.
+fn enter<A: Value, T: Termination>(function: Position, argument: &[u8]) -> Result<Vec<u8>, String> {
+    let function = function_at::<A, T>(function).ok_or("a call of what is no function of this program")?;
+    let argument = decode_value::<A>(argument).map_err(|error| format!("its argument: {error}"))?;
+    Ok(vec![exit_code(function(argument).report()) as u8])
 }
 
 /// Calls the function with each item; a panic is the result of its item alone.

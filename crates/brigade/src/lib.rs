@@ -22,6 +22,8 @@
 //! | `imap_unordered`                   | [`Pool::map_unordered`]                            |
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
+//! | `Process(target=f, args=(a,))`     | [`Process::builder`]`(f, a)`                       |
+//! | `active_children()` …              | [`active_children`], [`current_process`], [`parent_process`], [`cpu_count`] |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
@@ -38,6 +40,7 @@ mod init;
 mod job;
 mod map;
 mod pool;
+mod process;
 
 #[doc(hidden)]
 pub use brigade_os::before_main;
@@ -49,3 +52,5 @@ pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
 pub use map::Map;
 pub use pool::{Builder, Pool};
+pub use process::child::{CurrentProcess, ParentProcess, current_process, parent_process};
+pub use process::{Process, ProcessBuilder, ProcessError, active_children, cpu_count};

@@ -390,8 +390,8 @@ extern "C" fn end_children() {
     };
     let (daemonic, others): (Vec<Process>, Vec<Process>) = all.into_iter().partition(Process::daemon);
     daemonic.iter().for_each(Process::terminate);
-    for process in &others {
-        let _ = process.join();
+    for process in others {
+        process.join();
     }
     for process in daemonic {
         if process.join_timeout(GRACE).is_none() {

@@ -1,4 +1,5 @@
 //! Tasks of a user.
+#![forbid(unsafe_code)]
 
 /// The sum of a range.
 pub fn range_sum((from, to): (u64, u64)) -> u64 {

@@ -11,13 +11,16 @@
 //!
 //! The caller is a function that knows the types: the compiler makes one for each `fn(A) -> R` that is used.
 
+use crate::carry::{self, Kept};
 use crate::error::TaskError;
+use crate::init::exit_code;
 use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
 use brigade_wire::{decode_value, encode_value};
 use brigade_worker::Caught;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
+use std::process::Termination;
 
 /// The name under which a worker of this library knows its one task.
 pub(crate) const NAME: &str = "brigade";
@@ -50,6 +53,8 @@ pub(crate) struct Call {
     /// How many of them stand before the items.
     head: usize,
     items: u32,
+    /// What its items carry.
+    kept: Vec<Kept>,
 }
 
 impl Call {
@@ -65,7 +70,7 @@ impl Call {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
-        Ok(Call { bytes, head: HEAD_BYTES, items: 0 })
+        Ok(Call { bytes, head: HEAD_BYTES, items: 0, kept: Vec::new() })
     }
 
     /// Of no item yet, of a task by its name and shape.
@@ -75,7 +80,7 @@ impl Call {
         bytes.extend((signature.len() as u64).to_le_bytes());
         bytes.extend(signature.as_bytes());
         let head = bytes.len();
-        Call { bytes, head, items: 0 }
+        Call { bytes, head, items: 0, kept: Vec::new() }
     }
 
     pub(crate) fn is_named(&self) -> bool {
@@ -86,10 +91,12 @@ impl Call {
     pub(crate) fn push<A: Value>(&mut self, item: &A) -> Result<(), TaskError> {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
-        if let Err(error) = encode_value(item, &mut self.bytes) {
+        let (encoded, kept) = carry::collect(|| encode_value(item, &mut self.bytes));
+        if let Err(error) = encoded {
             self.bytes.truncate(start);
             return Err(TaskError::Encode { message: error.to_string() });
         }
+        self.kept.extend(kept);
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.items += 1;
@@ -112,7 +119,7 @@ impl Call {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        Call { bytes, head: self.head, items: items.end - items.start }
+        Call { bytes, head: self.head, items: items.end - items.start, kept: self.kept.clone() }
     }
 }
 
@@ -139,6 +146,25 @@ pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
     let caller = caller_at(caller).ok_or(no_function)?;
     let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
     caller(function, items)
+}
+
+/// The call of a process: of one item, which may be of any length.
+pub(crate) fn errand<A: Value, T: Termination>(
+    function: fn(A) -> T,
+    argument: &A,
+) -> Result<Vec<u8>, TaskError> {
+    let caller = position_of_caller(enter::<A, T>);
+    let (caller, function) = caller.zip(position(function)).ok_or(TaskError::Foreign)?;
+    let mut bytes = [caller.number().to_le_bytes(), function.number().to_le_bytes()].concat();
+    encode_value(argument, &mut bytes).map_err(|error| TaskError::Encode { message: error.to_string() })?;
+    Ok(bytes)
+}
+
+/// The caller of a process: its result is the exit code, one byte.
+fn enter<A: Value, T: Termination>(function: Position, argument: &[u8]) -> Result<Vec<u8>, String> {
+    let function = function_at::<A, T>(function).ok_or("a call of what is no function of this program")?;
+    let argument = decode_value::<A>(argument).map_err(|error| format!("its argument: {error}"))?;
+    Ok(vec![exit_code(function(argument).report()) as u8])
 }
 
 /// Calls the function with each item; a panic is the result of its item alone.
@@ -171,9 +197,14 @@ fn one<A: Value, R: Value>(function: fn(A) -> R, item: &[u8], results: &mut Vec<
     let called = brigade_worker::caught(|| match decode_value::<A>(item) {
         Ok(item) => {
             results.push(Tag::Value as u8);
-            if let Err(error) = encode_value(&function(item), results) {
-                results.truncate(start);
-                said(Tag::Unencoded, &error.to_string(), results);
+            let result = function(item);
+            let (encoded, kept) = carry::collect(|| encode_value(&result, results));
+            match encoded {
+                Ok(()) => carry::keep(kept),
+                Err(error) => {
+                    results.truncate(start);
+                    said(Tag::Unencoded, &error.to_string(), results);
+                }
             }
         }
         Err(error) => said(Tag::Undecoded, &error.to_string(), results),

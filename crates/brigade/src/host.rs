@@ -307,7 +307,13 @@ impl Bench {
     }
 
     fn lose(&mut self, order: Order, error: &TaskError) {
-        let callbacks = order.sink.settle(order.items, Word::Lost(error.clone()));
+        self.say(order, Word::Lost(error.clone()));
+    }
+
+    /// The final word. What the call has kept is closed before anybody hears it.
+    fn say(&mut self, Order { call, items, sink, .. }: Order, word: Word) {
+        drop(call);
+        let callbacks = sink.settle(items, word);
         self.callbacks.call(callbacks);
     }
 
@@ -422,8 +428,7 @@ impl Work for Bench {
                 Word::Lost(TaskError::Quarantined { attempts, pid: order.pid, logs })
             }
         };
-        let callbacks = order.sink.settle(order.items, word);
-        self.callbacks.call(callbacks);
+        self.say(order, word);
         Ok(())
     }
 

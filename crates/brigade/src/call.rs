@@ -6,6 +6,9 @@
 //! length u32, result │ …                                                        results of a chunk
 //! ```
 //!
+//! A call of a task of another program has 0 in place of the caller, and the length of a name in place of the function; the name
+//! follows.
+//!
 //! The caller is a function that knows the types: the compiler makes one for each `fn(A) -> R` that is used.
 
 use crate::error::TaskError;
@@ -41,18 +44,39 @@ enum Tag {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     bytes: Vec<u8>,
+    /// How many of them stand before the items.
+    head: usize,
     items: u32,
 }
 
 impl Call {
     /// Of no item yet.
     pub(crate) fn of<A: Value, R: Value>(function: fn(A) -> R) -> Result<Call, TaskError> {
+        Call::with(call::<A, R>, function)
+    }
+
+    /// Of no item yet, by a caller that knows the types.
+    pub(crate) fn with<A, R>(caller: Caller, function: fn(A) -> R) -> Result<Call, TaskError> {
         let (caller, function) =
-            position_of_caller(call::<A, R>).zip(position(function)).ok_or(TaskError::Foreign)?;
+            position_of_caller(caller).zip(position(function)).ok_or(TaskError::Foreign)?;
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
-        Ok(Call { bytes, items: 0 })
+        Ok(Call { bytes, head: HEAD_BYTES, items: 0 })
+    }
+
+    /// Of no item yet, of a task by its name and shape.
+    pub(crate) fn named(signature: &str) -> Call {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend(NAMED.to_le_bytes());
+        bytes.extend((signature.len() as u64).to_le_bytes());
+        bytes.extend(signature.as_bytes());
+        let head = bytes.len();
+        Call { bytes, head, items: 0 }
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        word(&self.bytes, 0) == Some(NAMED)
     }
 
     /// Takes one more item; after an error it has what it had.
@@ -79,21 +103,33 @@ impl Call {
 
     /// Of the same function, with some of the items.
     pub(crate) fn part(&self, items: Range<u32>) -> Call {
-        let all: Vec<&[u8]> = pieces(&self.bytes[HEAD_BYTES..]).collect();
-        let mut bytes = self.bytes[..HEAD_BYTES].to_vec();
+        let all: Vec<&[u8]> = pieces(&self.bytes[self.head..]).collect();
+        let mut bytes = self.bytes[..self.head].to_vec();
         for item in &all[items.start as usize..items.end as usize] {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        Call { bytes, items: items.end - items.start }
+        Call { bytes, head: self.head, items: items.end - items.start }
     }
+}
+
+/// Where a caller would stand, in a call by name: no function stands at the start of a program.
+const NAMED: u64 = 0;
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// What a call by name names, and its items.
+pub(crate) fn named(args: &[u8]) -> Option<(&str, &[u8])> {
+    let length = usize::try_from(word(args, 8)?).ok().filter(|_| word(args, 0) == Some(NAMED))?;
+    let (name, items) = args.get(HEAD_BYTES..)?.split_at_checked(length)?;
+    Some((std::str::from_utf8(name).ok()?, items))
 }
 
 /// The task function of a worker: calls whatever the bytes name.
 pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
-    let word =
-        |at: usize| -> Option<u64> { Some(u64::from_le_bytes(args.get(at..at + 8)?.try_into().ok()?)) };
-    let (caller, function) = word(0).zip(word(8)).ok_or("a call of fewer bytes than any")?;
+    let (caller, function) = word(args, 0).zip(word(args, 8)).ok_or("a call of fewer bytes than any")?;
     let caller =
         caller_at(Position::received(caller)).ok_or("a call of what is no function of this program")?;
     let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
@@ -122,6 +158,11 @@ fn enter<A: Value, T: Termination>(function: Position, argument: &[u8]) -> Resul
 /// Calls the function with each item; a panic is the result of its item alone.
 fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>, String> {
     let function = function_at::<A, R>(function).ok_or("a call of what is no function of this program")?;
+    Ok(each(function, items))
+}
+
+/// The same, where the function is known.
+pub(crate) fn each<A: Value, R: Value>(function: fn(A) -> R, items: &[u8]) -> Vec<u8> {
     let mut results = Vec::new();
     for (at, item) in pieces(items).enumerate() {
         if at > 0 {
@@ -133,7 +174,7 @@ fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>,
         let length = (results.len() - start - 4) as u32;
         results[start..start + 4].copy_from_slice(&length.to_le_bytes());
     }
-    Ok(results)
+    results
 }
 
 const _: Caller = call::<(), ()>;
@@ -186,7 +227,7 @@ pub(crate) fn results(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Each with its length before it; a length that is more than there is ends them.
-fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (piece, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;

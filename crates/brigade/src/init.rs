@@ -2,8 +2,10 @@
 
 use crate::call;
 use crate::error::BuildError;
+use crate::hooks;
 use crate::process::child;
 use brigade_os::text::build_id;
+use brigade_worker::Trade;
 use std::env;
 use std::path::PathBuf;
 use std::process;
@@ -141,7 +143,8 @@ pub(crate) fn serve_if_asked() {
         process::exit(code);
     }
     WORKER.get_or_init(|| ());
-    if let Some(code) = brigade_worker::serve_as(words.into_iter(), &[(call::NAME, call::run)]) {
+    let trade = Trade { tasks: &[(call::NAME, call::run)], begin: hooks::begin, end: hooks::end };
+    if let Some(code) = brigade_worker::serve_as(words.into_iter(), trade) {
         process::exit(exit_code(code));
     }
 }

@@ -29,6 +29,7 @@ pub mod page;
 pub mod post;
 pub mod proc;
 pub mod signals;
+pub mod spread;
 pub mod strays;
 pub mod text;
 

@@ -3,14 +3,20 @@
 use brigade_wire::Ending;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 thread_local! {
     /// What the last panic of this thread said, and where; written by the hook, which alone knows the place.
     static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
 }
 
-/// Remembers every panic's words; what was printed before is still printed, into the log.
-pub(crate) fn remember() {
+/// Remembers every panic's words from now on, for [`caught`](crate::caught); what was printed before is still printed.
+pub fn remember() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(hook);
+}
+
+fn hook() {
     let print = take_hook();
     set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
@@ -33,8 +39,8 @@ pub enum Caught<R> {
     },
 }
 
-/// Runs one of several calls that a task is made of: a panic is its own, and the others go on. Outside a worker the
-/// words of a panic are not known.
+/// Runs one of several calls that a task is made of: a panic is its own, and the others go on. Its words are known in a worker,
+/// and wherever they are [remembered](crate::remember_panics).
 pub fn caught_call<R>(call: impl FnOnce() -> R) -> Caught<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Caught::Value(value),

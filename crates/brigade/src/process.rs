@@ -405,4 +405,5 @@ extern "C" fn end_children() {
             process.join();
         }
     }
+    nursery::close();
 }

@@ -200,6 +200,27 @@ fn whoever_kills_the_template_harms_no_child_and_no_later_start() {
 }
 
 #[test]
+fn a_template_that_is_killed_in_the_middle_of_a_birth_costs_no_child() {
+    apart(|()| {
+        Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        for pace in (0..100).map(|n| Duration::from_micros(4 * n)) {
+            let body = Body::of(Pid::new(template().cast_signed()).expect("a number")).expect("it lives");
+            let killer = thread::spawn(move || {
+                // A pace: the birth has come so far.
+                thread::sleep(pace);
+                body.kill_alone();
+            });
+            let process = Process::builder(ExitCode::from, 7_u8).name("stormy").start().expect("it starts");
+            assert_eq!(process.join(), Exit::Code(7));
+            killer.join().expect("no panic");
+            // Whether it was before or after: there is one when the next begins.
+            Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        }
+        assert!(active_children().is_empty() && children_named("stormy").is_empty());
+    });
+}
+
+#[test]
 fn a_hundred_are_started_at_once_and_terminated_a_millisecond_later() {
     in_tests();
     let one = |_| {
@@ -442,6 +463,20 @@ fn however_a_program_ends_by_itself_daemonic_children_are_ended_and_others_waite
         assert_eq!(process.join(), Exit::Code(code), "{how}");
         assert!(ended(&mut child) && daemonic.iter_mut().all(ended), "{how}");
     }
+}
+
+#[test]
+fn a_program_that_has_ended_leaves_no_template_behind() {
+    in_tests();
+    let ears = Ears::open();
+    let root = |port: u16| {
+        Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        say(port, &template().to_string());
+    };
+    let root = Process::builder(root, ears.port).start().expect("it starts");
+    let template = ears.hear().0.parse().expect("a number");
+    assert_eq!(root.join(), Exit::Code(0));
+    assert!(Body::of(Pid::new(template).expect("a number")).is_err(), "it is not even a zombie");
 }
 
 #[test]

@@ -98,6 +98,15 @@ pub(super) fn bear(entry: &Entry, errand: &BlobFile, daemon: bool, method: Start
     Err(io::Error::other(format!("its template was killed {TRIES_MAX} times, the last time by {last}")))
 }
 
+/// Ends the template with its program, so that it is nobody else's to reap. Not if somebody waits for it still.
+pub(super) fn close() {
+    let template = NURSERY_HERE.try_lock().ok().and_then(|mut nursery| nursery.template.take());
+    if let Some(template) = template {
+        template.body.kill_alone();
+        let _ = template.body.reap();
+    }
+}
+
 impl Nursery {
     /// The template and its children are bound to the life of the thread that starts it.
     fn start(&mut self, entry: &Entry) -> io::Result<Template> {

@@ -6,15 +6,20 @@
 //! length u32, result │ …                                                        results of a chunk
 //! ```
 //!
+//! A call of a task of another program has 0 in place of the caller, and the length of a name in place of the function; the name
+//! follows.
+//!
 //! The caller is a function that knows the types: the compiler makes one for each `fn(A) -> R` that is used.
 
 use crate::error::TaskError;
+use crate::init::exit_code;
 use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
 use brigade_wire::{decode_value, encode_value};
 use brigade_worker::Caught;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
+use std::process::Termination;
 
 /// The name under which a worker of this library knows its one task.
 pub(crate) const NAME: &str = "brigade";
@@ -39,6 +44,8 @@ enum Tag {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     bytes: Vec<u8>,
+    /// How many of them stand before the items.
+    head: usize,
     items: u32,
 }
 
@@ -55,7 +62,21 @@ impl Call {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
-        Ok(Call { bytes, items: 0 })
+        Ok(Call { bytes, head: HEAD_BYTES, items: 0 })
+    }
+
+    /// Of no item yet, of a task by its name and shape.
+    pub(crate) fn named(signature: &str) -> Call {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend(NAMED.to_le_bytes());
+        bytes.extend((signature.len() as u64).to_le_bytes());
+        bytes.extend(signature.as_bytes());
+        let head = bytes.len();
+        Call { bytes, head, items: 0 }
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        word(&self.bytes, 0) == Some(NAMED)
     }
 
     /// Takes one more item; after an error it has what it had.
@@ -82,30 +103,66 @@ impl Call {
 
     /// Of the same function, with some of the items.
     pub(crate) fn part(&self, items: Range<u32>) -> Call {
-        let all: Vec<&[u8]> = pieces(&self.bytes[HEAD_BYTES..]).collect();
-        let mut bytes = self.bytes[..HEAD_BYTES].to_vec();
+        let all: Vec<&[u8]> = pieces(&self.bytes[self.head..]).collect();
+        let mut bytes = self.bytes[..self.head].to_vec();
         for item in &all[items.start as usize..items.end as usize] {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        Call { bytes, items: items.end - items.start }
+        Call { bytes, head: self.head, items: items.end - items.start }
     }
+}
+
+/// Where a caller would stand, in a call by name: no function stands at the start of a program.
+const NAMED: u64 = 0;
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// What a call by name names, and its items.
+pub(crate) fn named(args: &[u8]) -> Option<(&str, &[u8])> {
+    let length = usize::try_from(word(args, 8)?).ok().filter(|_| word(args, 0) == Some(NAMED))?;
+    let (name, items) = args.get(HEAD_BYTES..)?.split_at_checked(length)?;
+    Some((std::str::from_utf8(name).ok()?, items))
 }
 
 /// The task function of a worker: calls whatever the bytes name.
 pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
-    let word =
-        |at: usize| -> Option<u64> { Some(u64::from_le_bytes(args.get(at..at + 8)?.try_into().ok()?)) };
-    let (caller, function) = word(0).zip(word(8)).ok_or("a call of fewer bytes than any")?;
+    let (caller, function) = word(args, 0).zip(word(args, 8)).ok_or("a call of fewer bytes than any")?;
     let caller =
         caller_at(Position::received(caller)).ok_or("a call of what is no function of this program")?;
     let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
     caller(Position::received(function), items)
 }
 
+/// The call of a process: of one item, which may be of any length.
+pub(crate) fn errand<A: Value, T: Termination>(
+    function: fn(A) -> T,
+    argument: &A,
+) -> Result<Vec<u8>, TaskError> {
+    let caller = position_of_caller(enter::<A, T>);
+    let (caller, function) = caller.zip(position(function)).ok_or(TaskError::Foreign)?;
+    let mut bytes = [caller.number().to_le_bytes(), function.number().to_le_bytes()].concat();
+    encode_value(argument, &mut bytes).map_err(|error| TaskError::Encode { message: error.to_string() })?;
+    Ok(bytes)
+}
+
+/// The caller of a process: its result is the exit code, one byte.
+fn enter<A: Value, T: Termination>(function: Position, argument: &[u8]) -> Result<Vec<u8>, String> {
+    let function = function_at::<A, T>(function).ok_or("a call of what is no function of this program")?;
+    let argument = decode_value::<A>(argument).map_err(|error| format!("its argument: {error}"))?;
+    Ok(vec![exit_code(function(argument).report()) as u8])
+}
+
 /// Calls the function with each item; a panic is the result of its item alone.
 fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>, String> {
     let function = function_at::<A, R>(function).ok_or("a call of what is no function of this program")?;
+    Ok(each(function, items))
+}
+
+/// The same, where the function is known.
+pub(crate) fn each<A: Value, R: Value>(function: fn(A) -> R, items: &[u8]) -> Vec<u8> {
     let mut results = Vec::new();
     for (at, item) in pieces(items).enumerate() {
         if at > 0 {
@@ -117,7 +174,7 @@ fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>,
         let length = (results.len() - start - 4) as u32;
         results[start..start + 4].copy_from_slice(&length.to_le_bytes());
     }
-    Ok(results)
+    results
 }
 
 const _: Caller = call::<(), ()>;

@@ -41,8 +41,37 @@ pub enum TaskError {
         "the function is of a shared library: only functions of the program itself can be called in a worker"
     )]
     Foreign,
-    /// Nobody wanted it any more.
-    #[error("the call was cancelled")]
+    /// The workers are another program: only what it names can be called.
+    #[error(
+        "the pool's workers are {}: its tasks are called by name, with Pool::task, and no functions of this program",
+        worker.display()
+    )]
+    OtherProgram {
+        /// That program.
+        worker: PathBuf,
+    },
+    /// The worker program has no task of that name.
+    #[error("worker {} has no task `{name}`; it has: {has}", worker.display())]
+    NoSuchTask {
+        /// The program.
+        worker: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What it has.
+        has: String,
+    },
+    /// The worker program has a task of that name, which takes or gives something else.
+    #[error("worker {} has the task `{found}`, and not `{wanted}`", worker.display())]
+    Shape {
+        /// The program.
+        worker: PathBuf,
+        /// What was asked for.
+        wanted: String,
+        /// What it has.
+        found: String,
+    },
+    /// Somebody wanted it no more: [`Job::cancel`](crate::Job::cancel).
+    #[error("cancelled")]
     Cancelled,
     /// The pool takes nothing any more.
     #[error("the pool is shut down")]

@@ -95,7 +95,7 @@ impl From<Pool> for ProcessExecutor {
 
 impl Executor for ProcessExecutor {
     fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        host::hand_in(&*self.desk, Call::of(function), &argument)
+        host::hand_in(Arc::clone(&self.desk) as Arc<dyn Intake>, Call::of(function), &argument)
     }
 
     fn map<A: Value, R: Value, I: IntoIterator<Item = A>>(

@@ -10,6 +10,7 @@ use brigade_os::text::{Caller, Position, function_at};
 use brigade_wire::decode_value;
 use brigade_worker::Caught;
 use std::fmt::Display;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// What an initializer returns: nothing, or whether it has worked.
@@ -44,12 +45,13 @@ pub(crate) struct Hooks {
 pub(crate) type Unfit = (&'static str, TaskError);
 
 impl Hooks {
-    /// As they travel; empty if there is neither.
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Unfit> {
-        let one = |name, hook: &Option<Result<Call, TaskError>>| match hook {
-            None => Ok(Vec::new()),
-            Some(Ok(call)) => Ok(call.bytes().to_vec()),
-            Some(Err(error)) => Err((name, error.clone())),
+    /// As they travel; empty if there is neither. To another program none does.
+    pub(crate) fn bytes(&self, other: Option<&Path>) -> Result<Vec<u8>, Unfit> {
+        let one = |name, hook: &Option<Result<Call, TaskError>>| match (hook, other) {
+            (None, _) => Ok(Vec::new()),
+            (Some(_), Some(worker)) => Err((name, TaskError::OtherProgram { worker: worker.to_path_buf() })),
+            (Some(Ok(call)), None) => Ok(call.bytes().to_vec()),
+            (Some(Err(error)), None) => Err((name, error.clone())),
         };
         let (before, after) = (one("initializer", &self.before)?, one("finalizer", &self.after)?);
         if before.is_empty() && after.is_empty() {

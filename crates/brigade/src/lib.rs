@@ -26,6 +26,9 @@
 //! | `ThreadPoolExecutor`               | [`ThreadExecutor`], another                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
 //! | `Pool(initializer=…)`, an actor      | [`Builder::initializer`], [`Worker`]               |
+//! | `future.cancel()`                  | [`Job::cancel`], and it stops what runs            |
+//! | `Process(target=f, args=(a,))`     | [`Process::builder`]`(f, a)`                       |
+//! | `active_children()` …              | [`active_children`], [`current_process`], [`parent_process`], [`cpu_count`] |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
@@ -45,6 +48,8 @@ mod init;
 mod job;
 mod map;
 mod pool;
+mod process;
+mod tasks;
 mod threads;
 
 pub use actor::{Worker, WorkerPool};
@@ -61,4 +66,7 @@ pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
 pub use map::Map;
 pub use pool::{Builder, Pool};
+pub use process::child::{CurrentProcess, ParentProcess, current_process, parent_process};
+pub use process::{Process, ProcessBuilder, ProcessError, active_children, cpu_count};
+pub use tasks::{Task, Tasks, worker};
 pub use threads::ThreadExecutor;

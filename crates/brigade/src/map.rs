@@ -2,7 +2,7 @@
 
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use crate::host::{Callback, Intake, Sink, Word};
+use crate::host::{Callback, Intake, Sink, Ticket, Word};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::iter::FusedIterator;
@@ -21,10 +21,12 @@ const CHUNK_BYTES: usize = 3_000;
 
 /// The results of [`Pool::map`](crate::Pool::map), in order unless it is [`unordered`](Map::unordered).
 ///
-/// Dropping it leaves what was handed in to be done, and its results to nobody.
+/// Dropping it cancels what was handed in and no worker has yet. Chunks that run are done, and their results are for nobody;
+/// [`Map::cancel`] ends these as well.
 #[must_use = "nothing is done before the first result is asked for"]
 pub struct Map<I, A, R> {
     intake: Arc<dyn Intake>,
+    ticket: Ticket,
     /// A call of the function with no item yet.
     opening: Result<Call, TaskError>,
     items: I,
@@ -57,6 +59,7 @@ struct Done {
 impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
     pub(crate) fn new(intake: Arc<dyn Intake>, opening: Result<Call, TaskError>, items: I) -> Map<I, A, R> {
         Map {
+            ticket: intake.ticket(),
             intake,
             opening,
             items,
@@ -86,6 +89,12 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
     pub fn unordered(mut self) -> Map<I, A, R> {
         self.is_ordered = false;
         self
+    }
+
+    /// Nobody wants the results that are still to come: nothing more is begun, and workers that run chunks of it are killed and
+    /// replaced.
+    pub fn cancel(self) {
+        self.intake.cancel(self.ticket, true);
     }
 
     /// Keeps the workers busy.
@@ -130,7 +139,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             let items = self.handed..self.handed + u64::from(call.items());
             self.handed = items.end;
             let sink = Arc::clone(&self.shared) as Arc<dyn Sink>;
-            if let Err(error) = self.intake.submit(call, items.clone(), sink) {
+            if let Err(error) = self.intake.submit(self.ticket, call, items.clone(), sink) {
                 self.shared.settle(items, Word::Lost(error));
             }
         }
@@ -198,6 +207,14 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Iterator for Map<I, A, R> {
 }
 
 impl<A: Value, R: Value, I: Iterator<Item = A>> FusedIterator for Map<I, A, R> {}
+
+impl<I, A, R> Drop for Map<I, A, R> {
+    fn drop(&mut self) {
+        if self.given < self.handed {
+            self.intake.cancel(self.ticket, false);
+        }
+    }
+}
 
 impl<I, A, R> fmt::Debug for Map<I, A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -48,6 +48,7 @@ pub struct Builder {
     start_method: StartMethod,
     memory: Memory,
     state_dir: Option<PathBuf>,
+    worker: Option<PathBuf>,
     pub(crate) hooks: Hooks,
 }
 
@@ -58,6 +59,7 @@ impl Default for Builder {
             start_method: StartMethod::Fork,
             memory: Memory::default(),
             state_dir: None,
+            worker: None,
             hooks: Hooks::default(),
         }
     }
@@ -136,19 +138,26 @@ impl Builder {
         self
     }
 
+    /// Has another program for workers, one whose `main` is [`brigade::worker`](crate::worker); its tasks are called by name, with
+    /// [`Pool::task`]. This program, if not said.
+    pub fn worker(mut self, program: impl Into<PathBuf>) -> Builder {
+        self.worker = Some(program.into());
+        self
+    }
+
     /// Starts the template, and with it the workers. The soft limit of open files of this process is raised to its hard one,
     /// and its allocator keeps blocks of up to 4 MiB; workers have the limit as it was.
     ///
     /// # Errors
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
-        let Builder { mut policy, start_method, memory, state_dir, hooks } = self;
+        let Builder { mut policy, start_method, memory, state_dir, worker: other, hooks } = self;
         let at_least_one = |what, given: u64| match given {
             0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
             _ => Ok(()),
         };
         let unfit = |(what, source)| BuildError::Hook { what, source };
-        let letter = hooks.bytes().map_err(unfit)?;
+        let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
         policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
         if hooks.before.is_some() {
             // One that never comes back in time must not be tried for ever.
@@ -159,7 +168,10 @@ impl Builder {
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
-        let (worker, entry) = init::entry()?;
+        let (worker, entry) = match &other {
+            Some(program) => (program.clone(), Vec::new()),
+            None => init::entry()?,
+        };
         let environment = vec![init::depth()?];
         let procs = policy.procs;
         let plan = Plan {
@@ -180,7 +192,7 @@ impl Builder {
         let start = |error: &dyn ToString| BuildError::Start(error.to_string());
         let dir = RunDir::create(&state, None, None).map_err(|error| start(&error))?;
         let (remote, line) = remote::line();
-        let desk = Arc::new(Desk::new(remote, procs));
+        let desk = Arc::new(Desk::new(remote, procs, other));
         let (ready, begun) = channel();
         let loop_desk = Arc::clone(&desk);
         let body = move || {
@@ -230,7 +242,7 @@ impl Pool {
     ///
     /// What goes wrong, with the argument too, is in the job.
     pub fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        host::hand_in(&*self.desk, Call::of(function), &argument)
+        host::hand_in(self.intake(), Call::of(function), &argument)
     }
 
     /// Calls the function with each item, in chunks, and gives the results in the order of the items. Nothing is done before

@@ -3,18 +3,21 @@
 use crate::call::{self, Call, Value};
 use crate::error::{BuildError, TaskError};
 use crate::executor::Executor;
-use crate::host::{self, Intake, Order, Sink, Word, call_back};
+use crate::host::{self, Intake, Order, Sink, Ticket, Word, call_back};
 use crate::job::Job;
 use crate::map::Map;
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::ops::Range;
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// Threads that call functions, with the words of [`Executor`]. For what waits rather than computes, and for comparing: a call
-/// that crashes or is killed takes this whole program along, and one that hangs cannot be ended.
+/// that crashes or is killed takes this whole program along, and one that hangs cannot be ended: to cancel what runs is to
+/// forget it.
 ///
 /// Dropping it waits for what it has been handed.
 ///
@@ -34,6 +37,7 @@ pub struct ThreadExecutor {
 /// What the threads share.
 struct Bench {
     hands: u32,
+    tickets: AtomicU64,
     tray: Mutex<Tray>,
     more: Condvar,
 }
@@ -54,7 +58,12 @@ impl ThreadExecutor {
             return Err(BuildError::Setting { what: "max_workers", given: 0, wanted: "at least 1" });
         }
         brigade_worker::remember_panics();
-        let bench = Bench { hands: max_workers, tray: Mutex::default(), more: Condvar::new() };
+        let bench = Bench {
+            hands: max_workers,
+            tickets: AtomicU64::new(0),
+            tray: Mutex::default(),
+            more: Condvar::new(),
+        };
         let executor = ThreadExecutor { bench: Arc::new(bench), threads: Mutex::default() };
         for number in 0..max_workers {
             let bench = Arc::clone(&executor.bench);
@@ -68,7 +77,7 @@ impl ThreadExecutor {
 
 impl Executor for ThreadExecutor {
     fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        host::hand_in(&*self.bench, Call::of(function), &argument)
+        host::hand_in(Arc::clone(&self.bench) as Arc<dyn Intake>, Call::of(function), &argument)
     }
 
     fn map<A: Value, R: Value, I: IntoIterator<Item = A>>(
@@ -82,7 +91,7 @@ impl Executor for ThreadExecutor {
     fn shutdown(&self, wait: bool, cancel_futures: bool) {
         self.bench.close(cancel_futures);
         if wait {
-            let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+            let threads = mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             // A callback may say so, on one of them.
             let others = threads.into_iter().filter(|it| it.thread().id() != thread::current().id());
             others.for_each(|thread| drop(thread.join()));
@@ -109,7 +118,7 @@ impl Bench {
 
     /// A thread's life.
     fn work(&self) {
-        while let Some(Order { call, items, sink }) = self.next() {
+        while let Some(Order { call, items, sink, .. }) = self.next() {
             sink.lent(process::id());
             let word = match call::run(call.bytes()) {
                 Ok(results) => Word::Value(results),
@@ -129,25 +138,48 @@ impl Bench {
     fn close(&self, cancel: bool) {
         let mut tray = self.tray();
         tray.is_closed = true;
-        let cancelled = if cancel { std::mem::take(&mut tray.orders) } else { VecDeque::new() };
+        let cancelled = if cancel { mem::take(&mut tray.orders) } else { VecDeque::new() };
         drop(tray);
         self.more.notify_all();
-        for Order { items, sink, .. } in cancelled {
-            sink.settle(items, Word::Lost(TaskError::Cancelled)).into_iter().for_each(call_back);
-        }
+        lose(cancelled);
+    }
+}
+
+fn lose(cancelled: VecDeque<Order>) {
+    for Order { items, sink, .. } in cancelled {
+        sink.settle(items, Word::Lost(TaskError::Cancelled)).into_iter().for_each(call_back);
     }
 }
 
 impl Intake for Bench {
-    fn submit(&self, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Result<(), TaskError> {
+    fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn submit(
+        &self,
+        ticket: Ticket,
+        call: Call,
+        items: Range<u64>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<(), TaskError> {
         let mut tray = self.tray();
         if tray.is_closed {
             return Err(TaskError::Shutdown);
         }
-        tray.orders.push_back(Order { call, items, sink });
+        tray.orders.push_back(Order { ticket, call, items, sink });
         drop(tray);
         self.more.notify_one();
         Ok(())
+    }
+
+    /// A call that runs cannot be ended: it goes on, for nobody.
+    fn cancel(&self, ticket: Ticket, _begun: bool) {
+        let mut tray = self.tray();
+        let (cancelled, orders) = mem::take(&mut tray.orders).into_iter().partition(|it| it.ticket == ticket);
+        tray.orders = orders;
+        drop(tray);
+        lose(cancelled);
     }
 
     fn hands(&self) -> u32 {

@@ -125,6 +125,9 @@ fn cancels(executor: &impl Executor, gate: &Gate) {
     let running = executor.submit(wait_at, gate.0.clone());
     gate.until_somebody_waits();
     let waiting: Vec<_> = (0..50).map(|n| executor.submit(double, n)).collect();
+    let unwanted = executor.submit(double, 50);
+    assert!(unwanted.cancel() && !unwanted.cancel(), "once");
+    assert_eq!(unwanted.join(), Err(TaskError::Cancelled));
     executor.shutdown(false, true);
     let told: Vec<_> = waiting.into_iter().map(brigade::Job::join).collect();
     let cancelled = told.iter().filter(|one| **one == Err(TaskError::Cancelled)).count();

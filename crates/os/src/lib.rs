@@ -7,6 +7,7 @@
 //!     └── pidfd ◀── epoll ◀── death ◀─────────────────────────┘           death.rs, body.rs
 //! page.rs   one shared page per slot: what a worker runs, readable after its death
 //! blob.rs   files without a name: what no packet holds
+//! post.rs, kin.rs   the children of a program that has a template for its own processes
 //! ```
 
 pub mod birth;
@@ -19,11 +20,13 @@ pub mod death;
 mod entry;
 pub mod heap;
 pub mod inherit;
+pub mod kin;
 pub mod limits;
 pub mod logfile;
 pub mod memcg;
 pub mod oom;
 pub mod page;
+pub mod post;
 pub mod proc;
 pub mod signals;
 pub mod spread;

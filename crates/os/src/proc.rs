@@ -25,6 +25,13 @@ pub fn stat(pid: u32) -> io::Result<Stat> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat: {text}")))
 }
 
+/// The name of a process as `ps` shows it, 15 bytes at most; empty if there is none.
+#[must_use]
+pub fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm"))
+        .map_or_else(|_| String::new(), |name| name.trim_end().to_owned())
+}
+
 /// Memory of a process that is in RAM, in bytes.
 ///
 /// # Errors

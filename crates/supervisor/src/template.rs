@@ -33,6 +33,8 @@ const ORDERS_MAX: usize = 16;
 pub(crate) struct Template {
     plan: Plan,
     charter: Charter,
+    /// What the worker binary has, as the last template that was met has told.
+    functions: Vec<String>,
     /// Read by workers for as long as it is kept here.
     _letter: Option<Letter>,
     files: OpenFiles,
@@ -102,6 +104,7 @@ impl Template {
         Ok(Template {
             plan: plan.clone(),
             charter,
+            functions: Vec::new(),
             _letter: letter,
             files,
             pages,
@@ -178,6 +181,7 @@ impl Template {
         };
         let ear = thread::Builder::new().name("template-ear".into()).stack_size(64 << 10).spawn(listen);
         ear.map_err(os("start a thread to hear the template"))?;
+        self.functions = functions;
         self.life = Life::Ready { body: Arc::clone(body), link, born_ns: *born_ns };
         self.failures = 0;
         Ok(())
@@ -189,6 +193,10 @@ impl Template {
 
     pub(crate) fn charter(&self) -> &Charter {
         &self.charter
+    }
+
+    pub(crate) fn functions(&self) -> &[String] {
+        &self.functions
     }
 
     pub(crate) fn start_method(&self) -> StartMethod {

@@ -39,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "brigade-supervisor",
             "brigade-wire",
             "brigade-worker",
+            "crc32c",
             "serde",
             "thiserror",
         ],
@@ -72,7 +73,7 @@ const TESTS_MAY_NAME: &[(&str, &[&str])] = &[
 const FENCED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", ""]),
     ("bincode", &["wire"]),
-    ("crc32c", &["journal", "link"]),
+    ("crc32c", &["brigade", "journal", "link"]),
     ("ipc-channel", &["link"]),
     ("libc", &["os"]),
     ("nix", &["os"]),

@@ -23,6 +23,7 @@
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
+//! | `Lock`, `RLock`, `Semaphore`, …    | [`sync`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
 //! its story ([`TaskError::Quarantined`]). A chunk of a map that kills is halved until the one bad item is alone.
@@ -39,6 +40,7 @@ mod init;
 mod job;
 mod map;
 mod pool;
+pub mod sync;
 
 #[doc(hidden)]
 pub use brigade_os::before_main;

@@ -35,11 +35,13 @@
 mod call;
 mod carry;
 mod error;
+mod handle;
 mod host;
 mod init;
 mod job;
 mod map;
 mod pool;
+pub mod shared;
 pub mod sync;
 
 #[doc(hidden)]

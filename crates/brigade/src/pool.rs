@@ -6,12 +6,14 @@ use crate::host::{self, Desk, Sink, Word};
 use crate::init;
 use crate::job::{Job, State};
 use crate::map::Map;
+use crate::shared::SharedSlice;
 use brigade_core::{Policy, Timeout};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use std::env;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -254,6 +256,14 @@ impl Pool {
             }
         }
         wrong.map_or(Ok(all), Err)
+    }
+
+    /// Puts values where all workers can look at them, by one copy: what goes along in an argument is a handle.
+    ///
+    /// # Errors
+    /// As [`SharedSlice::new`].
+    pub fn share<T: bytemuck::Pod>(&self, values: impl AsRef<[T]>) -> io::Result<SharedSlice<T>> {
+        SharedSlice::new(values.as_ref())
     }
 
     /// To have so many workers from now on. Busy ones finish what they have in hand.

@@ -36,7 +36,6 @@
 mod barrier;
 mod condition;
 mod event;
-mod handle;
 mod lock;
 mod roster;
 mod semaphore;

@@ -7,6 +7,7 @@
 //!     └── pidfd ◀── epoll ◀── death ◀─────────────────────────┘           death.rs, body.rs
 //! page.rs   one shared page per slot: what a worker runs, readable after its death
 //! blob.rs   files without a name: what no packet holds
+//! frozen.rs bytes that many look at and nobody writes
 //! region.rs shared memory of equals, with robust.rs and futex.rs for who may write it and who waits
 //! ```
 
@@ -18,6 +19,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod death;
 mod entry;
+pub mod frozen;
 pub mod futex;
 pub mod heap;
 pub mod inherit;

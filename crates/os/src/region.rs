@@ -107,7 +107,7 @@ struct Prologue {
 pub struct Region<T: Shared> {
     map: Arc<Map>,
     tail_bytes: usize,
-    of: PhantomData<T>,
+    of: PhantomData<fn() -> T>,
 }
 
 /// Its seals: whoever maps it can rely on its length.

@@ -3,7 +3,7 @@
 //! How many have arrived is nowhere written: each process has on the roster how many of its threads arrived in which round.
 //! The round is over by one store, which makes all of that old.
 
-use crate::sync::handle::Handle;
+use crate::handle::Handle;
 use crate::sync::roster::{Roster, Seat};
 use brigade_os::futex::{Bell, LOOK, deadline, remaining};
 use brigade_os::robust::{Held, Robust};

@@ -1,6 +1,6 @@
 //! `Condition`.
 
-use crate::sync::handle::Handle;
+use crate::handle::Handle;
 use crate::sync::{Lock, LockGuard, OwnerDied};
 use brigade_os::futex::{Bell, LOOK, deadline, remaining};
 use brigade_os::shared;

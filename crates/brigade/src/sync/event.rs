@@ -1,6 +1,6 @@
 //! `Event`.
 
-use crate::sync::handle::Handle;
+use crate::handle::Handle;
 use brigade_os::futex::{Bell, deadline, remaining};
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};

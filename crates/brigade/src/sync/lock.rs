@@ -1,6 +1,6 @@
 //! `Lock` and `RLock`.
 
-use crate::sync::handle::Handle;
+use crate::handle::Handle;
 use crate::sync::watch::{self, Holder, Record, Recorded};
 use crate::sync::{OwnerDied, told};
 use brigade_os::futex::deadline;

@@ -2,7 +2,7 @@
 //!
 //! How many permits are free is nowhere written: it is what there are, less what the roster says that processes have.
 
-use crate::sync::handle::Handle;
+use crate::handle::Handle;
 use crate::sync::roster::Roster;
 use crate::sync::{OwnerDied, told};
 use brigade_os::futex::{Bell, LOOK, deadline, remaining};

@@ -40,6 +40,7 @@ enum Tag {
 pub(crate) struct Call {
     bytes: Vec<u8>,
     items: u32,
+    weight: u64,
 }
 
 impl Call {
@@ -50,11 +51,11 @@ impl Call {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
-        Ok(Call { bytes, items: 0 })
+        Ok(Call { bytes, items: 0, weight: 0 })
     }
 
-    /// Takes one more item; after an error it has what it had.
-    pub(crate) fn push<A: Value>(&mut self, item: &A) -> Result<(), TaskError> {
+    /// Takes one more item, which weighs that much; after an error it has what it had.
+    pub(crate) fn push<A: Value>(&mut self, item: &A, weight: u64) -> Result<(), TaskError> {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
         if let Err(error) = encode_value(item, &mut self.bytes) {
@@ -64,11 +65,17 @@ impl Call {
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.items += 1;
+        self.weight = self.weight.saturating_add(weight);
         Ok(())
     }
 
     pub(crate) fn items(&self) -> u32 {
         self.items
+    }
+
+    /// What its items weigh.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -83,7 +90,8 @@ impl Call {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        Call { bytes, items: items.end - items.start }
+        let items = items.end - items.start;
+        Call { bytes, items, weight: items.into() }
     }
 }
 
@@ -191,7 +199,7 @@ mod tests {
     #[test]
     fn a_chunk_brings_a_result_for_each_item_and_a_panic_is_that_of_its_item() {
         let mut call = Call::of(half).unwrap();
-        (6_u32..10).for_each(|n| call.push(&n).unwrap());
+        (6_u32..10).for_each(|n| call.push(&n, 1).unwrap());
         let all = called(&call);
         assert_eq!((&all[0], &all[2]), (&Ok(3), &Ok(4)));
         assert!(matches!(all[1], Err(TaskError::Panicked { .. })), "{:?}", all[1]);

@@ -7,14 +7,15 @@
 
 use crate::call::{self, Call};
 use crate::error::TaskError;
+use crate::load::Scale;
 use brigade_core::{GiveUp, Verdict};
 use brigade_supervisor::error::RunError;
-use brigade_supervisor::remote::{Line, Remote};
-use brigade_supervisor::run::{Cancels, Plan, Report, Witness, Work};
+use brigade_supervisor::remote::{self, Remote};
+use brigade_supervisor::run::{Arrivals, Cancels, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::RunDir;
 use brigade_supervisor::status::Status;
-use brigade_supervisor::story::{Line as Told, Tallied};
-use brigade_wire::{Outcome, TaskId};
+use brigade_supervisor::story::{Line, Tallied, Told};
+use brigade_wire::{Outcome, SlotId, TaskId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::ops::Range;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// What became of the items of a call.
 #[derive(Clone, Debug)]
@@ -60,6 +62,7 @@ pub(crate) struct Desk {
     remote: Remote,
     procs: AtomicU32,
     tickets: AtomicU64,
+    pub(crate) scale: Scale,
     tray: Mutex<Tray>,
 }
 
@@ -74,7 +77,13 @@ struct Tray {
 
 impl Desk {
     pub(crate) fn new(remote: Remote, procs: u32) -> Desk {
-        Desk { remote, procs: AtomicU32::new(procs), tickets: AtomicU64::new(0), tray: Mutex::default() }
+        Desk {
+            remote,
+            procs: AtomicU32::new(procs),
+            tickets: AtomicU64::new(0),
+            scale: Scale::new(procs),
+            tray: Mutex::default(),
+        }
     }
 
     /// Workers that are wanted.
@@ -262,22 +271,22 @@ impl Work for Bench {
         }
     }
 
-    fn arrivals(&mut self, first: TaskId) -> u64 {
+    fn arrivals(&mut self, first: TaskId) -> Arrivals {
         let mut tray = self.desk.tray();
         let (orders, cancels) = (mem::take(&mut tray.orders), mem::take(&mut tray.cancels));
         drop(tray);
         self.cancels = cancels;
         let unwanted: HashSet<Ticket> = self.cancels.iter().map(|(ticket, _)| *ticket).collect();
-        let mut next = first.0;
+        let mut weights = Vec::new();
         for order in orders {
             if unwanted.contains(&order.ticket) {
                 self.lose(order, &TaskError::Cancelled);
                 continue;
             }
-            self.put(TaskId(next), order);
-            next += 1;
+            weights.push(order.call.weight());
+            self.put(TaskId(first.0 + weights.len() as u64 - 1), order);
         }
-        next - first.0
+        Arrivals { count: weights.len() as u64, weights }
     }
 
     fn cancels(&mut self) -> Cancels {
@@ -332,11 +341,28 @@ impl Work for Bench {
     }
 }
 
-/// Nobody watches: what happens is in `events.ndjson`.
-struct Nobody;
+/// Keeps the loads up to date; what else happens is in `events.ndjson`.
+struct Watcher(Arc<Desk>);
 
-impl Witness for Nobody {
-    fn tell(&mut self, _: &Told) {}
+impl Witness for Watcher {
+    fn tell(&mut self, line: &Line) {
+        match &line.told {
+            Told::WorkerReady { slot, pid, .. } => self.0.scale.change(slot.0, |load| load.pid = Some(*pid)),
+            Told::WorkerExit { slot, planned, .. } => self.0.scale.change(slot.0, |load| {
+                load.pid = None;
+                load.deaths += u64::from(!planned);
+            }),
+            _ => {}
+        }
+    }
+
+    fn worked(&mut self, slot: SlotId, attempts: u64, busy: Duration) {
+        self.0.scale.change(slot.0, |load| {
+            load.calls += attempts;
+            load.busy += busy;
+        });
+    }
+
     fn progress(&mut self, _: &Tallied) {}
     fn show(&mut self, _: &Status) {}
 }
@@ -346,7 +372,7 @@ pub(crate) fn hold(
     plan: Plan,
     desk: Arc<Desk>,
     dir: RunDir,
-    line: Line,
+    line: remote::Line,
     ready: Sender<Result<(), RunError>>,
 ) -> Option<JoinHandle<()>> {
     let mut bench = Bench {
@@ -357,7 +383,7 @@ pub(crate) fn hold(
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };
-    let mut witness = Nobody;
+    let mut witness = Watcher(Arc::clone(&bench.desk));
     let held = catch_unwind(AssertUnwindSafe(|| {
         brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, || drop(ready.send(Ok(()))))
     }));

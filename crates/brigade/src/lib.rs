@@ -37,9 +37,11 @@ mod error;
 mod host;
 mod init;
 mod job;
+mod load;
 mod map;
 mod pool;
 
+pub use brigade_core::Schedule;
 #[doc(hidden)]
 pub use brigade_os::before_main;
 pub use brigade_supervisor::run::StartMethod;
@@ -48,5 +50,6 @@ pub use call::Value;
 pub use error::{BuildError, TaskError};
 pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
+pub use load::{Load, Loads};
 pub use map::Map;
 pub use pool::{Builder, Pool};

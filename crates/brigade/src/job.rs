@@ -3,8 +3,8 @@
 use crate::call;
 use crate::call::Value;
 use crate::error::TaskError;
-use crate::host::{Callback, Desk, Sink, Ticket, Word, call_back};
-use brigade_os::clock;
+use crate::host::{Callback, Intake, Sink, Ticket, Word, call_back};
+use brigade_os::clock::Deadline;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ use std::time::Duration;
 #[must_use = "a job says whether its call worked; drop it on purpose if nobody wants to know"]
 pub struct Job<R> {
     state: Arc<State>,
-    desk: Arc<Desk>,
+    intake: Arc<dyn Intake>,
     ticket: Ticket,
     _result: PhantomData<fn() -> R>,
 }
@@ -42,8 +42,8 @@ struct Inner {
 }
 
 impl<R: Value> Job<R> {
-    pub(crate) fn new(state: Arc<State>, desk: Arc<Desk>, ticket: Ticket) -> Job<R> {
-        Job { state, desk, ticket, _result: PhantomData }
+    pub(crate) fn new(state: Arc<State>, intake: Arc<dyn Intake>, ticket: Ticket) -> Job<R> {
+        Job { state, intake, ticket, _result: PhantomData }
     }
 
     /// Waits for the result.
@@ -119,7 +119,7 @@ impl<R: Value> Job<R> {
     pub fn cancel(&self) -> bool {
         let is_first = self.state.cancel();
         if is_first {
-            self.desk.cancel(self.ticket, true);
+            self.intake.cancel(self.ticket, true);
         }
         is_first
     }
@@ -162,24 +162,6 @@ impl<R> fmt::Debug for Job<R> {
             .field("done", &inner.word.is_some())
             .field("pid", &inner.pid)
             .finish()
-    }
-}
-
-/// A moment to wait for, and no longer.
-#[derive(Clone, Copy)]
-struct Deadline {
-    at_ns: u64,
-}
-
-impl Deadline {
-    fn after(patience: Duration) -> Deadline {
-        let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        Deadline { at_ns: clock::monotonic_ns().saturating_add(patience_ns) }
-    }
-
-    /// How long it is until then; `None` once it is over.
-    fn left(self) -> Option<Duration> {
-        self.at_ns.checked_sub(clock::monotonic_ns()).map(Duration::from_nanos)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use crate::host::{Callback, Desk, Sink, Ticket, Word};
+use crate::host::{Callback, Intake, Sink, Ticket, Word};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::iter::FusedIterator;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -24,9 +25,10 @@ const CHUNK_BYTES: usize = 3_000;
 /// [`Map::cancel`] ends these as well.
 #[must_use = "nothing is done before the first result is asked for"]
 pub struct Map<I, A, R> {
-    desk: Arc<Desk>,
+    intake: Arc<dyn Intake>,
     ticket: Ticket,
-    function: fn(A) -> R,
+    /// A call of the function with no item yet.
+    opening: Result<Call, TaskError>,
     items: I,
     is_exhausted: bool,
     chunk_size: Option<u32>,
@@ -40,6 +42,7 @@ pub struct Map<I, A, R> {
     ends: VecDeque<u64>,
     /// Results of the chunk that is being given.
     open: VecDeque<Result<R, TaskError>>,
+    _item: PhantomData<fn(A)>,
 }
 
 /// Chunks that are done, by their first item.
@@ -55,11 +58,11 @@ struct Done {
 }
 
 impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
-    pub(crate) fn new(desk: Arc<Desk>, function: fn(A) -> R, items: I) -> Map<I, A, R> {
+    pub(crate) fn new(intake: Arc<dyn Intake>, opening: Result<Call, TaskError>, items: I) -> Map<I, A, R> {
         Map {
-            ticket: desk.ticket(),
-            desk,
-            function,
+            ticket: intake.ticket(),
+            intake,
+            opening,
             items,
             is_exhausted: false,
             chunk_size: None,
@@ -70,6 +73,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             given: 0,
             ends: VecDeque::new(),
             open: VecDeque::new(),
+            _item: PhantomData,
         }
     }
 
@@ -99,7 +103,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
     /// Nobody wants the results that are still to come: nothing more is begun, and workers that run chunks of it are killed and
     /// replaced.
     pub fn cancel(self) {
-        self.desk.cancel(self.ticket, true);
+        self.intake.cancel(self.ticket, true);
     }
 
     /// Keeps the workers busy.
@@ -109,7 +113,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         }
         while !self.is_exhausted && self.ends.len() < self.ahead() {
             let first = self.handed;
-            match Call::of(self.function) {
+            match self.opening.clone() {
                 Ok(call) => self.hand_in_chunk(call),
                 // Nothing can be called: one error, and no more.
                 Err(error) => {
@@ -125,7 +129,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
 
     /// Chunks that may be under way.
     fn ahead(&self) -> usize {
-        self.desk.procs() as usize * CHUNKS_AHEAD
+        self.intake.hands() as usize * CHUNKS_AHEAD
     }
 
     /// One call with as many items as it is to have. An item that cannot be encoded ends it, and stands behind it as its own.
@@ -138,14 +142,16 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
                 self.is_exhausted = true;
                 break;
             };
-            let weight = self.weigh.map_or(1, |weigh| weigh(&item));
-            refused = call.push(&item, weight).err();
+            refused = call.push(&item).err();
+            if let Some(weigh) = self.weigh.filter(|_| refused.is_none()) {
+                call.weigh(weigh(&item));
+            }
         }
         if call.items() > 0 {
             let items = self.handed..self.handed + u64::from(call.items());
             self.handed = items.end;
             let sink = Arc::clone(&self.shared) as Arc<dyn Sink>;
-            if let Err(error) = self.desk.submit(self.ticket, call, items.clone(), sink) {
+            if let Err(error) = self.intake.submit(self.ticket, call, items.clone(), sink) {
                 self.shared.settle(items, Word::Lost(error));
             }
         }
@@ -217,7 +223,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> FusedIterator for Map<I, A, R> {
 impl<I, A, R> Drop for Map<I, A, R> {
     fn drop(&mut self) {
         if self.given < self.handed {
-            self.desk.cancel(self.ticket, false);
+            self.intake.cancel(self.ticket, false);
         }
     }
 }

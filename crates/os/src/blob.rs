@@ -3,7 +3,6 @@
 //! Both by system calls and not through a mapping: whatever becomes of the file, a read comes back with less or with an
 //! error, and with no signal. It is a memfd that cannot shrink, so what was once written to stays there to be read.
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fallocate, fcntl_add_seals, fcntl_get_seals,
     memfd_create, seek,
@@ -11,10 +10,11 @@ use rustix::fs::{
 use rustix::io::{Errno, pread};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use crate::Pid;
+use crate::map::may_be_so_long;
 
 /// What is between two blobs is given back in pages. Larger than the page size of the machine is fine.
 const PAGE_BYTES: u64 = 65_536;
@@ -48,6 +48,31 @@ impl BlobFile {
         Ok(BlobFile { file: File::from(fd) })
     }
 
+    /// As another process has sent or passed it.
+    ///
+    /// # Errors
+    /// If it is no such file.
+    pub fn received(fd: OwnedFd) -> io::Result<BlobFile> {
+        match fcntl_get_seals(&fd) {
+            Ok(seals) if seals.contains(SEALS) => Ok(BlobFile { file: File::from(fd) }),
+            Ok(_) | Err(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a sealed memfd")),
+        }
+    }
+
+    /// What was written so far, from its beginning.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if there is no room for it here.
+    pub fn read_all(&self) -> io::Result<Vec<u8>> {
+        self.read(0, self.file.metadata()?.len())
+    }
+
+    /// What to send or pass to another process.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
     /// Its number in this process.
     #[must_use]
     pub fn number(&self) -> i32 {
@@ -65,12 +90,8 @@ impl BlobFile {
         let opened = File::options().read(true).write(access == Access::Write).open(&path);
         is_ours(owner)?;
         let file = opened.map_err(|error| io::Error::new(error.kind(), format!("open {path}: {error}")))?;
-        match fcntl_get_seals(&file) {
-            Ok(seals) if seals.contains(SEALS) => Ok(BlobFile { file }),
-            Ok(_) | Err(_) => {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path} is not a sealed memfd")))
-            }
-        }
+        BlobFile::received(file.into())
+            .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
     }
 
     /// Writes at an offset. What a failed write left there is given back.
@@ -79,12 +100,7 @@ impl BlobFile {
     /// If there is no memory, or the limit of the size of files (`ulimit -f`) is in the way.
     pub fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset.saturating_add(bytes.len() as u64);
-        let most = getrlimit(Resource::RLIMIT_FSIZE).map_or(RLIM_INFINITY, |(soft, _)| soft);
-        // Looked at first: whoever crosses it gets SIGXFSZ.
-        if end > most {
-            let words = format!("the limit of the size of files is {most} bytes");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
-        }
+        may_be_so_long(end)?;
         self.file.write_all_at(bytes, offset).inspect_err(|_| self.give_back(offset, bytes.len() as u64))
     }
 

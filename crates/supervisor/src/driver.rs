@@ -50,7 +50,7 @@ pub fn run(
         }
         None => Books::none(),
     };
-    let held = hold(plan, work, &dir, witness, (Inbox::new(), books, None), || {});
+    let held = hold(plan, work, &dir, witness, (Inbox::new(), books, None), |_| {});
     if held.is_err() {
         dir.discard();
     }
@@ -72,11 +72,12 @@ pub fn resume(
         error => RunError::Journal(error.to_string()),
     })?;
     quarantine::agree(&dir, &recall.quarantined);
-    hold(plan, work, &dir, witness, (Inbox::new(), books, Some(recall)), || {})
+    hold(plan, work, &dir, witness, (Inbox::new(), books, Some(recall)), |_| {})
 }
 
 /// Holds a run in a program that does other things as well, on a thread that must not end before the run does. It keeps no
-/// journal, and hears what other threads ask. Calls `begun` when workers are on their way.
+/// journal, and hears what other threads ask. Calls `begun` when workers are on
+/// their way, with the names of all tasks that the worker binary has.
 ///
 /// # Errors
 /// As [`run`].
@@ -86,7 +87,7 @@ pub fn serve(
     dir: &RunDir,
     witness: &mut dyn Witness,
     Line(inbox): Line,
-    begun: impl FnOnce(),
+    begun: impl FnOnce(&[String]),
 ) -> Result<Report, RunError> {
     hold(plan, work, dir, witness, (inbox, Books::none(), None), begun)
 }
@@ -105,14 +106,14 @@ fn hold(
     dir: &RunDir,
     witness: &mut dyn Witness,
     (inbox, books, recall): (Inbox, Books, Option<Recall>),
-    begun: impl FnOnce(),
+    begun: impl FnOnce(&[String]),
 ) -> Result<Report, RunError> {
     let files = OpenFiles::raise();
     plan.policy.slots_max = resize::slots_max(&plan, files)?;
     let mut driver = Driver::start(plan, files, work, dir, witness, (inbox, books))?;
     driver.meet_template()?;
     driver.begin(recall, dir);
-    begun();
+    begun(driver.template.functions());
     while !driver.core.is_finished() {
         driver.turn();
     }
@@ -181,7 +182,8 @@ impl<'a> Driver<'a> {
         let cgroup = descent::own_cgroup();
         let watch = Watch::new(plan.memory.rss_bytes_max, cgroup.as_ref());
         let groups = (cgroup.clone(), watch.allotments.path());
-        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups);
+        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups)
+            .map_err(os("write down what workers are told"))?;
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,

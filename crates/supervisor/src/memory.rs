@@ -171,14 +171,14 @@ impl Driver<'_> {
         Told::WorkerRecycled(Recycled { slot, pid, incarnation, why: why.into() })
     }
 
-    /// A worker that looks after its memory leaves with this code between two tasks; a task that does so is in the
-    /// middle of itself.
+    /// A worker that looks after its memory, or after what it keeps between tasks, leaves with this code between two of them;
+    /// a task that does so is in the middle of itself.
     pub(crate) fn recycled_itself(&mut self, worker: WorkerId, exit: Exit, running: Option<TaskId>) {
         // Whoever was told to leave was told of before.
         let is_ready = self.core.slots().any(|view| view.worker == worker && view.life == Life::Ready);
-        if exit == Exit::RECYCLE && running.is_none() && is_ready && self.watch.rss_bytes_max.is_some() {
+        if exit == Exit::RECYCLE && running.is_none() && is_ready {
             let (slot, pid, incarnation) = self.who(worker);
-            let why = "memory".into();
+            let why = if self.watch.rss_bytes_max.is_some() { "memory" } else { "own wish" }.into();
             self.chronicle.tell(Told::WorkerRecycled(Recycled { slot, pid, incarnation, why }));
         }
     }

@@ -11,6 +11,8 @@ pub(crate) enum Asked {
     Arrivals,
     /// To end when all is settled.
     Close,
+    /// To begin nothing more, and end when what runs has ended.
+    Drain,
     /// To end now.
     Abort,
     /// To have so many workers.
@@ -44,6 +46,11 @@ impl Remote {
         self.ask(Asked::Close);
     }
 
+    /// Nothing more is begun; what runs has the grace of the run to end in.
+    pub fn drain(&self) {
+        self.ask(Asked::Drain);
+    }
+
     /// The run ends now; its workers are killed.
     pub fn abort(&self) {
         self.ask(Asked::Abort);
@@ -65,6 +72,7 @@ impl Asked {
         match self {
             Asked::Arrivals => None,
             Asked::Close => Some(Event::Close),
+            Asked::Drain => Some(Event::Drain),
             Asked::Abort => Some(Event::Abort),
             Asked::Resize(workers) => Some(Event::Resize(workers)),
         }

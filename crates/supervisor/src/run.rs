@@ -7,6 +7,7 @@ use brigade_core::{Policy, Verdict};
 pub use brigade_journal::{Durability, Identity};
 use brigade_wire::{Outcome, SlotId, TaskId};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that a run needs to know before it begins.
@@ -20,6 +21,8 @@ pub struct Plan {
     pub entry: Vec<String>,
     /// What is put into its environment.
     pub environment: Vec<(String, String)>,
+    /// What every worker is told before its first task, in its program's own language; nothing, if empty.
+    pub letter: Arc<[u8]>,
     /// Whose process this is.
     pub host: Host,
     /// How workers are born.

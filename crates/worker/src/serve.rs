@@ -1,12 +1,13 @@
 //! The serve loop: a command, its tasks one after the other, their endings.
 
 use crate::allowance::Allowance;
-use crate::{Table, TaskFn, exit, log, panics, progress};
+use crate::{TaskFn, Trade, exit, log, panics, progress};
 use brigade_link::{Charter, Wanted, WorkerEnd};
 use brigade_os::page::OwnPage;
-use brigade_wire::{Call, Ended, Exit, TaskId, WorkerId};
+use brigade_wire::{Call, Ended, Ending, Exit, TaskId, WorkerId};
 use std::io;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -30,15 +31,16 @@ const LOG_SINGLY_NS: u64 = 1_000_000;
 const SLEEP_MIN_NS: u64 = 300_000;
 
 /// Serves until STOP, or until the supervisor is gone.
-pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> {
+pub(crate) fn serve(calling: Calling, trade: Trade<'_>) -> io::Result<ExitCode> {
     panics::remember();
     let Calling { charter, worker, page, mut end } = calling;
     log::keep(worker, charter.daemon);
     let function = &charter.function;
-    let Some((_, task)) = table.iter().find(|(name, _)| name == function) else {
+    let Some((_, task)) = trade.tasks.iter().find(|(name, _)| name == function) else {
         return Err(io::Error::other(format!("there is no task `{function}` in this binary")));
     };
     let page = progress::keep(page);
+    begin(&charter, trade)?;
     let allowance = Allowance::of(charter.rss_bytes_max);
     let mut bench = Bench {
         task: *task,
@@ -57,17 +59,56 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
             Some(Wanted::Run(calls)) => bench.run_all(calls, &mut end),
             Some(Wanted::Stop) => {
                 log::line(format_args!("STOP: drained"));
+                end_well(trade);
                 return Ok(exit::code(Exit::DRAINED));
             }
             None => return Ok(supervisor_gone()),
         };
         match served {
             Ok(Fit::Fine) => {}
-            Ok(Fit::Bloated | Fit::Recalled) => return Ok(exit::code(Exit::RECYCLE)),
+            Ok(Fit::Spent | Fit::Recalled) => {
+                end_well(trade);
+                return Ok(exit::code(Exit::RECYCLE));
+            }
             Err(_) => return Ok(supervisor_gone()),
         }
     }
 }
+
+/// Does what is to be done before the first task.
+fn begin(charter: &Charter, trade: Trade<'_>) -> io::Result<()> {
+    let Some(notice) = &charter.letter else { return Ok(()) };
+    let letter = notice.read()?;
+    match panics::caught(|| (trade.begin)(&letter).map(|()| Vec::new())) {
+        Ending::Value(_) => Ok(()),
+        Ending::Failed(words) => Err(io::Error::other(one_line(&words))),
+        panicked @ Ending::Panicked { .. } => Err(io::Error::other(one_line(&log::word(&panicked)))),
+    }
+}
+
+/// The last line of a log is to say it all.
+fn one_line(words: &str) -> String {
+    words.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// Does what is to be done after the last. That it fails harms no task.
+fn end_well(trade: Trade<'_>) {
+    let ended = panics::caught(|| {
+        (trade.end)();
+        Ok(Vec::new())
+    });
+    if ended.mishap().is_some() {
+        log::line(format_args!("at its end it {}", log::word(&ended)));
+    }
+}
+
+/// Says that this worker is to be replaced when its running task has been reported: what it keeps from one task to the
+/// next is not to be relied on any more. Nobody is blamed for that.
+pub fn retire() {
+    RETIRES.store(true, Ordering::Relaxed);
+}
+
+static RETIRES: AtomicBool = AtomicBool::new(false);
 
 /// Nobody is left to report to.
 fn supervisor_gone() -> ExitCode {
@@ -92,14 +133,14 @@ struct Bench {
 #[derive(Debug)]
 enum Fit {
     Fine,
-    /// It has more memory than it may; what it has not begun is another's.
-    Bloated,
+    /// It has more memory than it may, or retires; what it has not begun is another's.
+    Spent,
     /// Nobody wants it to begin what it has not begun.
     Recalled,
 }
 
 impl Bench {
-    /// Obeys one Run command, unless it grows too large meanwhile.
+    /// Obeys one Run command, unless it grows too large meanwhile, or retires.
     fn run_all(&mut self, calls: Vec<Call>, end: &mut WorkerEnd) -> io::Result<Fit> {
         let (mut packet, mut unreported_ns) = (Packet::default(), 0);
         for call in calls {
@@ -110,9 +151,9 @@ impl Bench {
             };
             unreported_ns += ended.elapsed_ns;
             end.report(ended)?;
-            if self.allowance.as_ref().is_some_and(Allowance::is_spent) {
+            if self.allowance.as_ref().is_some_and(Allowance::is_spent) || RETIRES.load(Ordering::Relaxed) {
                 packet.log();
-                return end.flush().map(|()| Fit::Bloated);
+                return end.flush().map(|()| Fit::Spent);
             }
             if unreported_ns >= FLUSH_AFTER_NS {
                 end.flush()?;

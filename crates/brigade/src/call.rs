@@ -11,6 +11,7 @@
 //!
 //! The caller is a function that knows the types: the compiler makes one for each `fn(A) -> R` that is used.
 
+use crate::carry::{self, Kept};
 use crate::error::TaskError;
 use crate::init::exit_code;
 use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
@@ -24,7 +25,12 @@ use std::process::Termination;
 /// The name under which a worker of this library knows its one task.
 pub(crate) const NAME: &str = "brigade";
 
-/// What a task function takes, or gives.
+/// What a task function takes, or gives: whatever serde can write and read, that owns what it has, and may go to another thread.
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` cannot go to a worker and back",
+    label = "neither an argument nor a result of a task",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it, and let it own what it has (`'static`, `Send`)"
+)]
 pub trait Value: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {}
@@ -47,6 +53,8 @@ pub(crate) struct Call {
     /// How many of them stand before the items.
     head: usize,
     items: u32,
+    /// What its items carry.
+    kept: Vec<Kept>,
 }
 
 impl Call {
@@ -62,7 +70,7 @@ impl Call {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
-        Ok(Call { bytes, head: HEAD_BYTES, items: 0 })
+        Ok(Call { bytes, head: HEAD_BYTES, items: 0, kept: Vec::new() })
     }
 
     /// Of no item yet, of a task by its name and shape.
@@ -72,7 +80,7 @@ impl Call {
         bytes.extend((signature.len() as u64).to_le_bytes());
         bytes.extend(signature.as_bytes());
         let head = bytes.len();
-        Call { bytes, head, items: 0 }
+        Call { bytes, head, items: 0, kept: Vec::new() }
     }
 
     pub(crate) fn is_named(&self) -> bool {
@@ -83,10 +91,12 @@ impl Call {
     pub(crate) fn push<A: Value>(&mut self, item: &A) -> Result<(), TaskError> {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
-        if let Err(error) = encode_value(item, &mut self.bytes) {
+        let (encoded, kept) = carry::collect(|| encode_value(item, &mut self.bytes));
+        if let Err(error) = encoded {
             self.bytes.truncate(start);
             return Err(TaskError::Encode { message: error.to_string() });
         }
+        self.kept.extend(kept);
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.items += 1;
@@ -109,7 +119,7 @@ impl Call {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        Call { bytes, head: self.head, items: items.end - items.start }
+        Call { bytes, head: self.head, items: items.end - items.start, kept: self.kept.clone() }
     }
 }
 
@@ -130,10 +140,12 @@ pub(crate) fn named(args: &[u8]) -> Option<(&str, &[u8])> {
 /// The task function of a worker: calls whatever the bytes name.
 pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
     let (caller, function) = word(args, 0).zip(word(args, 8)).ok_or("a call of fewer bytes than any")?;
-    let caller =
-        caller_at(Position::received(caller)).ok_or("a call of what is no function of this program")?;
+    let no_function = "a call of what is no function of this program";
+    let (caller, function) =
+        Position::received(caller).zip(Position::received(function)).ok_or(no_function)?;
+    let caller = caller_at(caller).ok_or(no_function)?;
     let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
-    caller(Position::received(function), items)
+    caller(function, items)
 }
 
 /// The call of a process: of one item, which may be of any length.
@@ -185,17 +197,22 @@ fn one<A: Value, R: Value>(function: fn(A) -> R, item: &[u8], results: &mut Vec<
     let called = brigade_worker::caught(|| match decode_value::<A>(item) {
         Ok(item) => {
             results.push(Tag::Value as u8);
-            if let Err(error) = encode_value(&function(item), results) {
-                results.truncate(start);
-                said(Tag::Unencoded, &error.to_string(), results);
+            let result = function(item);
+            let (encoded, kept) = carry::collect(|| encode_value(&result, results));
+            match encoded {
+                Ok(()) => carry::keep(kept),
+                Err(error) => {
+                    results.truncate(start);
+                    said(Tag::Unencoded, &error.to_string(), results);
+                }
             }
         }
         Err(error) => said(Tag::Undecoded, &error.to_string(), results),
     });
-    if let Caught::Panicked { message, location } = called {
+    if let Caught::Panicked { message, location, backtrace } = called {
         results.truncate(start);
         results.push(Tag::Panicked as u8);
-        encode_value(&(message, location), results).expect("text can be encoded");
+        encode_value(&(message, location, backtrace), results).expect("text can be encoded");
     }
 }
 
@@ -214,8 +231,8 @@ pub(crate) fn result<R: Value>(bytes: &[u8]) -> Result<R, TaskError> {
         Some((1, words)) => Err(TaskError::Decode { message: format!("its argument: {}", text(words)) }),
         Some((2, words)) => Err(TaskError::Encode { message: format!("its result: {}", text(words)) }),
         Some((3, words)) => {
-            let (message, location) = decode_value(words).map_err(|error| strange(&error))?;
-            Err(TaskError::Panicked { message, location })
+            let (message, location, backtrace) = decode_value(words).map_err(|error| strange(&error))?;
+            Err(TaskError::Panicked { message, location, backtrace })
         }
         Some(_) | None => Err(strange(&"no result begins so")),
     }

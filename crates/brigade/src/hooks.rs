@@ -78,7 +78,7 @@ fn run<A: Value, R: Initialized>(function: Position, items: &[u8]) -> Result<Vec
     match called {
         Caught::Value(Ok(())) => Ok(Vec::new()),
         Caught::Value(Err(words)) => Err(words),
-        Caught::Panicked { message, location } => Err(format!("panicked at {location}: {message}")),
+        Caught::Panicked { message, location, .. } => Err(format!("panicked at {location}: {message}")),
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct Order {
     /// Which of the sink's items these are.
     pub(crate) items: Range<u64>,
     pub(crate) sink: Arc<dyn Sink>,
+    /// Who was lent it last; 0 before that.
+    pub(crate) pid: u32,
 }
 
 /// Who takes calls.
@@ -155,7 +157,7 @@ impl Desk {
             return Err(error.clone());
         }
         let is_first = tray.is_empty();
-        tray.orders.push(Order { ticket, call, items, sink });
+        tray.orders.push(Order { ticket, call, items, sink, pid: 0 });
         drop(tray);
         if is_first {
             self.remote.arrivals();
@@ -305,7 +307,13 @@ impl Bench {
     }
 
     fn lose(&mut self, order: Order, error: &TaskError) {
-        let callbacks = order.sink.settle(order.items, Word::Lost(error.clone()));
+        self.say(order, Word::Lost(error.clone()));
+    }
+
+    /// The final word. What the call has kept is closed before anybody hears it.
+    fn say(&mut self, Order { call, items, sink, .. }: Order, word: Word) {
+        drop(call);
+        let callbacks = sink.settle(items, word);
         self.callbacks.call(callbacks);
     }
 
@@ -346,12 +354,12 @@ impl Work for Bench {
     }
 
     fn split(&mut self, task: TaskId, parts: TaskId) {
-        let Some(Order { ticket, call, items, sink }) = self.take(task) else { return };
+        let Some(Order { ticket, call, items, sink, pid }) = self.take(task) else { return };
         let half = call.items() / 2;
         let halves = [0..half, half..call.items()];
         for (number, half) in (parts.0..).zip(halves) {
             let items = items.start + u64::from(half.start)..items.start + u64::from(half.end);
-            let order = Order { ticket, call: call.part(half), items, sink: Arc::clone(&sink) };
+            let order = Order { ticket, call: call.part(half), items, sink: Arc::clone(&sink), pid };
             self.put(TaskId(number), order);
         }
     }
@@ -396,7 +404,8 @@ impl Work for Bench {
     }
 
     fn lent(&mut self, task: TaskId, pid: u32) {
-        if let Some(order) = self.orders.get(&task) {
+        if let Some(order) = self.orders.get_mut(&task) {
+            order.pid = pid;
             order.sink.lent(pid);
         }
     }
@@ -411,14 +420,15 @@ impl Work for Bench {
             Outcome::Value(bytes) => Word::Value(bytes.clone()),
             Outcome::Failed(message) => Word::Lost(TaskError::Decode { message: message.clone() }),
             Outcome::Panicked { message, location } => {
-                Word::Lost(TaskError::Panicked { message: message.clone(), location: location.clone() })
+                let (message, location) = (message.clone(), location.clone());
+                Word::Lost(TaskError::Panicked { message, location, backtrace: String::new() })
             }
             Outcome::Quarantined { attempts } => {
-                Word::Lost(TaskError::Quarantined { attempts: attempts.clone(), logs: self.logs.clone() })
+                let (attempts, logs) = (attempts.clone(), self.logs.clone());
+                Word::Lost(TaskError::Quarantined { attempts, pid: order.pid, logs })
             }
         };
-        let callbacks = order.sink.settle(order.items, word);
-        self.callbacks.call(callbacks);
+        self.say(order, word);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use crate::call;
 use crate::call::Value;
 use crate::error::TaskError;
 use crate::host::{Callback, Intake, Sink, Ticket, Word, call_back};
-use brigade_os::clock;
+use brigade_os::clock::Deadline;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -162,24 +162,6 @@ impl<R> fmt::Debug for Job<R> {
             .field("done", &inner.word.is_some())
             .field("pid", &inner.pid)
             .finish()
-    }
-}
-
-/// A moment to wait for, and no longer.
-#[derive(Clone, Copy)]
-struct Deadline {
-    at_ns: u64,
-}
-
-impl Deadline {
-    fn after(patience: Duration) -> Deadline {
-        let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        Deadline { at_ns: clock::monotonic_ns().saturating_add(patience_ns) }
-    }
-
-    /// How long it is until then; `None` once it is over.
-    fn left(self) -> Option<Duration> {
-        self.at_ns.checked_sub(clock::monotonic_ns()).map(Duration::from_nanos)
     }
 }
 

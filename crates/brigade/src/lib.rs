@@ -29,6 +29,8 @@
 //! | `future.cancel()`                  | [`Job::cancel`], and it stops what runs            |
 //! | `Process(target=f, args=(a,))`     | [`Process::builder`]`(f, a)`                       |
 //! | `active_children()` …              | [`active_children`], [`current_process`], [`parent_process`], [`cpu_count`] |
+//! | `Pipe()`, `Pipe(False)`            | [`duplex`], [`pipe`]                               |
+//! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
@@ -40,6 +42,8 @@
 
 mod actor;
 mod call;
+mod carry;
+pub mod connection;
 mod error;
 mod executor;
 mod hooks;
@@ -47,6 +51,7 @@ mod host;
 mod init;
 mod job;
 mod map;
+mod parcel;
 mod pool;
 mod process;
 mod tasks;
@@ -59,6 +64,7 @@ pub use brigade_os::spread::Spread;
 pub use brigade_supervisor::run::StartMethod;
 pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
 pub use call::Value;
+pub use connection::{Connection, ConnectionError, Receiver, Sender, duplex, pipe};
 pub use error::{BuildError, TaskError};
 pub use executor::{Executor, ProcessExecutor};
 pub use hooks::Initialized;

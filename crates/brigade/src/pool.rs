@@ -50,6 +50,7 @@ pub struct Builder {
     state_dir: Option<PathBuf>,
     worker: Option<PathBuf>,
     pub(crate) hooks: Hooks,
+    backtraces: bool,
 }
 
 impl Default for Builder {
@@ -61,6 +62,7 @@ impl Default for Builder {
             state_dir: None,
             worker: None,
             hooks: Hooks::default(),
+            backtraces: false,
         }
     }
 }
@@ -138,6 +140,13 @@ impl Builder {
         self
     }
 
+    /// Whether a panic brings the places it was called from, as it does wherever `RUST_BACKTRACE` asks for that; no, if not said.
+    /// The first in each worker takes some tenths of a second where the program has its debug symbols.
+    pub fn backtraces(mut self, wanted: bool) -> Builder {
+        self.backtraces = wanted;
+        self
+    }
+
     /// Has another program for workers, one whose `main` is [`brigade::worker`](crate::worker); its tasks are called by name, with
     /// [`Pool::task`]. This program, if not said.
     pub fn worker(mut self, program: impl Into<PathBuf>) -> Builder {
@@ -151,28 +160,16 @@ impl Builder {
     /// # Errors
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
-        let Builder { mut policy, start_method, memory, state_dir, worker: other, hooks } = self;
-        let at_least_one = |what, given: u64| match given {
-            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
-            _ => Ok(()),
-        };
+        let policy = self.policy()?;
+        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, .. } = self;
         let unfit = |(what, source)| BuildError::Hook { what, source };
         let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
-        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
-        if hooks.before.is_some() {
-            // One that never comes back in time must not be tried for ever.
-            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
-            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
-            policy.intensity.within = policy.intensity.within.saturating_add(all);
-        }
-        at_least_one("procs", policy.procs.into())?;
-        at_least_one("attempts", policy.attempts_max.into())?;
-        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
         let (worker, entry) = match &other {
             Some(program) => (program.clone(), Vec::new()),
             None => init::entry()?,
         };
-        let environment = vec![init::depth()?];
+        let asked = backtraces.then(|| ("RUST_LIB_BACKTRACE".to_owned(), "1".to_owned()));
+        let environment = [init::depth()?].into_iter().chain(asked).collect();
         let procs = policy.procs;
         let plan = Plan {
             policy,
@@ -189,8 +186,7 @@ impl Builder {
             memory,
         };
         let state = state_dir.unwrap_or_else(default_state_dir);
-        let start = |error: &dyn ToString| BuildError::Start(error.to_string());
-        let dir = RunDir::create(&state, None, None).map_err(|error| start(&error))?;
+        let dir = RunDir::create(&state, None, None).map_err(BuildError::start)?;
         let (remote, line) = remote::line();
         let desk = Arc::new(Desk::new(remote, procs, other));
         let (ready, begun) = channel();
@@ -202,15 +198,37 @@ impl Builder {
         };
         // The template, and with it all workers, are bound to this thread's life.
         let thread =
-            thread::Builder::new().name("brigade-loop".into()).spawn(body).map_err(|error| start(&error))?;
+            thread::Builder::new().name("brigade-loop".into()).spawn(body).map_err(BuildError::start)?;
         match begun.recv() {
             Ok(Ok(())) => Ok(Pool { desk, thread: Some(thread) }),
             Ok(Err(error)) => {
                 drop(thread.join());
-                Err(start(&error))
+                Err(BuildError::start(error))
             }
-            Err(_) => Err(start(&"its loop panicked: this is a fault of brigade")),
+            Err(_) => Err(BuildError::start("its loop panicked: this is a fault of brigade")),
         }
+    }
+}
+
+impl Builder {
+    /// The numbers, if they make sense.
+    fn policy(&self) -> Result<Policy, BuildError> {
+        let at_least_one = |what, given: u64| match given {
+            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
+            _ => Ok(()),
+        };
+        let mut policy = self.policy.clone();
+        at_least_one("procs", policy.procs.into())?;
+        at_least_one("attempts", policy.attempts_max.into())?;
+        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
+        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
+        if self.hooks.before.is_some() {
+            // One that never comes back in time must not be tried for ever.
+            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
+            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
+            policy.intensity.within = policy.intensity.within.saturating_add(all);
+        }
+        Ok(policy)
     }
 }
 

@@ -68,7 +68,7 @@ impl ThreadExecutor {
         for number in 0..max_workers {
             let bench = Arc::clone(&executor.bench);
             let thread = thread::Builder::new().name(format!("brigade-{number}")).spawn(move || bench.work());
-            let thread = thread.map_err(|error| BuildError::Start(format!("start a thread: {error}")))?;
+            let thread = thread.map_err(BuildError::start)?;
             executor.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(executor)
@@ -167,7 +167,7 @@ impl Intake for Bench {
         if tray.is_closed {
             return Err(TaskError::Shutdown);
         }
-        tray.orders.push_back(Order { ticket, call, items, sink });
+        tray.orders.push_back(Order { ticket, call, items, sink, pid: 0 });
         drop(tray);
         self.more.notify_one();
         Ok(())

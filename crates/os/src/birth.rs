@@ -4,6 +4,7 @@
 use crate::body::{Body, Pid, retry};
 use crate::cgroup::Cgroup;
 use crate::page::Pages;
+use crate::robust::List;
 use brigade_wire::SlotId;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -36,6 +37,7 @@ pub fn fork_sibling(pages: &Pages, slot: SlotId, into: Option<&Cgroup>) -> io::R
     let flags =
         if tid.is_null() { flags } else { flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID };
     let pid = pages.pid_address(slot);
+    let robust = List::own();
     // SAFETY: without CLONE_VM the child gets a copy of everything, as with fork, and this is the only thread.
     // The pid's address is inside the shared mapping, the tid's is libc's own.
     let made = unsafe {
@@ -45,7 +47,11 @@ pub fn fork_sibling(pages: &Pages, slot: SlotId, into: Option<&Cgroup>) -> io::R
         }
     };
     match made {
-        0 => Ok(Side::Child),
+        0 => {
+            // SAFETY: a copy of this process, and its one thread holds no lock of shared memory.
+            robust.inspect(|list| unsafe { list.take_up() });
+            Ok(Side::Child)
+        }
         pid => match Pid::new(pid as i32) {
             Some(pid) => Ok(Side::Template(pid)),
             None => Err(io::Error::last_os_error()),

@@ -3,7 +3,6 @@
 //! Both by system calls and not through a mapping: whatever becomes of the file, a read comes back with less or with an
 //! error, and with no signal. It is a memfd that cannot shrink, so what was once written to stays there to be read.
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fallocate, fcntl_add_seals, fcntl_get_seals,
     memfd_create, seek,
@@ -15,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use crate::Pid;
+use crate::map::may_be_so_long;
 
 /// What is between two blobs is given back in pages. Larger than the page size of the machine is fine.
 const PAGE_BYTES: u64 = 65_536;
@@ -100,12 +100,7 @@ impl BlobFile {
     /// If there is no memory, or the limit of the size of files (`ulimit -f`) is in the way.
     pub fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = offset.saturating_add(bytes.len() as u64);
-        let most = getrlimit(Resource::RLIMIT_FSIZE).map_or(RLIM_INFINITY, |(soft, _)| soft);
-        // Looked at first: whoever crosses it gets SIGXFSZ.
-        if end > most {
-            let words = format!("the limit of the size of files is {most} bytes");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
-        }
+        may_be_so_long(end)?;
         self.file.write_all_at(bytes, offset).inspect_err(|_| self.give_back(offset, bytes.len() as u64))
     }
 

@@ -8,6 +8,7 @@
 //! page.rs   one shared page per slot: what a worker runs, readable after its death
 //! blob.rs   files without a name: what no packet holds
 //! post.rs, kin.rs   the children of a program that has a template for its own processes
+//! region.rs shared memory of equals, with robust.rs and futex.rs for who may write it and who waits
 //! ```
 
 pub mod birth;
@@ -18,16 +19,23 @@ pub mod cgroup;
 pub mod clock;
 pub mod death;
 mod entry;
+pub mod futex;
 pub mod heap;
 pub mod inherit;
 pub mod kin;
+pub mod lend;
 pub mod limits;
 pub mod logfile;
+mod map;
 pub mod memcg;
 pub mod oom;
 pub mod page;
+pub mod pipe;
 pub mod post;
 pub mod proc;
+pub mod ready;
+pub mod region;
+pub mod robust;
 pub mod signals;
 pub mod spread;
 pub mod strays;

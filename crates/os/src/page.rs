@@ -8,15 +8,13 @@
 //! has touched takes nothing but an address.
 
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, ftruncate, memfd_create, seek};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 
 use crate::clock::monotonic_ns;
+use crate::map::Map;
 use brigade_wire::{Attempt, SlotId, TaskId};
 
 /// What is aligned to, and taken per slot. Larger than the page size of the machine is fine; smaller would
@@ -86,7 +84,7 @@ impl Pages {
         if !seals.contains(SealFlags::SHRINK) || bytes == 0 || !bytes.is_multiple_of(PAGE_BYTES) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a sealed memfd of pages"));
         }
-        let map = Map::new(fd.as_fd(), bytes, 0)?;
+        let map = Map::shared(fd.as_fd(), bytes, 0)?;
         Ok(Pages { fd, map, slots: (bytes / PAGE_BYTES) as u32 })
     }
 
@@ -180,7 +178,7 @@ impl Pages {
     /// If the kernel refuses the mapping.
     pub fn own(&self, slot: SlotId) -> io::Result<OwnPage> {
         assert!(slot.0 < self.slots, "slot {slot} of {}", self.slots);
-        Ok(OwnPage { map: Map::new(self.fd(), PAGE_BYTES, (slot.0 as usize * PAGE_BYTES) as u64)? })
+        Ok(OwnPage { map: Map::shared(self.fd(), PAGE_BYTES, (slot.0 as usize * PAGE_BYTES) as u64)? })
     }
 
     fn page(&self, slot: SlotId) -> &Page {
@@ -248,33 +246,6 @@ impl OwnPage {
         unsafe { self.map.address.cast::<Page>().as_ref() }
     }
 }
-
-#[derive(Debug)]
-struct Map {
-    address: NonNull<c_void>,
-    bytes: usize,
-}
-
-impl Map {
-    fn new(fd: BorrowedFd<'_>, bytes: usize, offset: u64) -> io::Result<Map> {
-        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing of ours.
-        let address = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, fd, offset) }?;
-        Ok(Map { address: NonNull::new(address).expect("mmap maps nothing at zero"), bytes })
-    }
-}
-
-impl Drop for Map {
-    fn drop(&mut self) {
-        // SAFETY: exactly what `new` mapped; whoever borrowed from it borrowed this value.
-        let _ = unsafe { munmap(self.address.as_ptr(), self.bytes) };
-    }
-}
-
-// SAFETY: the mapping may be used from any thread: it is only touched through atomics.
-unsafe impl Send for Map {}
-// SAFETY: as above.
-unsafe impl Sync for Map {}
 
 #[cfg(test)]
 mod interpreted;

@@ -81,6 +81,17 @@ fn parse(text: &str) -> Option<Stat> {
     Some(Stat { ppid, state, start_ticks })
 }
 
+/// Memory that the machine can still give without swapping, in bytes; none where `/proc` does not tell.
+#[must_use]
+pub fn available_bytes() -> Option<u64> {
+    available(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1_024)
+}
+
 /// Threads of this process; 1 where `/proc` does not tell.
 #[must_use]
 pub fn own_threads() -> usize {
@@ -102,6 +113,12 @@ mod tests {
         let own = stat(std::process::id()).unwrap();
         assert_eq!(Some(own.ppid), crate::Pid::parent().map(crate::Pid::number));
         assert!(rss_bytes(std::process::id()).unwrap() > 0);
+    }
+
+    #[test]
+    fn available_memory_is_a_line_of_many() {
+        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:    7 kB\nSwap: 1 kB\n"), Some(7_168));
+        assert!(available_bytes().unwrap() > 0);
     }
 
     #[test]

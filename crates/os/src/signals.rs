@@ -110,8 +110,8 @@ pub fn stop_here() {
     let _ = nix::sys::signal::raise(Signal::SIGSTOP);
 }
 
-/// Whether we were started to ignore a signal.
-fn is_ignored(signal: libc::c_int) -> bool {
+/// Whether this process ignores a signal, as it was perhaps started to.
+pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: all zero is a valid sigaction, and a null new action makes the call a question.
     let (told, action) = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();

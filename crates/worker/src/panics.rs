@@ -1,13 +1,14 @@
 //! A panic in a task is an ending with its message and place, not a death.
 
 use brigade_wire::Ending;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// What the last panic of this thread said, and where; written by the hook, which alone knows the place.
-    static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+    /// What the last panic of this thread said, where, and what had called that; written by the hook, which alone knows.
+    static LAST: RefCell<Option<(String, String, String)>> = const { RefCell::new(None) };
 }
 
 /// Remembers every panic's words from now on, for [`caught`](crate::caught); what was printed before is still printed.
@@ -20,7 +21,7 @@ fn hook() {
     let print = take_hook();
     set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        LAST.with_borrow_mut(|last| *last = Some((message(info), place)));
+        LAST.with_borrow_mut(|last| *last = Some((message(info), place, backtrace())));
         print(info);
     }));
 }
@@ -36,6 +37,8 @@ pub enum Caught<R> {
         message: String,
         /// `file:line:column`, or empty where the panic named none.
         location: String,
+        /// What had called that, line by line; empty unless `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for it.
+        backtrace: String,
     },
 }
 
@@ -45,8 +48,8 @@ pub fn caught_call<R>(call: impl FnOnce() -> R) -> Caught<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Caught::Value(value),
         Err(_) => {
-            let (message, location) = LAST.with_borrow_mut(Option::take).unwrap_or_default();
-            Caught::Panicked { message, location }
+            let (message, location, backtrace) = LAST.with_borrow_mut(Option::take).unwrap_or_default();
+            Caught::Panicked { message, location, backtrace }
         }
     }
 }
@@ -56,7 +59,15 @@ pub(crate) fn caught(task: impl FnOnce() -> Result<Vec<u8>, String>) -> Ending {
     match caught_call(task) {
         Caught::Value(Ok(bytes)) => Ending::Value(bytes),
         Caught::Value(Err(message)) => Ending::Failed(message),
-        Caught::Panicked { message, location } => Ending::Panicked { message, location },
+        Caught::Panicked { message, location, .. } => Ending::Panicked { message, location },
+    }
+}
+
+fn backtrace() -> String {
+    let captured = Backtrace::capture();
+    match captured.status() {
+        BacktraceStatus::Captured => captured.to_string(),
+        _ => String::new(),
     }
 }
 

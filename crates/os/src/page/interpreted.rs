@@ -2,8 +2,10 @@
 
 use super::*;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ffi::c_void;
 use std::fs::File;
 use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
 use std::thread;
 
 const SLOTS: u32 = 3;

@@ -1,0 +1,104 @@
+//! Waiting for a word in shared memory to change, and waking who waits.
+
+use crate::clock::monotonic_ns;
+use rustix::thread::futex::{Flags, wait, wake};
+use rustix::time::Timespec;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+/// What rings for those who wait, in whichever process. They wait for the *next* ring after a number that they have seen,
+/// so none is missed between a look and the wait.
+///
+/// Whoever is killed while it waits costs the others nothing but needless system calls: it stays among those counted.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Bell {
+    rings: AtomicU32,
+    waiting: AtomicU32,
+}
+
+impl Bell {
+    /// How often it has rung, to be waited past; it begins again after 2^32.
+    #[must_use]
+    pub fn rings(&self) -> u32 {
+        self.rings.load(SeqCst)
+    }
+
+    /// Rings, and wakes all who wait. To wake one is not offered: it could be killed before it has looked.
+    pub fn ring(&self) {
+        self.rings.fetch_add(1, SeqCst);
+        if self.waiting.load(SeqCst) > 0 {
+            // It fails for an address that is none.
+            let _ = wake(&self.rings, Flags::empty(), i32::MAX as u32);
+        }
+    }
+
+    /// Waits until it has rung since `rings` was seen, at most so long. False if the time is over.
+    #[must_use]
+    pub fn wait(&self, seen: u32, timeout: Option<Duration>) -> bool {
+        let until = deadline(timeout);
+        self.waiting.fetch_add(1, SeqCst);
+        let has_rung = loop {
+            if self.rings() != seen {
+                break true;
+            }
+            let Some(left) = remaining(until) else { break false };
+            let left = left.map(|ns| Timespec {
+                tv_sec: (ns / 1_000_000_000) as i64,
+                tv_nsec: (ns % 1_000_000_000) as i64,
+            });
+            // Woken, interrupted, or the time is over: the loop sees which.
+            let _ = wait(&self.rings, Flags::empty(), seen, left.as_ref());
+        };
+        self.waiting.fetch_sub(1, SeqCst);
+        has_rung
+    }
+}
+
+/// When that time is over, in [`monotonic_ns`]; none for ever.
+#[must_use]
+pub fn deadline(timeout: Option<Duration>) -> Option<u64> {
+    let ns = u64::try_from(timeout?.as_nanos()).ok()?;
+    monotonic_ns().checked_add(ns)
+}
+
+/// How many nanoseconds are left, or that it is for ever; `None` if it is over.
+#[must_use]
+pub fn remaining(until: Option<u64>) -> Option<Option<u64>> {
+    match until {
+        None => Some(None),
+        Some(until) => until.checked_sub(monotonic_ns()).filter(|left| *left > 0).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn who_waits_is_woken_by_the_next_ring_and_misses_none() {
+        let (there, back) = (Bell::default(), Bell::default());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..1_000 {
+                    assert!(there.wait(n, None));
+                    back.ring();
+                }
+            });
+            for n in 0..1_000 {
+                there.ring();
+                assert!(back.wait(n, Some(Duration::from_secs(60))));
+            }
+        });
+    }
+
+    #[test]
+    fn a_wait_ends_when_its_time_is_over() {
+        let bell = Bell::default();
+        let before = monotonic_ns();
+        assert!(!bell.wait(0, Some(Duration::from_millis(30))));
+        assert!(monotonic_ns() - before >= 30_000_000);
+        assert!(bell.wait(7, None), "it has not the number that was seen");
+    }
+}

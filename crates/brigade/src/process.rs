@@ -145,15 +145,16 @@ impl<A: Value, T: Termination> ProcessBuilder<A, T> {
         self
     }
 
-    /// Starts it. The first start also starts the template, and a thread that lives as long as this process.
+    /// Starts it. The first start also starts the template, and a thread that lives as long as this process. What of the argument
+    /// is shared (pipes, queues, locks, memory) is opened by the child before this returns, and given away.
     ///
     /// # Errors
     /// If [`init`](crate::init) was not called, the argument cannot be encoded, processes are nested too deep, this program is
     /// at its end, or the system refuses.
     pub fn start(self) -> Result<Process, ProcessError> {
         let ProcessBuilder { function, argument, name, identity, daemon, start_method } = self;
-        let call = match call::errand(function, &argument) {
-            Ok(call) => call,
+        let (call, passage) = match call::errand(function, &argument) {
+            Ok(errand) => errand,
             Err(error) => return Err(ProcessError::Call { name, error }),
         };
         drop(argument);
@@ -169,6 +170,9 @@ impl<A: Value, T: Termination> ProcessBuilder<A, T> {
         drop(call);
         let template = nursery::Entry::of_this_program()?;
         let body = nursery::bear(&template, &errand, daemon, start_method).map_err(wrong(&name))?;
+        if let Some(passage) = passage {
+            passage.end(body.pidfd());
+        }
         let child = Arc::new(Child { name, daemon, body, exit: Mutex::default() });
         children().register(Process { child })
     }

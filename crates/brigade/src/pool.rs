@@ -160,23 +160,10 @@ impl Builder {
     /// # Errors
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
-        let Builder { mut policy, start_method, memory, state_dir, worker: other, hooks, backtraces } = self;
-        let at_least_one = |what, given: u64| match given {
-            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
-            _ => Ok(()),
-        };
+        let policy = self.policy()?;
+        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, .. } = self;
         let unfit = |(what, source)| BuildError::Hook { what, source };
         let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
-        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
-        if hooks.before.is_some() {
-            // One that never comes back in time must not be tried for ever.
-            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
-            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
-            policy.intensity.within = policy.intensity.within.saturating_add(all);
-        }
-        at_least_one("procs", policy.procs.into())?;
-        at_least_one("attempts", policy.attempts_max.into())?;
-        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
         let (worker, entry) = match &other {
             Some(program) => (program.clone(), Vec::new()),
             None => init::entry()?,
@@ -220,6 +207,28 @@ impl Builder {
             }
             Err(_) => Err(BuildError::start("its loop panicked: this is a fault of brigade")),
         }
+    }
+}
+
+impl Builder {
+    /// The numbers, if they make sense.
+    fn policy(&self) -> Result<Policy, BuildError> {
+        let at_least_one = |what, given: u64| match given {
+            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
+            _ => Ok(()),
+        };
+        let mut policy = self.policy.clone();
+        at_least_one("procs", policy.procs.into())?;
+        at_least_one("attempts", policy.attempts_max.into())?;
+        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
+        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
+        if self.hooks.before.is_some() {
+            // One that never comes back in time must not be tried for ever.
+            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
+            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
+            policy.intensity.within = policy.intensity.within.saturating_add(all);
+        }
+        Ok(policy)
     }
 }
 

@@ -9,7 +9,7 @@ use brigade_os::blob::BlobFile;
 use brigade_os::kin::Surroundings;
 use brigade_os::page::Pages;
 use brigade_os::post::{FILES_MAX, Post, Received};
-use brigade_os::{Body, Pid, birth, inherit, signals};
+use brigade_os::{Body, Pid, birth, inherit, limits, proc, signals};
 use brigade_wire::{Exit, SlotId, decode_value, encode_value};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -29,6 +29,9 @@ pub(super) const CRADLE: SlotId = SlotId(0);
 
 /// How long the template may take to answer: a new one may have a second's work before `init`.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How many templates may be killed during one birth.
 const TRIES_MAX: u32 = 5;
@@ -113,6 +116,15 @@ pub(super) fn bear(
     Err(io::Error::other(format!("its template was killed {TRIES_MAX} times, the last time by {last}")))
 }
 
+/// Ends the template with its program, so that it is nobody else's to reap. Not if somebody waits for it still.
+pub(super) fn close() {
+    let template = NURSERY_HERE.try_lock().ok().and_then(|mut nursery| nursery.template.take());
+    if let Some(template) = template {
+        template.body.kill_alone();
+        let _ = template.body.reap();
+    }
+}
+
 impl Nursery {
     /// The template and its children are bound to the life of the thread that starts it.
     fn start(&mut self, entry: &Entry) -> io::Result<Template> {
@@ -125,6 +137,8 @@ impl Nursery {
                 self.keeper.insert(sender)
             }
         };
+        // The kernel would bury children unseen, and their exit codes with them.
+        signals::see_children_if_ignored()?;
         let (done, started) = channel();
         let (post, end) = Post::pair()?;
         let pages = Pages::create(1)?;
@@ -172,14 +186,26 @@ impl Template {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Silent),
             Err(error) => return Ok(Err(error)),
         }
-        match self.post.receive(Some(ANSWER_WITHIN)) {
-            Ok(Received::Packet(answer, _)) => match decode_value::<Answer>(&answer) {
-                Ok(Ok(())) => self.take_born().map(take_hold).ok_or(Silent),
-                Ok(Err(words)) => Ok(Err(io::Error::other(words))),
-                Err(_) => Err(Silent),
-            },
-            Ok(Received::End | Received::Nothing) | Err(_) => Err(Silent),
+        match self.hear().ok_or(Silent)? {
+            Ok(()) => self.take_born().map(take_hold).ok_or(Silent),
+            Err(words) => Ok(Err(io::Error::other(words))),
         }
+    }
+
+    /// Its answer, if there is one in time. Who is stopped is not waited for.
+    fn hear(&self) -> Option<Answer> {
+        for _ in 0..ANSWER_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+            match self.post.receive(Some(LOOK_EVERY)) {
+                Ok(Received::Packet(answer, _)) => return decode_value(&answer).ok(),
+                Ok(Received::Nothing) if !self.is_stopped() => {}
+                Ok(Received::Nothing | Received::End) | Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    fn is_stopped(&self) -> bool {
+        proc::stat(self.body.pid().number()).is_ok_and(|stat| matches!(stat.state, 'T' | 't'))
     }
 
     /// The kernel has written its number, whatever became of the template meanwhile.
@@ -202,5 +228,10 @@ impl Template {
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 fn take_hold(pid: Pid) -> io::Result<Body> {
-    Body::of(pid).inspect_err(|_| Body::end_unheld(pid))
+    Body::of(pid).inspect_err(|error| {
+        // For any other reason it is gone, reaped by somebody else in this program, and its number may be a stranger's.
+        if limits::is_scarcity(error) {
+            Body::end_unheld(pid);
+        }
+    })
 }

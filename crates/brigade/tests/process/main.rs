@@ -10,10 +10,14 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, Stdio, exit, id};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
+
+mod ends;
+mod nested;
 
 brigade::test_entry!(in_tests);
 
@@ -177,7 +181,7 @@ fn whoever_kills_the_template_harms_no_child_and_no_later_start() {
         let ears = Ears::open();
         let first = Process::builder(say_pid_and_stay, ears.port).start().expect("it starts");
         let _stream = ears.hear().1;
-        for signal in ["-INT", "-TERM", "-KILL"] {
+        for signal in ["-INT", "-TERM", "-STOP", "-KILL"] {
             let before = template();
             let killed = Command::new("kill").args([signal, &before.to_string()]).status().expect("kill");
             assert!(killed.success());
@@ -188,13 +192,35 @@ fn whoever_kills_the_template_harms_no_child_and_no_later_start() {
             let next = Process::builder(say_pid_and_stay, ears.port).start().expect("the next one starts");
             assert_eq!(ears.hear().0, next.pid().to_string());
             // What a terminal sends to everybody ends the program or not; the template is not asked.
-            assert_eq!(template() == before, signal != "-KILL", "{signal}");
+            let is_lost = ["-STOP", "-KILL"].contains(&signal);
+            assert_eq!(template() != before, is_lost, "{signal}");
             assert!(first.is_alive());
             next.kill();
             next.join();
         }
         first.kill();
         assert_eq!(first.join(), Exit::Signal(9));
+    });
+}
+
+#[test]
+fn a_template_that_is_killed_in_the_middle_of_a_birth_costs_no_child() {
+    apart(|()| {
+        Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        for pace in (0..100).map(|n| Duration::from_micros(4 * n)) {
+            let body = Body::of(Pid::new(template().cast_signed()).expect("a number")).expect("it lives");
+            let killer = thread::spawn(move || {
+                // A pace: the birth has come so far.
+                thread::sleep(pace);
+                body.kill_alone();
+            });
+            let process = Process::builder(ExitCode::from, 7_u8).name("stormy").start().expect("it starts");
+            assert_eq!(process.join(), Exit::Code(7));
+            killer.join().expect("no panic");
+            // Whether it was before or after: there is one when the next begins.
+            Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        }
+        assert!(active_children().is_empty() && children_named("stormy").is_empty());
     });
 }
 
@@ -281,9 +307,9 @@ fn signals(field: &str) -> u64 {
     u64::from_str_radix(line.trim(), 16).expect("a set") & NAMED
 }
 
-/// Runs a test again, alone, in a program that a shell has prepared; what it wrote.
-fn again(test: &str, prepare: &str) -> (Exit, String, String) {
-    let script = format!(r#"{prepare}; AGAIN=1 exec "$0" --exact "$1" --nocapture --test-threads 1"#);
+/// Runs a test again, alone, in a program that is begun in such a way; what it wrote.
+fn again(test: &str, how: &str) -> (Exit, String, String) {
+    let script = format!(r#"AGAIN=1 exec {how} "$0" --exact "$1" --nocapture --test-threads 1"#);
     let own = std::env::current_exe().expect("this test has a file");
     let told = Command::new("sh").arg("-c").arg(script).arg(own).arg(test).stdin(Stdio::null()).output();
     let told = told.expect("a shell");
@@ -299,7 +325,7 @@ fn is_again() -> bool {
 fn a_child_blocks_no_signal_and_ignores_none_that_would_end_it() {
     const TEST: &str = "a_child_blocks_no_signal_and_ignores_none_that_would_end_it";
     if !is_again() {
-        let (exit, _, stderr) = again(TEST, "trap '' TERM USR1 TSTP");
+        let (exit, _, stderr) = again(TEST, "env --ignore-signal=TERM,USR1,TSTP");
         return assert_eq!(exit, Exit::Code(0), "{stderr}");
     }
     in_tests();
@@ -328,7 +354,7 @@ fn group() -> u32 {
 fn a_child_writes_where_its_parent_writes_and_stands_where_it_stands() {
     const TEST: &str = "a_child_writes_where_its_parent_writes_and_stands_where_it_stands";
     if !is_again() {
-        let (exit, stdout, stderr) = again(TEST, ":");
+        let (exit, stdout, stderr) = again(TEST, "");
         assert_eq!(exit, Exit::Code(0), "{stderr}");
         assert_eq!(stdout.matches("hello from Fork in /, as bob\n").count(), 1, "{stdout}");
         assert_eq!(stdout.matches("hello from Spawn in /, as bob\n").count(), 1, "{stdout}");
@@ -358,7 +384,7 @@ fn a_child_writes_where_its_parent_writes_and_stands_where_it_stands() {
 fn a_program_that_was_started_without_stdio_has_children() {
     const TEST: &str = "a_program_that_was_started_without_stdio_has_children";
     if !is_again() {
-        let (exit, ..) = again(TEST, "exec 0<&- 1>&- 2>&-");
+        let (exit, ..) = again(TEST, "0<&- 1>&- 2>&-");
         return assert_eq!(exit, Exit::Code(0));
     }
     in_tests();
@@ -372,26 +398,6 @@ fn a_program_that_was_started_without_stdio_has_children() {
     }
 }
 
-#[test]
-fn a_program_that_returns_waits_for_its_children_and_says_nothing() {
-    const TEST: &str = "a_program_that_returns_waits_for_its_children_and_says_nothing";
-    if !is_again() {
-        let (exit, stdout, stderr) = again(TEST, ":");
-        assert_eq!((exit, stderr.as_str()), (Exit::Code(0), ""));
-        assert_eq!(stdout.matches("one of eight is done\n").count(), 8, "{stdout}");
-        return;
-    }
-    in_tests();
-    for _ in 0..8 {
-        // A pace: the program has returned by then.
-        let late = |_: ()| {
-            thread::sleep(Duration::from_millis(300));
-            println!("one of eight is done");
-        };
-        drop(Process::builder(late, ()).start().expect("it starts"));
-    }
-}
-
 /// Says something, and waits to be told to go on.
 fn say_and_wait(port: u16, what: &str) {
     let mut stream = BufReader::new(say(port, what));
@@ -402,126 +408,76 @@ fn tell(stream: &mut BufReader<TcpStream>) {
     writeln!(stream.get_mut(), "go on").expect("it hears");
 }
 
-/// Ends as it is told, with a child that waits for a word, a daemonic one, and one that does not hear SIGTERM either.
-fn end_with_children((port, how): (u16, u32)) -> ExitCode {
-    let deaf = |port: u16| {
-        brigade_os::signals::hold_back();
-        say_pid_and_stay(port);
-    };
-    Process::builder(|port| say_and_wait(port, "child"), port).start().expect("it starts");
-    Process::builder(say_pid_and_stay, port).daemon(true).start().expect("it starts");
-    Process::builder(deaf, port).daemon(true).start().expect("it starts");
-    say_and_wait(port, "root");
-    match how {
-        0 => ExitCode::from(3),
-        1 => exit(3),
-        _ => panic!("on purpose"),
-    }
-}
-
 #[test]
-fn however_a_program_ends_by_itself_daemonic_children_are_ended_and_others_waited_for() {
-    in_tests();
-    for (how, code) in [(0, 3), (1, 3), (2, 101)] {
-        let ears = Ears::open();
-        let process = Process::builder(end_with_children, (ears.port, how)).start().expect("it starts");
-        let (mut child, mut root, mut daemonic) = (None, None, vec![]);
-        for (line, stream) in (0..4).map(|_| ears.hear()) {
-            match line.as_str() {
-                "child" => child = Some(stream),
-                "root" => root = Some(stream),
-                _ => daemonic.push(stream),
-            }
-        }
-        let (mut child, mut root) = (child.expect("a child"), root.expect("a root"));
-        tell(&mut root);
-        assert!(ended(&mut root), "{how}: its function has ended");
-        assert_eq!(process.join_timeout(Duration::from_millis(300)), None, "{how}: it waits for its child");
-        tell(&mut child);
-        assert_eq!(process.join(), Exit::Code(code), "{how}");
-        assert!(ended(&mut child) && daemonic.iter_mut().all(ended), "{how}");
-    }
-}
-
-#[test]
-fn at_the_end_of_a_program_a_start_is_an_error_and_no_hang() {
-    extern "C" fn late() {
-        let told = Process::builder(sleep_long, ()).name("late").start().expect_err("it is too late");
-        let is_told = told.to_string() == "process late cannot be started: this program is at its end";
-        brigade_os::birth::leave(if is_told { 7 } else { 8 });
-    }
-    in_tests();
-    let root = |_: ()| {
-        // What was registered first is called last.
-        brigade_os::kin::at_exit(late).expect("there is room");
-        Process::builder(|_: ()| (), ()).start().expect("it starts");
-    };
-    let root = Process::builder(root, ()).start().expect("it starts");
-    assert_eq!(root.join(), Exit::Code(7));
-}
-
-#[test]
-fn of_a_killed_parent_the_daemonic_children_die_and_the_others_go_on() {
-    in_tests();
-    for method in METHODS {
-        let ears = Ears::open();
-        let root = |(port, is_fork): (u16, bool)| {
-            let method = METHODS[usize::from(!is_fork)];
-            let start = |function: fn(u16), daemon| {
-                let builder = Process::builder(function, port).daemon(daemon).start_method(method);
-                builder.start().expect("it starts");
-            };
-            start(say_pid_and_stay, true);
-            start(
-                |port| {
-                    let _stream = say(port, "busy");
-                    loop {
-                        std::hint::spin_loop();
-                    }
-                },
-                true,
-            );
-            start(
-                |port| {
-                    let parent = parent_process().expect("it has one");
-                    assert!(parent.is_alive() && !parent.join_timeout(Duration::ZERO));
-                    let _stream = say(port, "waits");
-                    parent.join();
-                    assert!(!parent.is_alive());
-                    say(port, "goes on");
-                },
-                false,
-            );
-            sleep_long(());
-        };
-        let told = (ears.port, method == StartMethod::Fork);
-        let root = Process::builder(root, told).start().expect("it starts");
-        let (mut other, mut daemonic): (Vec<_>, Vec<_>) =
-            (0..3).map(|_| ears.hear()).partition(|(line, _)| line == "waits");
-        root.kill();
-        assert_eq!(ears.hear().0, "goes on", "{method:?}");
-        assert!(daemonic.iter_mut().chain(&mut other).all(|(_, stream)| ended(stream)));
-        assert_eq!((root.join(), daemonic.len()), (Exit::Signal(9), 2));
-    }
-}
-
-/// Says whether it is daemonic, and has a child that is as it is.
-fn tree((port, depth): (u16, u32)) {
-    let _stream = say(port, if current_process().daemon() { "daemonic" } else { "not" });
-    if depth > 1 {
-        Process::builder(tree, (port, depth - 1)).start().expect("it starts");
-    }
-    sleep_long(());
-}
-
-#[test]
-fn a_daemonic_tree_four_deep_is_killed_whole_by_its_root() {
+fn a_process_outlives_the_thread_that_has_started_it() {
     in_tests();
     let ears = Ears::open();
-    let root = Process::builder(tree, (ears.port, 4)).daemon(true).start().expect("it starts");
-    let mut all: Vec<_> = (0..4).map(|_| ears.hear()).collect();
-    assert!(all.iter().all(|(line, _)| line == "daemonic"), "who is daemonic has daemonic children");
-    root.kill();
-    assert!(all.iter_mut().all(|(_, stream)| ended(stream)));
-    assert_eq!(root.join(), Exit::Signal(9));
+    let port = ears.port;
+    let daemonic = move || {
+        Process::builder(|port| say_and_wait(port, "here"), port).daemon(true).start().expect("it starts")
+    };
+    let process = thread::spawn(daemonic).join().expect("no panic");
+    let (_, mut stream) = ears.hear();
+    tell(&mut stream);
+    assert_eq!(process.join(), Exit::Code(0));
+}
+
+#[test]
+fn a_program_that_was_told_to_ignore_its_children_knows_their_exit_codes() {
+    const TEST: &str = "a_program_that_was_told_to_ignore_its_children_knows_their_exit_codes";
+    if !is_again() {
+        let (exit, _, stderr) = again(TEST, "env --ignore-signal=CHLD");
+        return assert_eq!(exit, Exit::Code(0), "{stderr}");
+    }
+    in_tests();
+    assert_ne!(signals("SigIgn:") & (1 << 16), 0);
+    let process = Process::builder(ExitCode::from, 7_u8).start().expect("it starts");
+    assert_eq!(process.join(), Exit::Code(7));
+}
+
+#[test]
+fn a_signal_that_a_program_hears_ends_no_wait() {
+    apart(|()| {
+        // Whatever the handler does: the system call is interrupted.
+        brigade_os::signals::hear_reopen().expect("a handler");
+        let ears = Ears::open();
+        let process =
+            Process::builder(|port| say_and_wait(port, "here"), ears.port).start().expect("it starts");
+        let (_, mut stream) = ears.hear();
+        let interrupts = thread::spawn(move || {
+            for _ in 0..20 {
+                let killed = Command::new("kill").args(["-USR1", &id().to_string()]).status().expect("kill");
+                assert!(killed.success());
+            }
+            tell(&mut stream);
+        });
+        let began_ns = brigade_os::clock::monotonic_ns();
+        let within = Duration::from_millis(10);
+        let is_over = process.join_timeout(within).is_some();
+        let took = Duration::from_nanos(brigade_os::clock::monotonic_ns() - began_ns);
+        assert!(is_over || took >= within, "{took:?}");
+        assert_eq!(process.join(), Exit::Code(0));
+        interrupts.join().expect("no panic");
+        assert!(brigade_os::signals::asked_to_reopen(), "it was heard");
+    });
+}
+
+#[test]
+fn what_a_terminal_sends_reaches_a_program_and_its_children() {
+    const TEST: &str = "what_a_terminal_sends_reaches_a_program_and_its_children";
+    in_tests();
+    if let Some(port) = std::env::var("PORT").ok().and_then(|port| port.parse().ok()) {
+        let started = Process::builder(say_pid_and_stay, port).start().expect("it starts");
+        started.join();
+    }
+    let ears = Ears::open();
+    let own = std::env::current_exe().expect("this test has a file");
+    let mut command = Command::new(own);
+    command.args(["--exact", TEST]).env("PORT", ears.port.to_string());
+    let mut program = command.process_group(0).stdout(Stdio::null()).spawn().expect("it starts");
+    let (_, mut stream) = ears.hear();
+    let killed = Command::new("kill").args(["-INT", "--", &format!("-{}", program.id())]).status();
+    assert!(killed.expect("kill").success());
+    assert_eq!(program.wait().expect("it is ours").signal(), Some(2));
+    assert!(ended(&mut stream));
 }

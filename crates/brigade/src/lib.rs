@@ -32,6 +32,7 @@
 //! | `Pipe()`, `Pipe(False)`            | [`duplex`], [`pipe`]                               |
 //! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
+//! | `Lock`, `RLock`, `Semaphore`, …    | [`sync`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
 //! its story ([`TaskError::Quarantined`]). A chunk of a map that kills is halved until the one bad item is alone.
@@ -46,18 +47,23 @@ mod carry;
 pub mod connection;
 mod error;
 mod executor;
+mod handle;
 mod hooks;
 mod host;
 mod init;
 mod job;
+mod load;
 mod map;
 mod parcel;
 mod pool;
 mod process;
+pub mod shared;
+pub mod sync;
 mod tasks;
 mod threads;
 
 pub use actor::{Worker, WorkerPool};
+pub use brigade_core::Schedule;
 #[doc(hidden)]
 pub use brigade_os::before_main;
 pub use brigade_os::spread::Spread;
@@ -70,6 +76,7 @@ pub use executor::{Executor, ProcessExecutor};
 pub use hooks::Initialized;
 pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
+pub use load::{Load, Loads};
 pub use map::Map;
 pub use pool::{Builder, Pool};
 pub use process::child::{CurrentProcess, ParentProcess, current_process, parent_process};

@@ -23,6 +23,7 @@
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
 //! | `Pipe()`, `Pipe(False)`            | [`duplex`], [`pipe`]                               |
+//! | `Queue`, `JoinableQueue`, `SimpleQueue` | [`Queue`]                                     |
 //! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //!
@@ -43,6 +44,7 @@ mod job;
 mod map;
 mod parcel;
 mod pool;
+mod queue;
 
 #[doc(hidden)]
 pub use brigade_os::before_main;
@@ -55,3 +57,4 @@ pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
 pub use map::Map;
 pub use pool::{Builder, Pool};
+pub use queue::{JoinableQueue, Lease, Queue, QueueError, SimpleQueue};

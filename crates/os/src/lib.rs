@@ -8,6 +8,7 @@
 //! page.rs   one shared page per slot: what a worker runs, readable after its death
 //! blob.rs   files without a name: what no packet holds
 //! region.rs shared memory of equals, with robust.rs and futex.rs for who may write it and who waits
+//! rows.rs   the same where it may be much and is taken as it is needed; seat.rs says who of them is still there
 //! ```
 
 pub mod birth;
@@ -33,6 +34,8 @@ pub mod proc;
 pub mod ready;
 pub mod region;
 pub mod robust;
+pub mod rows;
+pub mod seat;
 pub mod signals;
 pub mod strays;
 pub mod text;

@@ -11,7 +11,7 @@
 //!
 //! The caller is a function that knows the types: the compiler makes one for each `fn(A) -> R` that is used.
 
-use crate::carry::{self, Arrival, Kept, Passage};
+use crate::carry::{self, Kept};
 use crate::error::TaskError;
 use crate::init::exit_code;
 use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
@@ -161,28 +161,24 @@ pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
     caller(function, items)
 }
 
-/// The call of a process: of one item, which may be of any length; and what that carries, if it does.
+/// The call of a process, of one item, which may be of any length; and what that carries.
 pub(crate) fn errand<A: Value, T: Termination>(
     function: fn(A) -> T,
     argument: &A,
-) -> Result<(Vec<u8>, Option<Passage>), TaskError> {
+) -> Result<(Vec<u8>, Vec<Kept>), TaskError> {
     let caller = position_of_caller(enter::<A, T>);
     let (caller, function) = caller.zip(position(function)).ok_or(TaskError::Foreign)?;
-    let unfit = |error: &dyn ToString| TaskError::Encode { message: error.to_string() };
     let mut bytes = [caller.number().to_le_bytes(), function.number().to_le_bytes()].concat();
     let (encoded, kept) = carry::collect(|| encode_value(argument, &mut bytes));
-    encoded.map_err(|error| unfit(&error))?;
-    let passage = Passage::of(kept, &mut bytes).map_err(|error| unfit(&error))?;
-    Ok((bytes, passage))
+    encoded.map_err(|error| TaskError::Encode { message: error.to_string() })?;
+    Ok((bytes, kept))
 }
 
 /// The caller of a process: its result is the exit code, one byte.
 fn enter<A: Value, T: Termination>(function: Position, argument: &[u8]) -> Result<Vec<u8>, String> {
     let function = function_at::<A, T>(function).ok_or("a call of what is no function of this program")?;
-    let argument =
-        decode_value::<(A, Arrival)>(argument).map_err(|error| format!("its argument: {error}"))?;
-    let (argument, arrival) = argument;
-    arrival.tell();
+    let argument = carry::unpack(|| decode_value::<A>(argument));
+    let argument = argument.map_err(|error| format!("its argument: {error}"))?;
     Ok(vec![exit_code(function(argument).report()) as u8])
 }
 

@@ -1,18 +1,16 @@
 //! What is more than bytes and yet goes along in an argument: a descriptor, behind shared memory or a pipe.
 //!
 //! Its bytes say who has it and under which number, and whoever reads them opens it anew. So it must stay open until then:
-//! a call keeps what its arguments carry until it has its final word, the start of a process until that has opened it, and a worker
-//! what its results carry until it ends.
+//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until it ends. A
+//! process of its own is handed it when it is born, so that nobody else need keep it: whoever waits for the end of a pipe
+//! waits for that process alone.
 
 use brigade_os::lend::{Access, Loan};
-use brigade_os::ready::ready;
-use brigade_wire::encode_value;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
-use std::fs::File;
-use std::io::{self, PipeReader, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +29,11 @@ thread_local! {
     static BASKET: RefCell<Option<Vec<Kept>>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// What came along with the argument that is to be read on this thread.
+    static BROUGHT: RefCell<Vec<OwnedFd>> = const { RefCell::new(Vec::new()) };
+}
+
 /// What results of this worker carry.
 static RESULTS: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 
@@ -45,12 +48,13 @@ impl Carried {
     }
 }
 
-/// Encodes something, and gives what that carries. A thread at its very end has no basket any more, and carries nothing.
+/// Encodes something, and gives what that carries.
 pub(crate) fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Kept>) {
-    let exchange = |new| BASKET.try_with(|basket| basket.replace(new)).ok().flatten();
-    let outer = exchange(Some(Vec::new()));
+    // At the very end of a thread there is none: then nobody keeps anything, and what would have to be kept is not written.
+    let swap = |basket| BASKET.try_with(|own| own.replace(basket)).ok().flatten();
+    let outer = swap(Some(Vec::new()));
     let encoded = encode();
-    (encoded, exchange(outer).unwrap_or_default())
+    (encoded, swap(outer).unwrap_or_default())
 }
 
 /// Keeps these until this process ends: nobody says when whoever gets a result has read it.
@@ -60,50 +64,22 @@ pub(crate) fn keep(kept: Vec<Kept>) {
     }
 }
 
-/// What the argument of a process carries, until that has opened it.
-///
-/// A pipe goes along, and the process writes to it when it has; so nothing that was given away is kept open here any longer.
-#[derive(Debug)]
-pub(crate) struct Passage {
-    kept: Vec<Kept>,
-    arrived: PipeReader,
+/// These have come along with an argument that this thread is about to read.
+pub(crate) fn bring(files: Vec<OwnedFd>) {
+    BROUGHT.set(files);
 }
 
-/// How a process tells that it has opened everything, if there was something.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Arrival(Option<Carried>);
-
-impl Passage {
-    /// Puts what tells of the arrival behind the argument; none if nothing is carried.
-    pub(crate) fn of(mut kept: Vec<Kept>, bytes: &mut Vec<u8>) -> io::Result<Option<Passage>> {
-        let (arrival, arrived) = match kept.is_empty() {
-            true => (Arrival(None), None),
-            false => {
-                let (reader, writer) = io::pipe()?;
-                (Arrival(Some(Carried::new(writer.into(), Access::Write))), Some(reader))
-            }
-        };
-        let (encoded, own) = collect(|| encode_value(&arrival, bytes));
-        encoded.map_err(io::Error::other)?;
-        kept.extend(own);
-        Ok(arrived.map(|arrived| Passage { kept, arrived }))
-    }
-
-    /// Waits until the process has opened it, or has ended.
-    pub(crate) fn end(self, process: BorrowedFd<'_>) {
-        // Whatever is wrong with the wait, what is kept is closed.
-        let _ = ready(&[self.arrived.as_fd(), process], None);
-        drop(self.kept);
-    }
+/// Reads an argument, and closes what came along: it has opened what it needs.
+pub(crate) fn unpack<T>(read: impl FnOnce() -> T) -> T {
+    let value = read();
+    BROUGHT.take();
+    value
 }
 
-impl Arrival {
-    pub(crate) fn tell(self) {
-        if let Some(Carried { fd, .. }) = self.0 {
-            // Nobody waits any more whom this would not reach.
-            let _ = Arc::try_unwrap(fd).map(|fd| File::from(fd).write_all(&[1]));
-        }
-    }
+/// The number of what came along, if it is the same as this.
+fn brought(device: u64, inode: u64) -> Option<Loan> {
+    let is_it = |loan: &Loan| (loan.device, loan.inode) == (device, inode);
+    BROUGHT.with_borrow(|all| all.iter().filter_map(|fd| Loan::of(fd).ok()).find(is_it))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,9 +95,9 @@ impl Serialize for Carried {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let loan = Loan::of(self.fd()).map_err(S::Error::custom)?;
         let keep = |basket: &RefCell<Option<Vec<Kept>>>| {
-            basket.borrow_mut().as_mut().map(|kept| kept.push(self.fd.clone())).is_some()
+            basket.borrow_mut().as_mut().map(|kept| kept.push(self.fd.clone()))
         };
-        if !BASKET.try_with(keep).unwrap_or(false) {
+        if BASKET.try_with(keep).ok().flatten().is_none() {
             let words = "shared objects can be sent to processes of this program, and written nowhere else";
             return Err(S::Error::custom(words));
         }
@@ -138,7 +114,8 @@ impl<'de> Deserialize<'de> for Carried {
             1 => Access::Write,
             _ => Access::Both,
         };
-        let opened = Loan { owner, number, device, inode }.open(access);
+        let loan = brought(device, inode).unwrap_or(Loan { owner, number, device, inode });
+        let opened = loan.open(access);
         let opened =
             opened.map_err(|error: io::Error| D::Error::custom(format!("shared object: {error}")))?;
         Ok(Carried::new(opened, access))
@@ -148,8 +125,9 @@ impl<'de> Deserialize<'de> for Carried {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brigade_wire::decode_value;
-    use std::io::Read;
+    use brigade_wire::{decode_value, encode_value};
+    use std::fs::File;
+    use std::io::{Read, Write};
 
     #[test]
     fn a_carried_pipe_is_open_until_the_basket_is_dropped() {

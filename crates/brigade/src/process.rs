@@ -145,15 +145,14 @@ impl<A: Value, T: Termination> ProcessBuilder<A, T> {
         self
     }
 
-    /// Starts it. The first start also starts the template, and a thread that lives as long as this process. What of the argument
-    /// is shared (pipes, queues, locks, memory) is opened by the child before this returns, and given away.
+    /// Starts it. The first start also starts the template, and a thread that lives as long as this process.
     ///
     /// # Errors
     /// If [`init`](crate::init) was not called, the argument cannot be encoded, processes are nested too deep, this program is
     /// at its end, or the system refuses.
     pub fn start(self) -> Result<Process, ProcessError> {
         let ProcessBuilder { function, argument, name, identity, daemon, start_method } = self;
-        let (call, passage) = match call::errand(function, &argument) {
+        let (call, kept) = match call::errand(function, &argument) {
             Ok(errand) => errand,
             Err(error) => return Err(ProcessError::Call { name, error }),
         };
@@ -169,10 +168,8 @@ impl<A: Value, T: Termination> ProcessBuilder<A, T> {
         let errand = Errand::new(&name, identity, daemon).write(&call).map_err(wrong(&name))?;
         drop(call);
         let template = nursery::Entry::of_this_program()?;
-        let body = nursery::bear(&template, &errand, daemon, start_method).map_err(wrong(&name))?;
-        if let Some(passage) = passage {
-            passage.end(body.pidfd());
-        }
+        let body = nursery::bear(&template, &errand, &kept, daemon, start_method).map_err(wrong(&name))?;
+        drop(kept);
         let child = Arc::new(Child { name, daemon, body, exit: Mutex::default() });
         children().register(Process { child })
     }

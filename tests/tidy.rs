@@ -39,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "brigade-supervisor",
             "brigade-wire",
             "brigade-worker",
+            "bytemuck",
             "crc32c",
             "serde",
             "thiserror",
@@ -65,7 +66,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// What their tests may depend on beyond that.
 /// The worker that misbehaves speaks on its own channel, so it needs what a worker has; the supervisor of large tasks what one has.
 const TESTS_MAY_NAME: &[(&str, &[&str])] = &[
-    ("brigade", &["num-bigint"]),
+    ("brigade", &["csv", "futures", "image", "num-bigint", "tempfile", "trybuild"]),
     ("", &["brigade-core", "brigade-os", "brigade-supervisor", "brigade-wire", "serde_json"]),
 ];
 
@@ -80,7 +81,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("rustix", &["os"]),
     ("signal-hook", &["os"]),
     ("signal-hook-registry", &["os"]),
-    ("tempfile", &["link"]),
+    ("tempfile", &["brigade", "link"]),
 ];
 
 const FUNCTION_LINES_MAX: usize = 60;

@@ -143,6 +143,14 @@ pub fn see_children() -> io::Result<()> {
     Ok(())
 }
 
+/// The same, and no more than that: whoever hears of children by a handler of its own goes on to.
+///
+/// # Errors
+/// If the kernel refuses; it does not.
+pub fn see_children_if_ignored() -> io::Result<()> {
+    if is_ignored(signal::SIGCHLD) { see_children() } else { Ok(()) }
+}
+
 /// Undoes [`hold_back`], and a mask that whoever started us may have left behind: a child that inherits a blocked SIGTERM
 /// cannot be asked to end. SIGTTIN and SIGTTOU stay blocked but in the thread that [`ring`] has started: the terminal
 /// stops nobody who does not hear them. What is executed from here is to begin with [`block_nothing`]. After [`ring`].
@@ -158,6 +166,31 @@ pub fn block_nothing(command: &mut Command) {
     let unblock = || Ok(SigSet::empty().thread_set_mask()?);
     // SAFETY: the closure makes one system call; it neither allocates nor locks.
     unsafe { command.pre_exec(unblock) };
+}
+
+/// The program that `command` starts begins with every signal blocked: a template, which is to outlive what a terminal sends to
+/// the group. Its children undo that by [`hear_signals`](crate::kin::hear_signals).
+pub fn block_everything(command: &mut Command) {
+    let block = || Ok(SigSet::all().thread_set_mask()?);
+    // SAFETY: the closure makes one system call; it neither allocates nor locks.
+    unsafe { command.pre_exec(block) };
+}
+
+/// Blocks no signal in this thread.
+pub(crate) fn hold_nothing() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
+}
+
+/// Ignores no signal, but those that shells and `nohup` let their children ignore, and SIGPIPE, which Rust does.
+pub(crate) fn default_the_ignored() -> io::Result<()> {
+    use nix::sys::signal::{SigHandler, signal as set};
+    const KEPT: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE];
+    let is_ours = |signal: &Signal| !KEPT.contains(signal) && is_ignored(*signal as libc::c_int);
+    for signal in Signal::iterator().filter(is_ours) {
+        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context.
+        unsafe { set(signal, SigHandler::SigDfl) }?;
+    }
+    Ok(())
 }
 
 /// Set by SIGUSR1, until somebody takes notice.

@@ -12,8 +12,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// The most files in one packet.
-pub const FILES_MAX: usize = 8;
+/// The most files in one packet: the kernel's own limit, `SCM_MAX_FD`.
+pub const FILES_MAX: usize = 253;
 
 /// The most bytes in one packet.
 pub const BYTES_MAX: usize = 1_024;

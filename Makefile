@@ -1,5 +1,5 @@
 # One word each; CI says `make ci` and nothing else. Only `deny` and `advisories` need more than a Rust toolchain.
-.PHONY: run test check tidy storm chaos soak peers sweep fuzz miri figures docs deny advisories ci cargo-deny
+.PHONY: run test check tidy storm chaos soak peers programs sweep fuzz miri figures docs deny advisories ci cargo-deny
 .NOTPARALLEL:
 ARGS ?= --procs 4
 comma := ,
@@ -16,6 +16,8 @@ soak: ; SOAK=100000 cargo test --release --locked --test main -- --nocapture --t
 # One kill -9, beside the pools of Python; needs python3 with venv, and PyPI the first time. Who cannot be had is left out.
 PEERS := target/peers
 peers: ; @command -v python3 >/dev/null || { echo "python3 is not installed" >&2; exit 1; }; cargo build --release --locked && { [ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS); } && { $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/requirements.txt || echo "peers: not all could be installed" >&2; } && $(PEERS)/bin/python tests/peers/peers.py $${CARGO_TARGET_DIR:-target}/release/supervisor
+# The programs of the articles, as large as there, with our times beside theirs; small ones are in `make test`.
+programs: ; @cargo build --release --locked --package brigade --examples && ARTICLE_SIZES=1 cargo test --release --locked --quiet --package brigade --test programs -- --nocapture
 # The supervisor is killed at each of its system calls and resumed; needs strace. Some forty of these are in `make test`.
 sweep: ; @command -v strace >/dev/null || { echo "strace is not installed: apt-get install strace" >&2; exit 1; }; SWEEP_POINTS=all cargo test --release --locked --test main -- --nocapture sweep::
 # Needs cargo-fuzz (and a C++ compiler for libFuzzer), but no nightly: the variable lets the stable toolchain pass its flags on.

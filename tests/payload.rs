@@ -109,6 +109,7 @@ fn main() -> ExitCode {
     let plan = Plan {
         entry: vec![],
         environment: vec![],
+        letter: [].into(),
         host: Host::Supervisor,
         policy: Policy { procs: 2, ..Policy::default() },
         worker: env::current_exe().expect("this program has a file"),

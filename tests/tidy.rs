@@ -40,6 +40,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "brigade-wire",
             "brigade-worker",
             "bytemuck",
+            "crc32c",
             "serde",
             "thiserror",
         ],
@@ -65,7 +66,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// What their tests may depend on beyond that.
 /// The worker that misbehaves speaks on its own channel, so it needs what a worker has; the supervisor of large tasks what one has.
 const TESTS_MAY_NAME: &[(&str, &[&str])] = &[
-    ("brigade", &["num-bigint"]),
+    ("brigade", &["csv", "futures", "image", "num-bigint", "tempfile"]),
     ("", &["brigade-core", "brigade-os", "brigade-supervisor", "brigade-wire", "serde_json"]),
 ];
 
@@ -73,14 +74,14 @@ const TESTS_MAY_NAME: &[(&str, &[&str])] = &[
 const FENCED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", ""]),
     ("bincode", &["wire"]),
-    ("crc32c", &["journal", "link"]),
+    ("crc32c", &["brigade", "journal", "link"]),
     ("ipc-channel", &["link"]),
     ("libc", &["os"]),
     ("nix", &["os"]),
     ("rustix", &["os"]),
     ("signal-hook", &["os"]),
     ("signal-hook-registry", &["os"]),
-    ("tempfile", &["link"]),
+    ("tempfile", &["brigade", "link"]),
 ];
 
 const FUNCTION_LINES_MAX: usize = 60;

@@ -6,21 +6,31 @@
 //! length u32, result │ …                                                        results of a chunk
 //! ```
 //!
+//! A call of a task of another program has 0 in place of the caller, and the length of a name in place of the function; the name
+//! follows.
+//!
 //! The caller is a function that knows the types: the compiler makes one for each `fn(A) -> R` that is used.
 
 use crate::carry::{self, Kept};
 use crate::error::TaskError;
+use crate::init::exit_code;
 use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
 use brigade_wire::{decode_value, encode_value};
 use brigade_worker::Caught;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
+use std::process::Termination;
 
 /// The name under which a worker of this library knows its one task.
 pub(crate) const NAME: &str = "brigade";
 
-/// What a task function takes, or gives.
+/// What a task function takes, or gives: whatever serde can write and read, that owns what it has, and may go to another thread.
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` cannot go to a worker and back",
+    label = "neither an argument nor a result of a task",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it, and let it own what it has (`'static`, `Send`)"
+)]
 pub trait Value: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {}
@@ -40,6 +50,8 @@ enum Tag {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     bytes: Vec<u8>,
+    /// How many of them stand before the items.
+    head: usize,
     items: u32,
     /// What its items carry.
     kept: Vec<Kept>,
@@ -48,12 +60,31 @@ pub(crate) struct Call {
 impl Call {
     /// Of no item yet.
     pub(crate) fn of<A: Value, R: Value>(function: fn(A) -> R) -> Result<Call, TaskError> {
+        Call::with(call::<A, R>, function)
+    }
+
+    /// Of no item yet, by a caller that knows the types.
+    pub(crate) fn with<A, R>(caller: Caller, function: fn(A) -> R) -> Result<Call, TaskError> {
         let (caller, function) =
-            position_of_caller(call::<A, R>).zip(position(function)).ok_or(TaskError::Foreign)?;
+            position_of_caller(caller).zip(position(function)).ok_or(TaskError::Foreign)?;
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
-        Ok(Call { bytes, items: 0, kept: Vec::new() })
+        Ok(Call { bytes, head: HEAD_BYTES, items: 0, kept: Vec::new() })
+    }
+
+    /// Of no item yet, of a task by its name and shape.
+    pub(crate) fn named(signature: &str) -> Call {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend(NAMED.to_le_bytes());
+        bytes.extend((signature.len() as u64).to_le_bytes());
+        bytes.extend(signature.as_bytes());
+        let head = bytes.len();
+        Call { bytes, head, items: 0, kept: Vec::new() }
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        word(&self.bytes, 0) == Some(NAMED)
     }
 
     /// Takes one more item; after an error it has what it had.
@@ -82,30 +113,68 @@ impl Call {
 
     /// Of the same function, with some of the items.
     pub(crate) fn part(&self, items: Range<u32>) -> Call {
-        let all: Vec<&[u8]> = pieces(&self.bytes[HEAD_BYTES..]).collect();
-        let mut bytes = self.bytes[..HEAD_BYTES].to_vec();
+        let all: Vec<&[u8]> = pieces(&self.bytes[self.head..]).collect();
+        let mut bytes = self.bytes[..self.head].to_vec();
         for item in &all[items.start as usize..items.end as usize] {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        Call { bytes, items: items.end - items.start, kept: self.kept.clone() }
+        Call { bytes, head: self.head, items: items.end - items.start, kept: self.kept.clone() }
     }
+}
+
+/// Where a caller would stand, in a call by name: no function stands at the start of a program.
+const NAMED: u64 = 0;
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// What a call by name names, and its items.
+pub(crate) fn named(args: &[u8]) -> Option<(&str, &[u8])> {
+    let length = usize::try_from(word(args, 8)?).ok().filter(|_| word(args, 0) == Some(NAMED))?;
+    let (name, items) = args.get(HEAD_BYTES..)?.split_at_checked(length)?;
+    Some((std::str::from_utf8(name).ok()?, items))
 }
 
 /// The task function of a worker: calls whatever the bytes name.
 pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
-    let word =
-        |at: usize| -> Option<u64> { Some(u64::from_le_bytes(args.get(at..at + 8)?.try_into().ok()?)) };
-    let (caller, function) = word(0).zip(word(8)).ok_or("a call of fewer bytes than any")?;
-    let caller =
-        caller_at(Position::received(caller)).ok_or("a call of what is no function of this program")?;
+    let (caller, function) = word(args, 0).zip(word(args, 8)).ok_or("a call of fewer bytes than any")?;
+    let no_function = "a call of what is no function of this program";
+    let (caller, function) =
+        Position::received(caller).zip(Position::received(function)).ok_or(no_function)?;
+    let caller = caller_at(caller).ok_or(no_function)?;
     let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
-    caller(Position::received(function), items)
+    caller(function, items)
+}
+
+/// The call of a process: of one item, which may be of any length.
+pub(crate) fn errand<A: Value, T: Termination>(
+    function: fn(A) -> T,
+    argument: &A,
+) -> Result<Vec<u8>, TaskError> {
+    let caller = position_of_caller(enter::<A, T>);
+    let (caller, function) = caller.zip(position(function)).ok_or(TaskError::Foreign)?;
+    let mut bytes = [caller.number().to_le_bytes(), function.number().to_le_bytes()].concat();
+    encode_value(argument, &mut bytes).map_err(|error| TaskError::Encode { message: error.to_string() })?;
+    Ok(bytes)
+}
+
+/// The caller of a process: its result is the exit code, one byte.
+fn enter<A: Value, T: Termination>(function: Position, argument: &[u8]) -> Result<Vec<u8>, String> {
+    let function = function_at::<A, T>(function).ok_or("a call of what is no function of this program")?;
+    let argument = decode_value::<A>(argument).map_err(|error| format!("its argument: {error}"))?;
+    Ok(vec![exit_code(function(argument).report()) as u8])
 }
 
 /// Calls the function with each item; a panic is the result of its item alone.
 fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>, String> {
     let function = function_at::<A, R>(function).ok_or("a call of what is no function of this program")?;
+    Ok(each(function, items))
+}
+
+/// The same, where the function is known.
+pub(crate) fn each<A: Value, R: Value>(function: fn(A) -> R, items: &[u8]) -> Vec<u8> {
     let mut results = Vec::new();
     for (at, item) in pieces(items).enumerate() {
         if at > 0 {
@@ -117,7 +186,7 @@ fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>,
         let length = (results.len() - start - 4) as u32;
         results[start..start + 4].copy_from_slice(&length.to_le_bytes());
     }
-    Ok(results)
+    results
 }
 
 const _: Caller = call::<(), ()>;
@@ -140,10 +209,10 @@ fn one<A: Value, R: Value>(function: fn(A) -> R, item: &[u8], results: &mut Vec<
         }
         Err(error) => said(Tag::Undecoded, &error.to_string(), results),
     });
-    if let Caught::Panicked { message, location } = called {
+    if let Caught::Panicked { message, location, backtrace } = called {
         results.truncate(start);
         results.push(Tag::Panicked as u8);
-        encode_value(&(message, location), results).expect("text can be encoded");
+        encode_value(&(message, location, backtrace), results).expect("text can be encoded");
     }
 }
 
@@ -162,8 +231,8 @@ pub(crate) fn result<R: Value>(bytes: &[u8]) -> Result<R, TaskError> {
         Some((1, words)) => Err(TaskError::Decode { message: format!("its argument: {}", text(words)) }),
         Some((2, words)) => Err(TaskError::Encode { message: format!("its result: {}", text(words)) }),
         Some((3, words)) => {
-            let (message, location) = decode_value(words).map_err(|error| strange(&error))?;
-            Err(TaskError::Panicked { message, location })
+            let (message, location, backtrace) = decode_value(words).map_err(|error| strange(&error))?;
+            Err(TaskError::Panicked { message, location, backtrace })
         }
         Some(_) | None => Err(strange(&"no result begins so")),
     }
@@ -175,7 +244,7 @@ pub(crate) fn results(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Each with its length before it; a length that is more than there is ends them.
-fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (piece, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;

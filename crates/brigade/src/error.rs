@@ -1,7 +1,8 @@
 //! What can go wrong, with a task and with a pool.
 
 use brigade_wire::{FailedAttempt, Mishap};
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Why a task brought no value. Clone it freely: it is data.
@@ -9,29 +10,34 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum TaskError {
     /// The function panicked; its worker lives on.
-    #[error("panicked{}: {message}", at(.location))]
+    #[error("panicked{}: {}", at(.location), one_line(.message))]
     Panicked {
         /// What the panic said.
         message: String,
         /// `file:line:column`, or empty.
         location: String,
+        /// Where it was called from, line by line; empty unless [`Builder::backtraces`](crate::Builder::backtraces), or
+        /// `RUST_BACKTRACE`, asked for it.
+        backtrace: String,
     },
     /// Too many workers died of it: it is not tried again.
-    #[error("given up after {}: {}", counted(.attempts.len()), told(.attempts))]
+    #[error("given up after {}: {}", counted(.attempts.len()), told(.attempts, *.pid, .logs))]
     Quarantined {
         /// Every attempt, first to last.
         attempts: Vec<FailedAttempt>,
-        /// Where the workers' logs are.
+        /// The process of the last one; 0 if there was none.
+        pid: u32,
+        /// Where the workers' logs are, each as `<pid>.log`.
         logs: PathBuf,
     },
     /// The argument, or the result, cannot be written as bytes.
-    #[error("cannot be encoded: {message}")]
+    #[error("cannot be encoded: {}", one_line(.message))]
     Encode {
         /// What serde said.
         message: String,
     },
     /// The argument, or the result, cannot be read from its bytes.
-    #[error("cannot be decoded: {message}")]
+    #[error("cannot be decoded: {}", one_line(.message))]
     Decode {
         /// What serde said.
         message: String,
@@ -41,6 +47,38 @@ pub enum TaskError {
         "the function is of a shared library: only functions of the program itself can be called in a worker"
     )]
     Foreign,
+    /// The workers are another program: only what it names can be called.
+    #[error(
+        "the pool's workers are {}: its tasks are called by name, with Pool::task, and no functions of this program",
+        worker.display()
+    )]
+    OtherProgram {
+        /// That program.
+        worker: PathBuf,
+    },
+    /// The worker program has no task of that name.
+    #[error("worker {} has no task `{name}`; it has: {has}", worker.display())]
+    NoSuchTask {
+        /// The program.
+        worker: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What it has.
+        has: String,
+    },
+    /// The worker program has a task of that name, which takes or gives something else.
+    #[error("worker {} has the task `{found}`, and not `{wanted}`", worker.display())]
+    Shape {
+        /// The program.
+        worker: PathBuf,
+        /// What was asked for.
+        wanted: String,
+        /// What it has.
+        found: String,
+    },
+    /// Somebody wanted it no more: [`Job::cancel`](crate::Job::cancel).
+    #[error("cancelled")]
+    Cancelled,
     /// The pool takes nothing any more.
     #[error("the pool is shut down")]
     Shutdown,
@@ -74,9 +112,39 @@ pub enum BuildError {
         /// The most.
         most: u32,
     },
-    /// The system, or the machine's limits.
-    #[error("{0}")]
-    Start(String),
+    /// What each worker is to call first, or last, cannot be sent to it.
+    #[error("the {what} {source}")]
+    Hook {
+        /// Which.
+        what: &'static str,
+        /// Why not.
+        source: TaskError,
+    },
+    /// The system, the machine's limits, or what is no worker.
+    #[error("{}", all_of(&**.0))]
+    Start(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl BuildError {
+    pub(crate) fn start(error: impl Into<Box<dyn Error + Send + Sync>>) -> BuildError {
+        BuildError::Start(error.into())
+    }
+}
+
+/// The error and what it came of. What is a flag of the command is a setting here.
+fn all_of(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words += &format!(": {error}");
+        cause = error.source();
+    }
+    one_line(&words).replace("--procs", "procs").replace("--state-dir", "state_dir")
+}
+
+/// An error is one line, whatever somebody else has put into it.
+fn one_line(words: &str) -> String {
+    words.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn at(location: &str) -> String {
@@ -88,15 +156,46 @@ fn counted(attempts: usize) -> String {
 }
 
 /// How the last attempt ended.
-fn told(attempts: &[FailedAttempt]) -> String {
+fn told(attempts: &[FailedAttempt], pid: u32, logs: &Path) -> String {
     let Some(FailedAttempt { attempt, worker, end }) = attempts.last() else {
         return "never tried".to_owned();
     };
-    match end {
-        Mishap::Failed(message) => format!("attempt {attempt} failed: {message}"),
-        Mishap::Panicked { message, .. } => format!("attempt {attempt} panicked: {message}"),
-        Mishap::Crashed(exit) => format!("attempt {attempt} lost worker {worker} to {exit}"),
-        Mishap::TimedOut => format!("attempt {attempt} timed out in worker {worker}"),
-        Mishap::OutOfMemory => format!("attempt {attempt} ran out of memory in worker {worker}"),
+    let end = match end {
+        Mishap::Failed(message) => format!("failed in worker {worker}: {}", one_line(message)),
+        Mishap::Panicked { message, .. } => format!("panicked in worker {worker}: {}", one_line(message)),
+        Mishap::Crashed(exit) => format!("lost worker {worker} to {exit}"),
+        Mishap::TimedOut => format!("timed out in worker {worker}"),
+        Mishap::OutOfMemory => format!("ran out of memory in worker {worker}"),
+    };
+    let log = logs.join(format!("{pid}.log"));
+    format!("attempt {attempt} {end}, pid {pid} (log: {})", log.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brigade_wire::{Attempt, Exit, SlotId, WorkerId};
+    use std::io;
+
+    #[test]
+    fn every_error_is_one_line_with_pid_cause_attempt_and_log() {
+        let message = "assertion failed\n  left: 1\n right: 2".to_owned();
+        let panicked = TaskError::Panicked { message, location: String::new(), backtrace: "1\n2".into() };
+        assert_eq!(panicked.to_string(), "panicked: assertion failed; left: 1; right: 2");
+        let worker = WorkerId { slot: SlotId(0), incarnation: 3 };
+        let spent = FailedAttempt { attempt: Attempt::FIRST, worker, end: Mishap::Crashed(Exit::Signal(6)) };
+        let given_up = TaskError::Quarantined { attempts: vec![spent], pid: 42, logs: "/l".into() };
+        assert_eq!(
+            given_up.to_string(),
+            "given up after 1 attempt: attempt 1 lost worker 0.3 to SIGABRT, pid 42 (log: /l/42.log)"
+        );
+    }
+
+    #[test]
+    fn a_pool_that_is_not_built_keeps_what_it_came_of_and_names_no_flags() {
+        let refused = io::Error::other("refused: choose another --state-dir");
+        let error = BuildError::start(refused);
+        assert_eq!(error.to_string(), "refused: choose another state_dir");
+        assert!(error.source().is_some_and(|source| source.downcast_ref::<io::Error>().is_some()));
     }
 }

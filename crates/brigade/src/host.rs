@@ -5,24 +5,25 @@
 //!                                                     └─ settle ─▶ Sink: a job, or a map
 //! ```
 
-use crate::call::{self, Call};
+use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use brigade_core::{GiveUp, Verdict};
+use crate::job::{Job, State};
+use brigade_core::Verdict;
 use brigade_supervisor::error::RunError;
-use brigade_supervisor::remote::{Line, Remote};
-use brigade_supervisor::run::{Plan, Report, Witness, Work};
+use brigade_supervisor::remote::{self, Remote};
+use brigade_supervisor::run::{Cancels, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::RunDir;
 use brigade_supervisor::status::Status;
-use brigade_supervisor::story::{Line as Told, Tallied};
+use brigade_supervisor::story::{Line, Tallied, Told};
 use brigade_wire::{Outcome, TaskId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// What became of the items of a call.
@@ -42,31 +43,88 @@ pub(crate) trait Sink: Send + Sync {
     fn lent(&self, _pid: u32) {}
 }
 
+/// Whose calls these are: a job has one, and a map some at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(pub(crate) u64);
+
 /// A call that was handed in.
-struct Order {
-    call: Call,
+pub(crate) struct Order {
+    pub(crate) ticket: Ticket,
+    pub(crate) call: Call,
     /// Which of the sink's items these are.
-    items: Range<u64>,
-    sink: Arc<dyn Sink>,
+    pub(crate) items: Range<u64>,
+    pub(crate) sink: Arc<dyn Sink>,
+    /// Who was lent it last; 0 before that.
+    pub(crate) pid: u32,
+}
+
+/// Who takes calls.
+pub(crate) trait Intake: Send + Sync {
+    /// For calls of one owner, who may cancel them.
+    fn ticket(&self) -> Ticket;
+    /// Takes one, and tells the sink what becomes of its items.
+    fn submit(
+        &self,
+        ticket: Ticket,
+        call: Call,
+        items: Range<u64>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<(), TaskError>;
+    /// Nobody wants the calls of this ticket any more; `begun`: not even those that run, where these can be ended.
+    fn cancel(&self, ticket: Ticket, begun: bool);
+    /// How many calls are worked on at a time.
+    fn hands(&self) -> u32;
+}
+
+/// Hands a call of one item in; whatever goes wrong is in the job.
+pub(crate) fn hand_in<A: Value, R: Value>(
+    intake: Arc<dyn Intake>,
+    opening: Result<Call, TaskError>,
+    argument: &A,
+) -> Job<R> {
+    let (state, ticket) = (Arc::new(State::default()), intake.ticket());
+    let handed = opening.and_then(|mut call| {
+        call.push(argument)?;
+        intake.submit(ticket, call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
+    });
+    if let Err(error) = handed {
+        state.settle(0..1, Word::Lost(error));
+    }
+    Job::new(state, intake, ticket)
 }
 
 /// Where calls are handed in.
 pub(crate) struct Desk {
     remote: Remote,
     procs: AtomicU32,
+    /// The worker program, where that is another one than this.
+    worker: Option<PathBuf>,
+    /// Its tasks, as it has told them.
+    tasks: OnceLock<Vec<String>>,
+    tickets: AtomicU64,
     tray: Mutex<Tray>,
 }
 
 #[derive(Default)]
 struct Tray {
     orders: Vec<Order>,
+    /// What is not wanted any more, and whether it is to be stopped where it has begun.
+    cancels: Vec<(Ticket, bool)>,
     /// Why nothing is taken any more.
     closed: Option<TaskError>,
+    /// What has not begun is not wanted any more.
+    is_cleared: bool,
 }
 
 impl Desk {
-    pub(crate) fn new(remote: Remote, procs: u32) -> Desk {
-        Desk { remote, procs: AtomicU32::new(procs), tray: Mutex::default() }
+    pub(crate) fn new(remote: Remote, procs: u32, worker: Option<PathBuf>) -> Desk {
+        let (procs, tasks) = (AtomicU32::new(procs), OnceLock::new());
+        Desk { remote, procs, worker, tasks, tickets: AtomicU64::new(0), tray: Mutex::default() }
+    }
+
+    /// The worker program, if it is another one, and its tasks.
+    pub(crate) fn tasks(&self) -> (Option<&Path>, &[String]) {
+        (self.worker.as_deref(), self.tasks.get().map_or(&[], Vec::as_slice))
     }
 
     /// Workers that are wanted.
@@ -78,19 +136,44 @@ impl Desk {
         self.tray.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For calls of one owner, who may cancel them.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Hands a call in. Who hands in while nobody has come for what lies there need not say so again.
-    pub(crate) fn submit(&self, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Result<(), TaskError> {
+    pub(crate) fn submit(
+        &self,
+        ticket: Ticket,
+        call: Call,
+        items: Range<u64>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<(), TaskError> {
+        if let Some(worker) = self.worker.as_ref().filter(|_| !call.is_named()) {
+            return Err(TaskError::OtherProgram { worker: worker.clone() });
+        }
         let mut tray = self.tray();
         if let Some(error) = &tray.closed {
             return Err(error.clone());
         }
-        tray.orders.push(Order { call, items, sink });
-        let is_first = tray.orders.len() == 1;
+        let is_first = tray.is_empty();
+        tray.orders.push(Order { ticket, call, items, sink, pid: 0 });
         drop(tray);
         if is_first {
             self.remote.arrivals();
         }
         Ok(())
+    }
+
+    /// Nobody wants the calls of this ticket any more; `begun`: not even if a worker has them already.
+    pub(crate) fn cancel(&self, ticket: Ticket, begun: bool) {
+        let mut tray = self.tray();
+        let is_first = tray.is_empty();
+        tray.cancels.push((ticket, begun));
+        drop(tray);
+        if is_first {
+            self.remote.arrivals();
+        }
     }
 
     /// Nothing is taken any more, and what was taken is done.
@@ -107,6 +190,23 @@ impl Desk {
         self.remote.abort();
     }
 
+    /// Nothing is taken any more; what runs may end within the grace, and nothing else is begun.
+    pub(crate) fn drain(&self) {
+        self.tray().closed.get_or_insert(TaskError::Shutdown);
+        self.remote.drain();
+    }
+
+    /// What has not begun never does.
+    pub(crate) fn clear(&self) {
+        let mut tray = self.tray();
+        let is_first = tray.is_empty();
+        tray.is_cleared = true;
+        drop(tray);
+        if is_first {
+            self.remote.arrivals();
+        }
+    }
+
     pub(crate) fn resize(&self, workers: u32) {
         self.procs.store(workers, Ordering::Relaxed);
         self.remote.resize(workers);
@@ -120,10 +220,46 @@ impl Desk {
     }
 }
 
+impl Intake for Desk {
+    fn ticket(&self) -> Ticket {
+        Desk::ticket(self)
+    }
+
+    fn submit(
+        &self,
+        ticket: Ticket,
+        call: Call,
+        items: Range<u64>,
+        sink: Arc<dyn Sink>,
+    ) -> Result<(), TaskError> {
+        Desk::submit(self, ticket, call, items, sink)
+    }
+
+    fn cancel(&self, ticket: Ticket, begun: bool) {
+        Desk::cancel(self, ticket, begun);
+    }
+
+    fn hands(&self) -> u32 {
+        self.procs()
+    }
+}
+
+impl Tray {
+    fn is_empty(&self) -> bool {
+        self.orders.is_empty() && self.cancels.is_empty() && !self.is_cleared
+    }
+}
+
 /// The work of a pool's run: whatever is handed in.
 struct Bench {
     desk: Arc<Desk>,
     orders: HashMap<TaskId, Order>,
+    /// The same by their tickets.
+    tasks: BTreeSet<(Ticket, TaskId)>,
+    /// What was not wanted any more when somebody came to the desk the last time.
+    cancels: Vec<(Ticket, bool)>,
+    /// Whatever has not begun was not wanted any more then.
+    is_cleared: bool,
     callbacks: Callbacks,
     logs: PathBuf,
 }
@@ -159,8 +295,25 @@ pub(crate) fn call_back(callback: Callback) {
 }
 
 impl Bench {
+    fn put(&mut self, task: TaskId, order: Order) {
+        self.tasks.insert((order.ticket, task));
+        self.orders.insert(task, order);
+    }
+
+    fn take(&mut self, task: TaskId) -> Option<Order> {
+        let order = self.orders.remove(&task)?;
+        self.tasks.remove(&(order.ticket, task));
+        Some(order)
+    }
+
     fn lose(&mut self, order: Order, error: &TaskError) {
-        let callbacks = order.sink.settle(order.items, Word::Lost(error.clone()));
+        self.say(order, Word::Lost(error.clone()));
+    }
+
+    /// The final word. What the call has kept is closed before anybody hears it.
+    fn say(&mut self, Order { call, items, sink, .. }: Order, word: Word) {
+        drop(call);
+        let callbacks = sink.settle(items, word);
         self.callbacks.call(callbacks);
     }
 
@@ -201,25 +354,58 @@ impl Work for Bench {
     }
 
     fn split(&mut self, task: TaskId, parts: TaskId) {
-        let Some(Order { call, items, sink }) = self.orders.remove(&task) else { return };
+        let Some(Order { ticket, call, items, sink, pid }) = self.take(task) else { return };
         let half = call.items() / 2;
         let halves = [0..half, half..call.items()];
         for (number, half) in (parts.0..).zip(halves) {
             let items = items.start + u64::from(half.start)..items.start + u64::from(half.end);
-            let order = Order { call: call.part(half), items, sink: Arc::clone(&sink) };
-            self.orders.insert(TaskId(number), order);
+            let order = Order { ticket, call: call.part(half), items, sink: Arc::clone(&sink), pid };
+            self.put(TaskId(number), order);
         }
     }
 
     fn arrivals(&mut self, first: TaskId) -> u64 {
-        let orders = mem::take(&mut self.desk.tray().orders);
-        let count = orders.len() as u64;
-        self.orders.extend((first.0..).map(TaskId).zip(orders));
-        count
+        let mut tray = self.desk.tray();
+        let (orders, cancels) = (mem::take(&mut tray.orders), mem::take(&mut tray.cancels));
+        let is_cleared = mem::take(&mut tray.is_cleared);
+        drop(tray);
+        self.cancels = cancels;
+        self.is_cleared |= is_cleared;
+        let unwanted: HashSet<Ticket> = self.cancels.iter().map(|(ticket, _)| *ticket).collect();
+        let mut next = first.0;
+        for order in orders {
+            if unwanted.contains(&order.ticket) {
+                self.lose(order, &TaskError::Cancelled);
+                continue;
+            }
+            self.put(TaskId(next), order);
+            next += 1;
+        }
+        next - first.0
+    }
+
+    fn cancels(&mut self) -> Cancels {
+        let mut cancels = Cancels::default();
+        if mem::take(&mut self.is_cleared) {
+            cancels.waiting.extend(self.orders.keys());
+        }
+        for (ticket, begun) in mem::take(&mut self.cancels) {
+            let tasks = self.tasks.range((ticket, TaskId(0))..=(ticket, TaskId(u64::MAX)));
+            let which = if begun { &mut cancels.all } else { &mut cancels.waiting };
+            which.extend(tasks.map(|(_, task)| *task));
+        }
+        cancels
+    }
+
+    fn cancelled(&mut self, task: TaskId) {
+        if let Some(order) = self.take(task) {
+            self.lose(order, &TaskError::Cancelled);
+        }
     }
 
     fn lent(&mut self, task: TaskId, pid: u32) {
-        if let Some(order) = self.orders.get(&task) {
+        if let Some(order) = self.orders.get_mut(&task) {
+            order.pid = pid;
             order.sink.lent(pid);
         }
     }
@@ -229,19 +415,20 @@ impl Work for Bench {
     }
 
     fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
-        let Some(order) = self.orders.remove(&task) else { return Ok(()) };
+        let Some(order) = self.take(task) else { return Ok(()) };
         let word = match outcome {
             Outcome::Value(bytes) => Word::Value(bytes.clone()),
             Outcome::Failed(message) => Word::Lost(TaskError::Decode { message: message.clone() }),
             Outcome::Panicked { message, location } => {
-                Word::Lost(TaskError::Panicked { message: message.clone(), location: location.clone() })
+                let (message, location) = (message.clone(), location.clone());
+                Word::Lost(TaskError::Panicked { message, location, backtrace: String::new() })
             }
             Outcome::Quarantined { attempts } => {
-                Word::Lost(TaskError::Quarantined { attempts: attempts.clone(), logs: self.logs.clone() })
+                let (attempts, logs) = (attempts.clone(), self.logs.clone());
+                Word::Lost(TaskError::Quarantined { attempts, pid: order.pid, logs })
             }
         };
-        let callbacks = order.sink.settle(order.items, word);
-        self.callbacks.call(callbacks);
+        self.say(order, word);
         Ok(())
     }
 
@@ -254,13 +441,35 @@ impl Work for Bench {
     }
 }
 
-/// Nobody watches: what happens is in `events.ndjson`.
-struct Nobody;
+/// Keeps why the run was given up, if it was; all else that happens is in `events.ndjson`.
+#[derive(Default)]
+struct Mourner {
+    /// Why the last worker was not born that was not.
+    unborn: Option<String>,
+    why: Option<String>,
+}
 
-impl Witness for Nobody {
-    fn tell(&mut self, _: &Told) {}
+impl Witness for Mourner {
+    fn tell(&mut self, line: &Line) {
+        match &line.told {
+            Told::WorkerUnborn { reason, .. } => self.unborn = Some(reason.clone()),
+            Told::WorkerReady { .. } => self.unborn = None,
+            Told::GaveUp { reason, last_lines } => {
+                let unborn = self.unborn.iter().map(String::as_str);
+                let words = last_lines.last().map(|line| last_words(line));
+                let all: Vec<&str> = [reason.as_str()].into_iter().chain(unborn).chain(words).collect();
+                self.why = Some(all.join(": "));
+            }
+            _ => {}
+        }
+    }
     fn progress(&mut self, _: &Tallied) {}
     fn show(&mut self, _: &Status) {}
+}
+
+/// A line of a worker's log without what stands before the words.
+fn last_words(line: &str) -> &str {
+    line.split_once("cannot run: ").map_or(line, |(_, words)| words)
 }
 
 /// Holds the run to its end, on this thread, and leaves nobody without a word. Returns who calls back, if anybody does.
@@ -268,23 +477,31 @@ pub(crate) fn hold(
     plan: Plan,
     desk: Arc<Desk>,
     dir: RunDir,
-    line: Line,
+    line: remote::Line,
     ready: Sender<Result<(), RunError>>,
 ) -> Option<JoinHandle<()>> {
+    let known = Arc::clone(&desk);
+    let begun = |tasks: &[String]| {
+        drop(known.tasks.set(tasks.iter().filter(|name| *name != call::NAME).cloned().collect()));
+        drop(ready.send(Ok(())));
+    };
     let mut bench = Bench {
         desk,
         orders: HashMap::new(),
+        tasks: BTreeSet::new(),
+        cancels: Vec::new(),
+        is_cleared: false,
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };
-    let mut witness = Nobody;
+    let mut witness = Mourner::default();
     let held = catch_unwind(AssertUnwindSafe(|| {
-        brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, || drop(ready.send(Ok(()))))
+        brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun)
     }));
     let (error, is_clean) = match held {
         Ok(Ok(report)) => {
             let gave_up = matches!(report.verdict, Verdict::GaveUp(_));
-            (ended(&report, dir.logs()), report.done.quarantined == 0 && !gave_up)
+            (ended(&report, witness.why.take(), dir.logs()), report.done.quarantined == 0 && !gave_up)
         }
         Ok(Err(error)) => {
             let words = TaskError::Pool(error.to_string().into());
@@ -301,19 +518,12 @@ pub(crate) fn hold(
 }
 
 /// What to tell those who are left without a result.
-fn ended(report: &Report, logs: &Path) -> TaskError {
-    let gave_up = |why: String| TaskError::Pool(format!("{why}: see the logs in {}", logs.display()).into());
+fn ended(report: &Report, why: Option<String>, logs: &Path) -> TaskError {
     match &report.verdict {
-        Verdict::GaveUp(GiveUp::Intensity { slot, deaths, .. }) => {
-            gave_up(format!("worker {slot} died {deaths} times without getting anything done"))
+        Verdict::GaveUp(_) => {
+            let why = why.unwrap_or_else(|| "it was given up".into());
+            TaskError::Pool(format!("{why} (logs: {})", logs.display()).into())
         }
-        Verdict::GaveUp(GiveUp::CannotRun(worker)) => {
-            gave_up(format!("worker {worker} says that it cannot run here (exit code 78)"))
-        }
-        Verdict::GaveUp(GiveUp::Refused { worker, reason }) => {
-            gave_up(format!("worker {worker} is not of this build: it {reason}"))
-        }
-        Verdict::GaveUp(GiveUp::Unkillable(worker)) => gave_up(format!("nothing can kill worker {worker}")),
         Verdict::Complete | Verdict::Drained | Verdict::Aborted | Verdict::Halted => TaskError::Shutdown,
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::call;
 use crate::error::BuildError;
+use crate::hooks;
+use crate::process::child;
 use brigade_os::text::build_id;
+use brigade_worker::Trade;
 use std::env;
 use std::path::PathBuf;
 use std::process;
@@ -19,6 +22,9 @@ const DEPTH_MAX: u32 = 10;
 
 /// Set once this program can be a worker, and in every worker: pools may be nested.
 static ENTRY: OnceLock<()> = OnceLock::new();
+
+/// Set in workers of pools and their templates.
+static WORKER: OnceLock<()> = OnceLock::new();
 
 /// Makes this program one whose functions can be called in workers. To be called first in `main`: in a worker it serves
 /// calls and ends the process, and whatever stands before it is done by each worker, too.
@@ -97,14 +103,29 @@ pub(crate) fn entry() -> Result<(PathBuf, Vec<String>), BuildError> {
 
 /// How deep the workers of this process are to be, as their environment has it.
 pub(crate) fn depth() -> Result<(String, String), BuildError> {
-    let depth = env::var(DEPTH).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let depth = own_depth();
     match depth < DEPTH_MAX {
         true => Ok((DEPTH.to_owned(), (depth + 1).to_string())),
         false => Err(BuildError::TooDeep { depth, most: DEPTH_MAX }),
     }
 }
 
-/// Serves calls and ends the process, if it is a worker of a pool.
+/// How deep this process is; 0 for the main one.
+fn own_depth() -> u32 {
+    env::var(DEPTH).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// Whether this is a worker of a pool.
+pub(crate) fn is_worker() -> bool {
+    WORKER.get().is_some()
+}
+
+/// Whether the main process has started this one.
+pub(crate) fn is_child_of_main() -> bool {
+    own_depth() == 1
+}
+
+/// Serves calls and ends the process, if it is a worker of a pool; or the one function that it is there for, if it is a process.
 pub(crate) fn serve_if_asked() {
     let mut words = env::args_os().skip(1).map_while(|word| word.into_string().ok());
     // Whoever says the mark by chance has no such environment.
@@ -117,12 +138,18 @@ pub(crate) fn serve_if_asked() {
         process::exit(78);
     }
     ENTRY.get_or_init(|| ());
-    if let Some(code) = brigade_worker::serve_as(words, &[(call::NAME, call::run)]) {
+    let words: Vec<String> = words.collect();
+    if let Some(code) = child::serve_as(&words) {
+        process::exit(code);
+    }
+    WORKER.get_or_init(|| ());
+    let trade = Trade { tasks: &[(call::NAME, call::run)], begin: hooks::begin, end: hooks::end };
+    if let Some(code) = brigade_worker::serve_as(words.into_iter(), trade) {
         process::exit(exit_code(code));
     }
 }
 
 /// `ExitCode` keeps its number to itself.
-fn exit_code(code: process::ExitCode) -> i32 {
+pub(crate) fn exit_code(code: process::ExitCode) -> i32 {
     (0..=255).find(|number| process::ExitCode::from(*number) == code).map_or(1, i32::from)
 }

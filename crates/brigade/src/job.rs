@@ -3,8 +3,8 @@
 use crate::call;
 use crate::call::Value;
 use crate::error::TaskError;
-use crate::host::{Callback, Sink, Word, call_back};
-use brigade_os::clock;
+use crate::host::{Callback, Intake, Sink, Ticket, Word, call_back};
+use brigade_os::clock::Deadline;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -19,6 +19,8 @@ use std::time::Duration;
 #[must_use = "a job says whether its call worked; drop it on purpose if nobody wants to know"]
 pub struct Job<R> {
     state: Arc<State>,
+    intake: Arc<dyn Intake>,
+    ticket: Ticket,
     _result: PhantomData<fn() -> R>,
 }
 
@@ -40,8 +42,8 @@ struct Inner {
 }
 
 impl<R: Value> Job<R> {
-    pub(crate) fn new(state: Arc<State>) -> Job<R> {
-        Job { state, _result: PhantomData }
+    pub(crate) fn new(state: Arc<State>, intake: Arc<dyn Intake>, ticket: Ticket) -> Job<R> {
+        Job { state, intake, ticket, _result: PhantomData }
     }
 
     /// Waits for the result.
@@ -94,6 +96,34 @@ impl<R: Value> Job<R> {
         self.state.lock().pid
     }
 
+    /// Its number in its pool: of two jobs the one that was submitted later has the higher one.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.ticket.0
+    }
+
+    /// Its result is wanted no more: from now on that is [`TaskError::Cancelled`]. False if it has one already, or another
+    /// error; that stands then.
+    ///
+    /// A call that waits is never begun. One that runs ends with its worker, which is killed and replaced at once; that is
+    /// held against nobody, and whatever else that worker was to do is done by others.
+    ///
+    /// ```no_run
+    /// # use std::{thread, time::Duration};
+    /// # let pool = brigade::Pool::new()?;
+    /// let job = pool.submit(|_: ()| thread::sleep(Duration::from_secs(3_600)), ());
+    /// assert!(job.cancel());
+    /// assert_eq!(job.join(), Err(brigade::TaskError::Cancelled));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        let is_first = self.state.cancel();
+        if is_first {
+            self.intake.cancel(self.ticket, true);
+        }
+        is_first
+    }
+
     /// Calls this once with the result, on a thread of the pool that does nothing else; at once, here, if it is there already.
     /// A panic in it is printed and harms nobody.
     pub fn on_done(&self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
@@ -127,25 +157,11 @@ impl<R: Value> Future for Job<R> {
 impl<R> fmt::Debug for Job<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = self.state.lock();
-        f.debug_struct("Job").field("done", &inner.word.is_some()).field("pid", &inner.pid).finish()
-    }
-}
-
-/// A moment to wait for, and no longer.
-#[derive(Clone, Copy)]
-struct Deadline {
-    at_ns: u64,
-}
-
-impl Deadline {
-    fn after(patience: Duration) -> Deadline {
-        let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        Deadline { at_ns: clock::monotonic_ns().saturating_add(patience_ns) }
-    }
-
-    /// How long it is until then; `None` once it is over.
-    fn left(self) -> Option<Duration> {
-        self.at_ns.checked_sub(clock::monotonic_ns()).map(Duration::from_nanos)
+        f.debug_struct("Job")
+            .field("id", &self.ticket.0)
+            .field("done", &inner.word.is_some())
+            .field("pid", &inner.pid)
+            .finish()
     }
 }
 
@@ -239,6 +255,27 @@ impl State {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Decides that there is no result, unless there is one. The pool comes later, and calls back.
+    fn cancel(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.word.is_some() {
+            return false;
+        }
+        inner.word = Some(Word::Lost(TaskError::Cancelled));
+        let watchers = std::mem::take(&mut inner.watchers);
+        drop(inner);
+        self.tell(watchers);
+        true
+    }
+
+    fn tell(&self, watchers: Vec<(Sender<usize>, usize)>) {
+        self.done.notify_all();
+        for (sender, at) in watchers {
+            // Whoever has stopped listening does not want to know.
+            let _ = sender.send(at);
+        }
+    }
+
     fn watch(&self, sender: &Sender<usize>, at: usize) {
         let mut inner = self.lock();
         match inner.word {
@@ -251,15 +288,12 @@ impl State {
 impl Sink for State {
     fn settle(&self, _: Range<u64>, word: Word) -> Vec<Callback> {
         let mut inner = self.lock();
-        inner.word = Some(word);
+        // Whoever has cancelled it was told that this is final.
+        inner.word.get_or_insert(word);
         let (waker, watchers) = (inner.waker.take(), std::mem::take(&mut inner.watchers));
         let mut callbacks = std::mem::take(&mut inner.callbacks);
         drop(inner);
-        self.done.notify_all();
-        for (sender, at) in watchers {
-            // Whoever has stopped listening does not want to know.
-            let _ = sender.send(at);
-        }
+        self.tell(watchers);
         // It is somebody else's code, as a callback is.
         callbacks.extend(waker.map(|waker| Box::new(move || waker.wake()) as Callback));
         callbacks

@@ -20,8 +20,17 @@
 //! | `Pool(4)`                          | [`Pool::builder`]`().procs(4).build()`             |
 //! | `pool.map(f, xs)`                  | [`Pool::map`]                                      |
 //! | `imap_unordered`                   | [`Pool::map_unordered`]                            |
+//! | `starmap`                          | [`Pool::starmap`]                                  |
 //! | `apply_async`, `submit`            | [`Pool::submit`], a [`Job`]                        |
+//! | `ProcessPoolExecutor`              | [`ProcessExecutor`], an [`Executor`]               |
+//! | `ThreadPoolExecutor`               | [`ThreadExecutor`], another                        |
 //! | `as_completed`, `wait`             | [`as_completed`], [`wait`]                         |
+//! | `Pool(initializer=…)`, an actor      | [`Builder::initializer`], [`Worker`]               |
+//! | `future.cancel()`                  | [`Job::cancel`], and it stops what runs            |
+//! | `Process(target=f, args=(a,))`     | [`Process::builder`]`(f, a)`                       |
+//! | `active_children()` …              | [`active_children`], [`current_process`], [`parent_process`], [`cpu_count`] |
+//! | `Pipe()`, `Pipe(False)`            | [`duplex`], [`pipe`]                               |
+//! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //! | `Lock`, `RLock`, `Semaphore`, …    | [`sync`]                                           |
 //!
@@ -32,25 +41,42 @@
 //! they take and give is anything that serde can write and read.
 #![forbid(unsafe_code)]
 
+mod actor;
 mod call;
 mod carry;
+pub mod connection;
 mod error;
+mod executor;
 mod handle;
+mod hooks;
 mod host;
 mod init;
 mod job;
 mod map;
+mod parcel;
 mod pool;
+mod process;
 pub mod shared;
 pub mod sync;
+mod tasks;
+mod threads;
 
+pub use actor::{Worker, WorkerPool};
 #[doc(hidden)]
 pub use brigade_os::before_main;
+pub use brigade_os::spread::Spread;
 pub use brigade_supervisor::run::StartMethod;
 pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
 pub use call::Value;
+pub use connection::{Connection, ConnectionError, Receiver, Sender, duplex, pipe};
 pub use error::{BuildError, TaskError};
+pub use executor::{Executor, ProcessExecutor};
+pub use hooks::Initialized;
 pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
 pub use map::Map;
 pub use pool::{Builder, Pool};
+pub use process::child::{CurrentProcess, ParentProcess, current_process, parent_process};
+pub use process::{Process, ProcessBuilder, ProcessError, active_children, cpu_count};
+pub use tasks::{Task, Tasks, worker};
+pub use threads::ThreadExecutor;

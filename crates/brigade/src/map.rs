@@ -2,10 +2,11 @@
 
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use crate::host::{Callback, Desk, Sink, Word};
+use crate::host::{Callback, Intake, Sink, Ticket, Word};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::iter::FusedIterator;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -20,11 +21,14 @@ const CHUNK_BYTES: usize = 3_000;
 
 /// The results of [`Pool::map`](crate::Pool::map), in order unless it is [`unordered`](Map::unordered).
 ///
-/// Dropping it leaves what was handed in to be done, and its results to nobody.
+/// Dropping it cancels what was handed in and no worker has yet. Chunks that run are done, and their results are for nobody;
+/// [`Map::cancel`] ends these as well.
 #[must_use = "nothing is done before the first result is asked for"]
 pub struct Map<I, A, R> {
-    desk: Arc<Desk>,
-    function: fn(A) -> R,
+    intake: Arc<dyn Intake>,
+    ticket: Ticket,
+    /// A call of the function with no item yet.
+    opening: Result<Call, TaskError>,
     items: I,
     is_exhausted: bool,
     chunk_size: Option<u32>,
@@ -37,6 +41,7 @@ pub struct Map<I, A, R> {
     ends: VecDeque<u64>,
     /// Results of the chunk that is being given.
     open: VecDeque<Result<R, TaskError>>,
+    _item: PhantomData<fn(A)>,
 }
 
 /// Chunks that are done, by their first item.
@@ -52,10 +57,11 @@ struct Done {
 }
 
 impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
-    pub(crate) fn new(desk: Arc<Desk>, function: fn(A) -> R, items: I) -> Map<I, A, R> {
+    pub(crate) fn new(intake: Arc<dyn Intake>, opening: Result<Call, TaskError>, items: I) -> Map<I, A, R> {
         Map {
-            desk,
-            function,
+            ticket: intake.ticket(),
+            intake,
+            opening,
             items,
             is_exhausted: false,
             chunk_size: None,
@@ -65,6 +71,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             given: 0,
             ends: VecDeque::new(),
             open: VecDeque::new(),
+            _item: PhantomData,
         }
     }
 
@@ -84,6 +91,12 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         self
     }
 
+    /// Nobody wants the results that are still to come: nothing more is begun, and workers that run chunks of it are killed and
+    /// replaced.
+    pub fn cancel(self) {
+        self.intake.cancel(self.ticket, true);
+    }
+
     /// Keeps the workers busy.
     fn hand_in(&mut self) {
         while self.ends.front().is_some_and(|end| *end <= self.given) {
@@ -91,7 +104,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         }
         while !self.is_exhausted && self.ends.len() < self.ahead() {
             let first = self.handed;
-            match Call::of(self.function) {
+            match self.opening.clone() {
                 Ok(call) => self.hand_in_chunk(call),
                 // Nothing can be called: one error, and no more.
                 Err(error) => {
@@ -107,7 +120,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
 
     /// Chunks that may be under way.
     fn ahead(&self) -> usize {
-        self.desk.procs() as usize * CHUNKS_AHEAD
+        self.intake.hands() as usize * CHUNKS_AHEAD
     }
 
     /// One call with as many items as it is to have. An item that cannot be encoded ends it, and stands behind it as its own.
@@ -126,7 +139,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             let items = self.handed..self.handed + u64::from(call.items());
             self.handed = items.end;
             let sink = Arc::clone(&self.shared) as Arc<dyn Sink>;
-            if let Err(error) = self.desk.submit(call, items.clone(), sink) {
+            if let Err(error) = self.intake.submit(self.ticket, call, items.clone(), sink) {
                 self.shared.settle(items, Word::Lost(error));
             }
         }
@@ -194,6 +207,14 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Iterator for Map<I, A, R> {
 }
 
 impl<A: Value, R: Value, I: Iterator<Item = A>> FusedIterator for Map<I, A, R> {}
+
+impl<I, A, R> Drop for Map<I, A, R> {
+    fn drop(&mut self) {
+        if self.given < self.handed {
+            self.intake.cancel(self.ticket, false);
+        }
+    }
+}
 
 impl<I, A, R> fmt::Debug for Map<I, A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,12 +2,14 @@
 
 use crate::call::{Call, Value};
 use crate::error::{BuildError, TaskError};
-use crate::host::{self, Desk, Sink, Word};
+use crate::hooks::{Hooks, Initialized, hook};
+use crate::host::{self, Desk, Intake};
 use crate::init;
-use crate::job::{Job, State};
+use crate::job::Job;
 use crate::map::Map;
 use crate::shared::SharedSlice;
 use brigade_core::{Policy, Timeout};
+use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
@@ -48,6 +50,9 @@ pub struct Builder {
     start_method: StartMethod,
     memory: Memory,
     state_dir: Option<PathBuf>,
+    worker: Option<PathBuf>,
+    pub(crate) hooks: Hooks,
+    backtraces: bool,
 }
 
 impl Default for Builder {
@@ -57,6 +62,9 @@ impl Default for Builder {
             start_method: StartMethod::Fork,
             memory: Memory::default(),
             state_dir: None,
+            worker: None,
+            hooks: Hooks::default(),
+            backtraces: false,
         }
     }
 }
@@ -100,6 +108,27 @@ impl Builder {
         self
     }
 
+    /// What each worker calls once, before its first call. Whoever returns an error, panics or ends with exit code 78 ends the
+    /// pool: [`TaskError::Pool`] has its words. One that dies of anything else is tried again, a few times.
+    pub fn initializer<A: Value, R: Initialized>(mut self, function: fn(A) -> R, argument: A) -> Builder {
+        self.hooks.before = Some(hook(function, &argument));
+        self
+    }
+
+    /// What each worker calls once when it is told to end, or to make room for another: within the
+    /// [`grace`](Builder::grace). Not where it dies of something else, or is killed.
+    pub fn finalizer<A: Value, R: Initialized>(mut self, function: fn(A) -> R, argument: A) -> Builder {
+        self.hooks.after = Some(hook(function, &argument));
+        self
+    }
+
+    /// How long a worker may take to be born, its [`initializer`](Builder::initializer) included, before it is killed and tried
+    /// again; 10 seconds, if not said.
+    pub fn birth_timeout(mut self, timeout: Duration) -> Builder {
+        self.policy.birth_timeout = timeout;
+        self
+    }
+
     /// How long a worker may take to end when it is told to, before it is killed; 5 seconds, if not said.
     pub fn grace(mut self, grace: Duration) -> Builder {
         self.policy.grace = grace;
@@ -113,29 +142,56 @@ impl Builder {
         self
     }
 
+    /// Whether a panic brings the places it was called from, as it does wherever `RUST_BACKTRACE` asks for that; no, if not said.
+    /// The first in each worker takes some tenths of a second where the program has its debug symbols.
+    pub fn backtraces(mut self, wanted: bool) -> Builder {
+        self.backtraces = wanted;
+        self
+    }
+
+    /// Has another program for workers, one whose `main` is [`brigade::worker`](crate::worker); its tasks are called by name, with
+    /// [`Pool::task`]. This program, if not said.
+    pub fn worker(mut self, program: impl Into<PathBuf>) -> Builder {
+        self.worker = Some(program.into());
+        self
+    }
+
     /// Starts the template, and with it the workers. The soft limit of open files of this process is raised to its hard one,
     /// and its allocator keeps blocks of up to 4 MiB; workers have the limit as it was.
     ///
     /// # Errors
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
-        let Builder { mut policy, start_method, memory, state_dir } = self;
+        let Builder { mut policy, start_method, memory, state_dir, worker: other, hooks, backtraces } = self;
         let at_least_one = |what, given: u64| match given {
             0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
             _ => Ok(()),
         };
+        let unfit = |(what, source)| BuildError::Hook { what, source };
+        let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
         policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
+        if hooks.before.is_some() {
+            // One that never comes back in time must not be tried for ever.
+            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
+            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
+            policy.intensity.within = policy.intensity.within.saturating_add(all);
+        }
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
-        let (worker, entry) = init::entry()?;
-        let environment = vec![init::depth()?];
+        let (worker, entry) = match &other {
+            Some(program) => (program.clone(), Vec::new()),
+            None => init::entry()?,
+        };
+        let asked = backtraces.then(|| ("RUST_LIB_BACKTRACE".to_owned(), "1".to_owned()));
+        let environment = [init::depth()?].into_iter().chain(asked).collect();
         let procs = policy.procs;
         let plan = Plan {
             policy,
             worker,
             entry,
             environment,
+            letter: letter.into(),
             host: Host::Program,
             start_method,
             daemon: true,
@@ -145,10 +201,9 @@ impl Builder {
             memory,
         };
         let state = state_dir.unwrap_or_else(default_state_dir);
-        let start = |error: &dyn ToString| BuildError::Start(error.to_string());
-        let dir = RunDir::create(&state, None, None).map_err(|error| start(&error))?;
+        let dir = RunDir::create(&state, None, None).map_err(BuildError::start)?;
         let (remote, line) = remote::line();
-        let desk = Arc::new(Desk::new(remote, procs));
+        let desk = Arc::new(Desk::new(remote, procs, other));
         let (ready, begun) = channel();
         let loop_desk = Arc::clone(&desk);
         let body = move || {
@@ -158,14 +213,14 @@ impl Builder {
         };
         // The template, and with it all workers, are bound to this thread's life.
         let thread =
-            thread::Builder::new().name("brigade-loop".into()).spawn(body).map_err(|error| start(&error))?;
+            thread::Builder::new().name("brigade-loop".into()).spawn(body).map_err(BuildError::start)?;
         match begun.recv() {
             Ok(Ok(())) => Ok(Pool { desk, thread: Some(thread) }),
             Ok(Err(error)) => {
                 drop(thread.join());
-                Err(start(&error))
+                Err(BuildError::start(error))
             }
-            Err(_) => Err(start(&"its loop panicked: this is a fault of brigade")),
+            Err(_) => Err(BuildError::start("its loop panicked: this is a fault of brigade")),
         }
     }
 }
@@ -189,20 +244,16 @@ impl Pool {
         Builder::default()
     }
 
+    pub(crate) fn intake(&self) -> Arc<dyn Intake> {
+        Arc::clone(&self.desk) as Arc<dyn Intake>
+    }
+
     /// Hands one call in. `function` is a plain function or a closure that captures nothing: only its place in this program
     /// goes to the worker. Calls begin in the order they were handed in.
     ///
     /// What goes wrong, with the argument too, is in the job.
     pub fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        let state = Arc::new(State::default());
-        let handed = Call::of(function).and_then(|mut call| {
-            call.push(&argument)?;
-            self.desk.submit(call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
-        });
-        if let Err(error) = handed {
-            state.settle(0..1, Word::Lost(error));
-        }
-        Job::new(state)
+        host::hand_in(self.intake(), Call::of(function), &argument)
     }
 
     /// Calls the function with each item, in chunks, and gives the results in the order of the items. Nothing is done before
@@ -213,7 +264,7 @@ impl Pool {
         function: fn(A) -> R,
         items: I,
     ) -> Map<I::IntoIter, A, R> {
-        Map::new(Arc::clone(&self.desk), function, items.into_iter())
+        Map::new(self.intake(), Call::of(function), items.into_iter())
     }
 
     /// Calls the function with each item and gives the results as they come.
@@ -223,6 +274,38 @@ impl Pool {
         items: I,
     ) -> Map<I::IntoIter, A, R> {
         self.map(function, items).unordered()
+    }
+
+    /// Calls a function of two, three or four arguments with each tuple, in the order of the items, as [`Pool::map`] does.
+    ///
+    /// ```no_run
+    /// # let pool = brigade::Pool::new()?;
+    /// fn sum(a: u64, b: u64) -> u64 { a + b }
+    /// let sums: Result<Vec<u64>, _> = pool.starmap(sum, [(1, 2), (2, 3), (3, 4)]).collect();
+    /// assert_eq!(sums, Ok(vec![3, 5, 7]));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    pub fn starmap<F, I>(&self, function: F, items: I) -> Map<I::IntoIter, I::Item, F::Output>
+    where
+        I: IntoIterator<Item: Value>,
+        F: Spread<I::Item, Output: Value>,
+    {
+        self.map(of_tuple(function), items)
+    }
+
+    /// Hands one call of a function of two, three or four arguments in: [`Pool::submit`] with a tuple.
+    ///
+    /// ```no_run
+    /// # let pool = brigade::Pool::new()?;
+    /// assert_eq!(pool.apply_async(u64::pow, (2, 10)).join(), Ok(1_024));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    pub fn apply_async<T: Value, F: Spread<T, Output: Value>>(
+        &self,
+        function: F,
+        arguments: T,
+    ) -> Job<F::Output> {
+        self.submit(of_tuple(function), arguments)
     }
 
     /// Calls the function with each item, for what it does.

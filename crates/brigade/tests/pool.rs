@@ -77,7 +77,7 @@ fn a_map_draws_no_more_items_than_it_needs_ahead() {
 fn a_panic_is_the_error_of_its_call_with_message_and_place() {
     let pool = pool(1);
     let pid = pool.submit(own_pid, ()).join();
-    let Err(TaskError::Panicked { message, location }) =
+    let Err(TaskError::Panicked { message, location, .. }) =
         pool.submit(|n: u32| assert!(n > 9, "{n} is too few"), 3).join()
     else {
         panic!("it did not panic")

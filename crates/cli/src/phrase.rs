@@ -150,6 +150,8 @@ pub(crate) fn recycled(Recycled { slot, pid, why, .. }: &Recycled) -> String {
     let why = match why.as_str() {
         "tasks" => "has had its number of tasks",
         "age" => "has reached its age",
+        "own wish" => "asks to be replaced",
+        "cancel" => "was lent what is cancelled, and begins nothing more",
         "resize" => {
             return format!(
                 "worker {slot} pid {pid} is one too many, and leaves when it has nothing in hand"

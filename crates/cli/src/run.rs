@@ -124,8 +124,20 @@ fn plan(args: &RunArgs, tasks: u64) -> Result<Plan, Stop> {
     let (start_method, daemon, pace) = (args.start_method(), !args.no_daemon, args.pace(tasks));
     let (chaos, journal) = (args.chaos, args.journal());
     let memory = Memory { rss_bytes_max: args.max_rss, as_bytes_max: args.max_as };
-    let (entry, environment, host) = (Vec::new(), Vec::new(), Host::Supervisor);
-    Ok(Plan { policy, worker, entry, environment, host, start_method, daemon, pace, chaos, journal, memory })
+    Ok(Plan {
+        policy,
+        worker,
+        entry: Vec::new(),
+        environment: Vec::new(),
+        letter: [].into(),
+        host: Host::Supervisor,
+        start_method,
+        daemon,
+        pace,
+        chaos,
+        journal,
+        memory,
+    })
 }
 
 /// The worker binary: the one that was named, or `worker` beside this program, or on PATH.

@@ -103,6 +103,12 @@ impl Lane {
     }
 }
 
+/// Whether one of these ascending ranges has this task.
+pub(crate) fn names(tasks: &[Range<u64>], TaskId(task): TaskId) -> bool {
+    let at = tasks.partition_point(|range| range.end <= task);
+    tasks.get(at).is_some_and(|range| range.start <= task)
+}
+
 /// Everything that waits: one lane for all under `Dynamic`, one lane for each slot that owns one otherwise.
 #[derive(Debug)]
 pub(crate) struct Backlog {
@@ -275,6 +281,21 @@ impl Backlog {
         }
         self.len = self.lanes.iter().map(|lane| lane.len).sum();
         before - self.len
+    }
+
+    /// Takes these out, fresh or returned; the ranges ascend. Returns those that were here.
+    pub(crate) fn withdraw(&mut self, tasks: &[Range<u64>], and_returned: bool) -> Vec<TaskId> {
+        let mut found = Vec::new();
+        self.cut(tasks, |_, stride| found.extend(stride.tasks()));
+        for lane in self.lanes.iter_mut().filter(|_| and_returned) {
+            let is_named = |lease: &Lease| names(tasks, lease.task);
+            found.extend(lane.returned.iter().filter(|lease| is_named(lease)).map(|lease| lease.task));
+            let before = lane.returned.len();
+            lane.returned.retain(|lease| !is_named(lease));
+            let gone = (before - lane.returned.len()) as u64;
+            (lane.len, self.len) = (lane.len - gone, self.len - gone);
+        }
+        found
     }
 
     /// These fresh tasks, in ascending order, go on with later attempts, before all others. Returns those that

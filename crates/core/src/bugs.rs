@@ -111,6 +111,14 @@ pub enum Bug {
     RefillTheLost,
     /// The task that an unkillable worker was in the middle of is blamed.
     BlameTheLost,
+    /// What came back to the backlog cannot be cancelled any more.
+    CancelOnlyTheFresh,
+    /// What a worker says of a cancelled task counts.
+    BelieveTheCancelled,
+    /// A worker that runs a cancelled task goes on with it.
+    SpareTheCancelled,
+    /// Whoever leaves because it was recalled is held to have failed.
+    CountTheRecalled,
 }
 
 impl Bug {
@@ -170,6 +178,10 @@ impl Bug {
         Bug::WaitForTheUnkillable,
         Bug::RefillTheLost,
         Bug::BlameTheLost,
+        Bug::CancelOnlyTheFresh,
+        Bug::BelieveTheCancelled,
+        Bug::SpareTheCancelled,
+        Bug::CountTheRecalled,
     ];
 }
 

@@ -136,6 +136,7 @@ impl Core {
             Event::Tick => self.tick(now, effects),
             Event::Overslept(by) => self.overslept(by, now),
             Event::Close => self.policy.hold = false,
+            Event::Cancel { tasks, lent } => self.cancel(tasks, lent, now, effects),
             Event::Drain => self.drain(now, effects),
             Event::Resize(wanted) => self.resize(wanted, now, effects),
             Event::Abort => self.abort(now, effects),
@@ -234,6 +235,7 @@ impl Core {
                 State::Ready(hand) => {
                     assert!(wanted, "{worker} was not told to stop");
                     hand.check();
+                    assert!(!hand.is_revoked(), "{worker} has what was cancelled, and goes on");
                     let idle = hand.room(1) > 0 && self.backlog.len_for(worker.slot) > 0;
                     assert!(!idle, "{worker} is idle though tasks wait");
                 }

@@ -139,7 +139,15 @@ impl Core {
         let deaf = !self.bug(Bug::AbortTheStopped);
         let awake = |it: Running| Running { since: it.since + self.sleeps.since(it.since), ..it };
         let running = if asleep { running.map(awake) } else { running };
+        let spares = self.bug(Bug::SpareTheCancelled);
         let Some(slot) = self.roster.current(worker) else { return };
+        let revoked = running.map(|running| running.task).filter(|_| !spares);
+        if let Some(task) = revoked.filter(|&task| slot.state.has_revoked(task)) {
+            if let Some(kill) = slot.shoot(Cause::Cancelled, give_up_at) {
+                effects.extend([Effect::Tell(Note::Revoked { task, worker }), kill]);
+            }
+            return;
+        }
         let finding = match &mut slot.state {
             State::Ready(hand) | State::Draining { hand, .. } => {
                 hand.judge(running, slot.stopped && !holds, now, timeout)

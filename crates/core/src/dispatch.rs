@@ -192,9 +192,15 @@ impl Core {
     ) -> Option<()> {
         let Ended { task, attempt, elapsed_ns, ending } = end;
         let gate = (!self.bug(Bug::AcceptAnyAttempt)).then_some(attempt);
-        let keep = self.bug(Bug::KeepTheLease);
+        let (keep, believes) = (self.bug(Bug::KeepTheLease), self.bug(Bug::BelieveTheCancelled));
         let hand = self.roster.slot(holder).state.hand_mut().expect("a holder has a hand");
-        let lease = hand.release(task, gate)?;
+        let late = |hand: &mut Hand| if believes { hand.forget(task, gate) } else { None };
+        let Some(lease) = hand.release(task, gate).or_else(|| late(hand)) else {
+            // Cancelled, and that was the final word.
+            hand.forget(task, gate)?;
+            hand.ended += 1;
+            return Some(());
+        };
         if keep {
             hand.leases.push_front(lease);
         }
@@ -268,7 +274,11 @@ impl Core {
             return;
         }
         let first = hand.leases.front().copied();
-        let back: Vec<Lease> = tasks.iter().filter_map(|&task| hand.release(task, None)).collect();
+        let mut take = |&task: &TaskId| {
+            hand.forget(task, None);
+            hand.release(task, None)
+        };
+        let back: Vec<Lease> = tasks.iter().filter_map(&mut take).collect();
         if hand.leases.front().copied() != first {
             // It cannot be held to what it never saw.
             hand.watch_from(now, timeout);

@@ -26,6 +26,9 @@ pub enum Effect {
     Kill(WorkerId),
     /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
     Look(WorkerId),
+    /// Make it begin nothing any more of what it was lent, and leave between two tasks with
+    /// [`Exit::RECYCLE`]; then read its page, which names what it has begun before it could know.
+    Recall(WorkerId),
     /// The final word on a task: comes exactly once for each, and never for one that was recalled with it.
     Settle {
         /// Which.
@@ -37,6 +40,8 @@ pub enum Effect {
         /// The word.
         outcome: Outcome,
     },
+    /// The final word on these, which somebody has cancelled. Whatever their workers say of them comes to nothing.
+    Cancelled(Vec<TaskId>),
     /// A task of several items took too many workers along: two others come in its place, each with half of its
     /// items, so that in the end the bad one is alone. Nothing is wished for it any more.
     Split {
@@ -102,6 +107,13 @@ pub enum Note {
     /// A task ran past its deadline: its worker is being ended.
     TimedOut {
         /// Which.
+        task: TaskId,
+        /// Whose.
+        worker: WorkerId,
+    },
+    /// A worker runs what was cancelled: it is being killed, and nobody is blamed.
+    Revoked {
+        /// Which task.
         task: TaskId,
         /// Whose.
         worker: WorkerId,
@@ -176,6 +188,8 @@ pub enum Recycle {
     Memory,
     /// Fewer workers are wanted: nobody takes its place.
     Resize,
+    /// It was lent what is cancelled by now, and begins nothing of what it holds.
+    Cancel,
 }
 
 /// Why the number of workers stays as it is.

@@ -112,6 +112,15 @@ pub enum Event {
     Resize(u32),
     /// Nothing more will be submitted: a run that holds its workers ends when all is settled.
     Close,
+    /// Nobody wants these any more: their final word is [`Effect::Cancelled`](crate::Effect::Cancelled), at once. What waits
+    /// is never lent. What names no task without a final word is ignored: whoever cancels may come too late.
+    Cancel {
+        /// Which, in any order.
+        tasks: Vec<TaskId>,
+        /// Those as well that are lent: one that runs costs its worker its life, and one that does not is not begun. Without
+        /// it they are left to their workers, and get the word that these say.
+        lent: bool,
+    },
     /// Start no task any more; let those in hand finish, then end the workers.
     Drain,
     /// End the workers now.

@@ -1,8 +1,10 @@
 //! What a worker has in hand, and how we tell whether it gets on with it.
 
+use crate::backlog::names;
 use crate::{Lease, Now, Running};
 use brigade_wire::{Attempt, TaskId};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 /// After a look that found nothing wrong yet, or brought no answer.
@@ -21,6 +23,10 @@ pub(crate) struct Hand {
     pub(crate) ready_at: Now,
     /// In the order lent, which is the order run.
     pub(crate) leases: VecDeque<Lease>,
+    /// What of it was cancelled, and may come to an end here nevertheless.
+    revoked: Vec<Lease>,
+    /// It begins nothing any more.
+    pub(crate) recalled: bool,
     /// Tasks it settled.
     pub(crate) settled: u64,
     /// Attempts that ended while it lived: those that are tried again as well.
@@ -100,6 +106,34 @@ impl Hand {
         let is_it = |lease: &Lease| lease.task == task && attempt.is_none_or(|it| it == lease.attempt);
         let at = self.leases.iter().position(is_it)?;
         self.leases.remove(at)
+    }
+
+    /// Takes what is named out of its leases. Returns what that was.
+    pub(crate) fn revoke(&mut self, tasks: &[Range<u64>]) -> Vec<TaskId> {
+        let before = self.revoked.len();
+        self.revoked.extend(self.leases.iter().filter(|lease| names(tasks, lease.task)));
+        self.leases.retain(|lease| !names(tasks, lease.task));
+        if self.leases.is_empty() && self.revoked.len() > before {
+            (self.watch, self.flow) = (Watch::Off, Flow::Open);
+        }
+        self.revoked[before..].iter().map(|lease| lease.task).collect()
+    }
+
+    /// Whether it may be running what was cancelled.
+    pub(crate) fn is_revoked(&self) -> bool {
+        !self.revoked.is_empty()
+    }
+
+    /// Whether this was cancelled while it held it.
+    pub(crate) fn has_revoked(&self, task: TaskId) -> bool {
+        self.revoked.iter().any(|lease| lease.task == task)
+    }
+
+    /// What was cancelled has come to an end here, or has never come here.
+    pub(crate) fn forget(&mut self, task: TaskId, attempt: Option<Attempt>) -> Option<Lease> {
+        let is_it = |lease: &Lease| lease.task == task && attempt.is_none_or(|it| it == lease.attempt);
+        let at = self.revoked.iter().position(is_it)?;
+        Some(self.revoked.swap_remove(at))
     }
 
     /// Lends it one more; a hand that was empty is watched from now.

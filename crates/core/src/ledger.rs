@@ -12,6 +12,7 @@ pub(crate) struct Ledger {
     pub(crate) values: u64,
     pub(crate) failed: u64,
     pub(crate) quarantined: u64,
+    pub(crate) cancelled: u64,
     pub(crate) retried: u64,
     pub(crate) requeued: u64,
     pub(crate) restarts: u64,
@@ -28,7 +29,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Tasks with their final word.
     pub(crate) fn settled(&self) -> u64 {
-        self.values + self.failed + self.quarantined
+        self.values + self.failed + self.quarantined + self.cancelled
     }
 
     /// These were settled before.
@@ -105,6 +106,13 @@ impl Ledger {
         self.suspects.clear(task);
     }
 
+    /// Nobody wants to know any more.
+    pub(crate) fn cancel(&mut self, task: TaskId) {
+        self.cancelled += 1;
+        self.suspects.clear(task);
+        self.stories.remove(&task);
+    }
+
     /// Two come in its place.
     pub(crate) fn split(&mut self, task: TaskId, parts: TaskId) {
         self.suspects.clear(task);
@@ -121,6 +129,7 @@ impl Ledger {
             values: self.values,
             failed: self.failed,
             quarantined: self.quarantined,
+            cancelled: self.cancelled,
             retried: self.retried,
             requeued: self.requeued,
             restarts: self.restarts,

@@ -21,6 +21,7 @@
 //! | `dispatch`  | who gets how much, and which results count                |
 //! | `lives`     | births, deaths, blame, successors                         |
 //! | `recall`    | what an earlier supervisor of the run has settled         |
+//! | `cancel`    | what nobody wants any more                                |
 //! | `recycle`   | workers that have served their time                       |
 //! | `resize`    | more slots or fewer, and slots lost to the unkillable     |
 //! | `restart`   | intensity and backoff                                     |
@@ -33,6 +34,7 @@
 
 mod backlog;
 mod bugs;
+mod cancel;
 mod core;
 mod deadlines;
 mod dispatch;

@@ -327,13 +327,14 @@ impl Body {
         slot.stopped = false;
         let state = slot.take();
         let culprit = state.culprit(exit, ran);
+        let recycled = recycles(&state, exit, culprit.is_some());
         let mut body = Body {
             worker: slot.worker,
             exit,
-            planned: state.was_to_die() || recycles(&state, exit, culprit.is_some()),
+            planned: state.was_to_die() || recycled,
             is_mad: matches!(state, State::Dying { cause: Cause::Garbled, .. }),
             culprit,
-            counts: state.death_counts(),
+            counts: state.death_counts() && !recycled,
             abandoned: state.was_abandoned(),
             was_ready: state.was_ready(),
             was_idle: state.was_idle(),
@@ -345,7 +346,8 @@ impl Body {
 
     /// The one to blame if it lost its mind. Of several tasks nobody knows which it was; each is lent alone from now on.
     fn only_lease(&self, divisible: &[TaskId]) -> Option<(Ran, Mishap)> {
-        let lease = self.hand.leases.front().filter(|_| self.hand.leases.len() == 1)?;
+        let is_only = self.hand.leases.len() == 1 && !self.hand.is_revoked();
+        let lease = self.hand.leases.front().filter(|_| is_only)?;
         let ran = Ran { task: lease.task, divisible: divisible.contains(&lease.task) };
         Some((ran, Mishap::Crashed(self.exit)))
     }
@@ -356,12 +358,13 @@ impl Body {
 }
 
 /// It asked to be replaced, with nothing to hide: a task that makes its worker say so is to blame, and a
-/// worker that does so with tasks in hand and none settled is a crash loop in disguise.
+/// worker that does so with tasks in hand and none settled is a crash loop in disguise, unless it was told to.
 fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
     match state {
         State::Ready(_) => exit == Exit::RECYCLE && !culprit && !state.death_counts(),
         State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => false,
-        State::Draining { .. } | State::Dying { .. } => false,
+        State::Draining { hand, .. } => exit == Exit::RECYCLE && !culprit && hand.recalled,
+        State::Dying { .. } => false,
     }
 }
 
@@ -380,7 +383,7 @@ impl State {
                 // Whatever the worker ran after the task that we shot it for, we killed it, not that.
                 Cause::TimedOut(late) => Some((*late, Mishap::TimedOut)),
                 Cause::Memory => ran.map(|ran| (ran, Mishap::OutOfMemory)),
-                Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds => None,
+                Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds | Cause::Cancelled => None,
             },
             State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => None,
         };
@@ -394,7 +397,7 @@ impl State {
                 hand.leases.is_empty()
             }
             State::Draining { patience: Patience::KillAt(_), .. } => true,
-            State::Dying { cause, .. } => matches!(cause, Cause::Grace | Cause::RunEnds),
+            State::Dying { cause, .. } => matches!(cause, Cause::Grace | Cause::RunEnds | Cause::Cancelled),
             State::Waiting { .. } | State::Starting { .. } | State::Ready(_) => false,
             State::Lost { .. } | State::Ended => false,
         }
@@ -403,7 +406,8 @@ impl State {
     /// Before ready, or with work in hand and no attempt ended since birth. What befalls the idle, or after
     /// progress, or at the end of the run, is neutral.
     fn death_counts(&self) -> bool {
-        let fruitless = |hand: &Hand| hand.ended == 0 && !hand.leases.is_empty();
+        // What was cancelled may be what it died of.
+        let fruitless = |hand: &Hand| hand.ended == 0 && !hand.leases.is_empty() && !hand.is_revoked();
         match self {
             State::Starting { .. } => true,
             // The end of the run is no time to count, but a worker that is only recycled must have done something.
@@ -412,7 +416,7 @@ impl State {
                 Cause::Birth => true,
                 Cause::Garbled => hand.ended == 0,
                 Cause::TimedOut(_) | Cause::Stuck | Cause::Memory => fruitless(hand),
-                Cause::Grace | Cause::RunEnds => false,
+                Cause::Grace | Cause::RunEnds | Cause::Cancelled => false,
             },
             State::Waiting { .. } | State::Draining { .. } | State::Lost { .. } | State::Ended => false,
         }

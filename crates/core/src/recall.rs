@@ -91,7 +91,7 @@ impl Recalled {
     }
 }
 
-fn one(TaskId(task): TaskId) -> Range<u64> {
+pub(crate) fn one(TaskId(task): TaskId) -> Range<u64> {
     task..task.saturating_add(1)
 }
 

@@ -4,7 +4,7 @@ use crate::hand::Hand;
 use crate::lives::Ran;
 use crate::restart::Restarts;
 use crate::{Effect, Life, Note, Now, Recycle, SlotView};
-use brigade_wire::{SlotId, WorkerId};
+use brigade_wire::{SlotId, TaskId, WorkerId};
 use std::cmp::Reverse;
 use std::mem;
 use std::time::Duration;
@@ -89,6 +89,8 @@ pub(crate) enum Cause {
     Grace,
     /// It outgrew its memory while it ran something.
     Memory,
+    /// It runs what was cancelled.
+    Cancelled,
     /// The run ends, or its slot is taken away before it was of any use.
     RunEnds,
 }
@@ -330,6 +332,15 @@ impl State {
         match self {
             State::Ready(hand) | State::Draining { hand, .. } | State::Dying { hand, .. } => Some(hand),
             State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => None,
+        }
+    }
+
+    /// Whether its worker may be running this, which was cancelled; not if it is dying anyhow.
+    pub(crate) fn has_revoked(&self, task: TaskId) -> bool {
+        match self {
+            State::Ready(hand) | State::Draining { hand, .. } => hand.has_revoked(task),
+            State::Waiting { .. } | State::Starting { .. } => false,
+            State::Dying { .. } | State::Lost { .. } | State::Ended => false,
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Tally {
     pub failed: u64,
     /// Of these: quarantined.
     pub quarantined: u64,
+    /// Of these: cancelled.
+    pub cancelled: u64,
     /// Of the settled: by an earlier supervisor of the run.
     pub recalled: u64,
     /// Attempts spent, by a death or by a failure that is tried again.

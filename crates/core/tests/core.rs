@@ -1,6 +1,7 @@
 //! The rules of the core, one sentence each.
 
 mod rules {
+    mod cancel;
     mod deadlines;
     mod deaths;
     mod ending;

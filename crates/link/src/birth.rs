@@ -1,6 +1,7 @@
 //! How a worker gets its ends: over the template's own channel when it is forked, through a door (ipc-channel's
 //! one-shot server) when it is executed.
 
+use crate::blob::Notice;
 use crate::link::Ends;
 use crate::{io_error, is_closed, retry};
 use brigade_wire::{PROTOCOL, WorkerId};
@@ -34,6 +35,8 @@ pub struct Charter {
     pub program: PathBuf,
     /// What that gets before the words that make it a worker.
     pub entry: Vec<String>,
+    /// What it is to read before its first task, and act on.
+    pub letter: Option<Notice>,
 }
 
 /// Supervisor to template.

@@ -8,7 +8,8 @@
 //! Two files for each worker, because a file has a lock and whoever writes or gives back holds it: the loop never waits
 //! for one that a worker may hold, and no worker for another's.
 
-use brigade_os::blob::BlobFile;
+use brigade_os::Pid;
+use brigade_os::blob::{Access, BlobFile};
 use brigade_wire::{BLOB_BYTES_MAX, Blob};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -66,6 +67,50 @@ impl Shelf {
     }
 }
 
+/// What every worker of a run is to read before its first task: written once, and kept by whoever holds this.
+#[derive(Debug)]
+pub struct Letter {
+    shelf: Shelf,
+    blob: Blob,
+}
+
+/// Where such a letter lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    place: Place,
+    blob: Blob,
+}
+
+impl Letter {
+    /// Writes one.
+    ///
+    /// # Errors
+    /// If there is no room for it, or it is larger than any.
+    pub fn write(bytes: &[u8]) -> io::Result<Letter> {
+        let mut shelf = Shelf::new(BlobFile::create()?);
+        let blob = shelf.put(bytes)?;
+        Ok(Letter { shelf, blob })
+    }
+
+    /// To be told to the children of this process.
+    #[must_use]
+    pub fn notice(&self) -> Notice {
+        let place = Place { owner: Pid::current().number(), number: self.shelf.number() };
+        Notice { place, blob: self.blob }
+    }
+}
+
+impl Notice {
+    /// Reads the letter.
+    ///
+    /// # Errors
+    /// `NotConnected` if its writer is gone; otherwise if there is no room for it here, or it is damaged.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let Place { owner, number } = self.place;
+        fetch(&BlobFile::open(owner, number, Access::Read)?, self.blob)
+    }
+}
+
 /// Reads what a frame names, and holds it to its sum.
 ///
 /// # Errors
@@ -98,6 +143,16 @@ mod tests {
         assert!(third.offset > second.offset, "one of them is unread");
         [second, third].into_iter().for_each(|blob| shelf.give_back(blob));
         assert_eq!(shelf.put(&[4; 10_000]).unwrap().offset, 0);
+    }
+
+    #[test]
+    fn a_letter_is_read_by_whoever_has_its_notice_and_damage_is_told() {
+        let letter = Letter::write(&[7; 10_000]).unwrap();
+        assert_eq!(letter.notice().read().unwrap(), [7; 10_000]);
+        letter.shelf.file.write(&[9], 5_000).unwrap();
+        assert!(letter.notice().read().unwrap_err().to_string().contains("their sum is"));
+        let stranger = Notice { place: Place { owner: u32::MAX, number: 0 }, blob: letter.blob };
+        assert_eq!(stranger.read().unwrap_err().kind(), io::ErrorKind::NotConnected);
     }
 
     #[test]

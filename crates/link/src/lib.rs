@@ -21,6 +21,7 @@ pub use birth::{
     Answer, AnswerEar, Charter, Door, Introduction, Order, Spawned, Stranger, TemplateEnd, TemplateLink,
     Visitor, introduce, put_sockets_into,
 };
+pub use blob::{Letter, Notice};
 pub use ear::{Death, Ear, Heard, Impostor, Tombstone};
 pub use link::{Ends, Link, Packets, Sent, WINDOW_FRAMES, conversation};
 pub use worker_end::{Wanted, WorkerEnd};

@@ -100,6 +100,7 @@ fn charter() -> Charter {
         as_bytes_max: None,
         supervisor: process::id(),
         entry: vec![],
+        letter: None,
         program: env::current_exe().expect("this test has a file"),
     }
 }

@@ -10,7 +10,7 @@ use rustix::fs::{
 use rustix::io::{Errno, pread};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use crate::Pid;
@@ -48,6 +48,31 @@ impl BlobFile {
         Ok(BlobFile { file: File::from(fd) })
     }
 
+    /// As another process has sent or passed it.
+    ///
+    /// # Errors
+    /// If it is no such file.
+    pub fn received(fd: OwnedFd) -> io::Result<BlobFile> {
+        match fcntl_get_seals(&fd) {
+            Ok(seals) if seals.contains(SEALS) => Ok(BlobFile { file: File::from(fd) }),
+            Ok(_) | Err(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a sealed memfd")),
+        }
+    }
+
+    /// What was written so far, from its beginning.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if there is no room for it here.
+    pub fn read_all(&self) -> io::Result<Vec<u8>> {
+        self.read(0, self.file.metadata()?.len())
+    }
+
+    /// What to send or pass to another process.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
     /// Its number in this process.
     #[must_use]
     pub fn number(&self) -> i32 {
@@ -65,12 +90,8 @@ impl BlobFile {
         let opened = File::options().read(true).write(access == Access::Write).open(&path);
         is_ours(owner)?;
         let file = opened.map_err(|error| io::Error::new(error.kind(), format!("open {path}: {error}")))?;
-        match fcntl_get_seals(&file) {
-            Ok(seals) if seals.contains(SEALS) => Ok(BlobFile { file }),
-            Ok(_) | Err(_) => {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{path} is not a sealed memfd")))
-            }
-        }
+        BlobFile::received(file.into())
+            .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
     }
 
     /// Writes at an offset. What a failed write left there is given back.

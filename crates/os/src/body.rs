@@ -1,5 +1,6 @@
 //! A child process held by its pidfd, so that no signal can reach a stranger that got its number.
 
+use crate::clock::monotonic_ns;
 use brigade_wire::Exit;
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use std::fmt;
@@ -7,6 +8,7 @@ use std::io;
 use std::num::NonZeroI32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// A process id: good for showing, and for asking `/proc`; never for sending a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +109,11 @@ impl Body {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
+    /// Ends it with SIGKILL, and nobody else: for a child in the group of its parent.
+    pub fn kill_alone(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
     /// Ends it with SIGABRT, which it may answer with what it was doing. A stopped one does not hear it.
     pub fn abort(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::ABORT);
@@ -162,10 +169,13 @@ impl Body {
     /// Whether it has ended, reaped or not; also for a process that is no child of ours.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut pidfd = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        retry(|| poll(&mut pidfd, Some(&now))).is_ok_and(|ready| ready > 0)
+        self.await_end(Some(Duration::ZERO))
+    }
+
+    /// Waits for its end, for so long at most, and for ever if not said; false if it has not ended.
+    #[must_use]
+    pub fn await_end(&self, within: Option<Duration>) -> bool {
+        await_readable(self.pidfd(), within).unwrap_or(false)
     }
 
     /// Waits for its end and takes its status; at once if its pidfd is readable.
@@ -182,7 +192,9 @@ impl Body {
         }
     }
 
-    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+    /// Readable when it has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
@@ -217,6 +229,23 @@ fn send_to_group(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
 
 fn nix_signal(signal: Signal) -> nix::sys::signal::Signal {
     nix::sys::signal::Signal::try_from(signal.as_raw()).expect("only named signals are sent to groups")
+}
+
+/// Waits until there is something to read, or to be seen, at a descriptor; false if not within the time. A signal is no end of it.
+pub(crate) fn await_readable(fd: BorrowedFd<'_>, within: Option<Duration>) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let until_ns = within.map(|within| monotonic_ns().saturating_add(saturated_ns(within)));
+    let mut waited = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let ready = retry(|| {
+        let left = until_ns.map(|until| Duration::from_nanos(until.saturating_sub(monotonic_ns())));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        poll(&mut waited, left.as_ref())
+    })?;
+    Ok(ready > 0)
+}
+
+fn saturated_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Repeats a call that a signal interrupted.

@@ -10,6 +10,27 @@ pub fn monotonic_ns() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
+/// A moment to wait for, and no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    at_ns: u64,
+}
+
+impl Deadline {
+    /// So long from now on. What is more than 500 years is for ever.
+    #[must_use]
+    pub fn after(patience: Duration) -> Deadline {
+        let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        Deadline { at_ns: monotonic_ns().saturating_add(patience_ns) }
+    }
+
+    /// How long it is until then; `None` once it is over.
+    #[must_use]
+    pub fn left(self) -> Option<Duration> {
+        self.at_ns.checked_sub(monotonic_ns()).map(Duration::from_nanos)
+    }
+}
+
 /// Now in the unit in which `/proc` says when a process was started: clock ticks since boot, suspend included.
 #[must_use]
 pub fn boot_ticks() -> u64 {

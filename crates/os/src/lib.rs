@@ -7,6 +7,7 @@
 //!     └── pidfd ◀── epoll ◀── death ◀─────────────────────────┘           death.rs, body.rs
 //! page.rs   one shared page per slot: what a worker runs, readable after its death
 //! blob.rs   files without a name: what no packet holds
+//! post.rs, kin.rs   the children of a program that has a template for its own processes
 //! frozen.rs bytes that many look at and nobody writes
 //! region.rs shared memory of equals, with robust.rs and futex.rs for who may write it and who waits
 //! ```
@@ -23,6 +24,7 @@ pub mod frozen;
 pub mod futex;
 pub mod heap;
 pub mod inherit;
+pub mod kin;
 pub mod lend;
 pub mod limits;
 pub mod logfile;
@@ -30,10 +32,14 @@ mod map;
 pub mod memcg;
 pub mod oom;
 pub mod page;
+pub mod pipe;
+pub mod post;
 pub mod proc;
+pub mod ready;
 pub mod region;
 pub mod robust;
 pub mod signals;
+pub mod spread;
 pub mod strays;
 pub mod text;
 

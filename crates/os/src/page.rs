@@ -10,7 +10,8 @@
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, ftruncate, memfd_create, seek};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
 
 use crate::clock::monotonic_ns;
 use crate::map::Map;
@@ -36,6 +37,8 @@ struct Page {
     /// Lines that all workers of the slot could not write into their logs, and why the last one could not. Never cleared.
     lost_lines: AtomicU64,
     lost_errno: AtomicI32,
+    /// Not 0: the worker is to begin nothing any more, and to leave.
+    recalled: AtomicU32,
 }
 
 /// A task as its worker's page names it.
@@ -119,6 +122,7 @@ impl Pages {
         page.pid.store(0, Relaxed);
         page.task.store(0, Relaxed);
         page.sign_ns.store(0, Relaxed);
+        page.recalled.store(0, Relaxed);
         running
     }
 
@@ -136,6 +140,13 @@ impl Pages {
                 return Some(OnPage { task, attempt: Attempt(attempt), since_ns, progress_ns });
             }
         }
+    }
+
+    /// The worker of a slot is to begin nothing any more, and to leave. Whatever [`running`](Pages::running) names after this
+    /// is what it had begun before, and the last.
+    pub fn recall(&self, slot: SlotId) {
+        self.page(slot).recalled.store(1, SeqCst);
+        std::sync::atomic::fence(SeqCst);
     }
 
     /// The last time that the worker of a slot began or ended something.
@@ -185,8 +196,9 @@ pub struct OwnPage {
 }
 
 impl OwnPage {
-    /// A task begins now; returns that moment.
-    pub fn begin(&self, task: TaskId, attempt: Attempt) -> u64 {
+    /// A task begins now; returns that moment. `None` if the worker was [recalled](Pages::recall) before: then it has not
+    /// begun. Either the supervisor sees the task, or the worker sees that: each writes first and then looks.
+    pub fn begin(&self, task: TaskId, attempt: Attempt) -> Option<u64> {
         let (page, now) = (self.page(), monotonic_ns());
         // Whoever sees what follows sees that the task before it has ended.
         std::sync::atomic::fence(Release);
@@ -194,8 +206,12 @@ impl OwnPage {
         page.since_ns.store(now, Relaxed);
         page.progress_ns.store(now, Relaxed);
         page.sign_ns.store(now, Relaxed);
-        page.task.store(task.0 + 1, Release);
-        now
+        page.task.store(task.0 + 1, SeqCst);
+        if page.recalled.load(SeqCst) == 0 {
+            return Some(now);
+        }
+        page.task.store(0, Release);
+        None
     }
 
     /// The running task gets on: its deadline counts from now.
@@ -243,7 +259,7 @@ mod tests {
         let pages = Pages::create(4).unwrap();
         let own = pages.own(SlotId(3)).unwrap();
         assert_eq!(pages.running(SlotId(3)), None);
-        let since_ns = own.begin(TaskId(0), Attempt(2));
+        let since_ns = own.begin(TaskId(0), Attempt(2)).unwrap();
         let running = OnPage { task: TaskId(0), attempt: Attempt(2), since_ns, progress_ns: since_ns };
         assert_eq!(pages.running(SlotId(3)), Some(running));
         assert_eq!(pages.running(SlotId(2)), None, "another slot");
@@ -252,6 +268,19 @@ mod tests {
         own.end();
         assert_eq!(pages.running(SlotId(3)), None);
         assert!(pages.sign_ns(SlotId(3)).unwrap() >= since_ns);
+    }
+
+    #[test]
+    fn who_was_recalled_begins_nothing_and_its_successor_does() {
+        let pages = Pages::create(1).unwrap();
+        let own = pages.own(SlotId(0)).unwrap();
+        own.begin(TaskId(7), Attempt(1)).unwrap();
+        pages.recall(SlotId(0));
+        assert_eq!(pages.running(SlotId(0)).unwrap().task, TaskId(7), "that was begun before");
+        own.end();
+        assert_eq!(own.begin(TaskId(8), Attempt(1)), None);
+        assert_eq!(pages.take(SlotId(0)), None);
+        assert!(own.begin(TaskId(8), Attempt(1)).is_some());
     }
 
     #[test]

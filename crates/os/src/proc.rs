@@ -79,6 +79,13 @@ pub fn process_of_thread(tid: u32) -> Option<(u32, String)> {
     Some((field("Tgid:")?.parse().ok()?, field("Name:")?.to_owned()))
 }
 
+/// The name of a process as `ps` shows it, 15 bytes at most; empty if there is none.
+#[must_use]
+pub fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm"))
+        .map_or_else(|_| String::new(), |name| name.trim_end().to_owned())
+}
+
 /// Memory of a process that is in RAM, in bytes.
 ///
 /// # Errors

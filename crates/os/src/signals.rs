@@ -110,8 +110,8 @@ pub fn stop_here() {
     let _ = nix::sys::signal::raise(Signal::SIGSTOP);
 }
 
-/// Whether we were started to ignore a signal.
-fn is_ignored(signal: libc::c_int) -> bool {
+/// Whether this process ignores a signal, as it was perhaps started to.
+pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: all zero is a valid sigaction, and a null new action makes the call a question.
     let (told, action) = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -158,6 +158,31 @@ pub fn block_nothing(command: &mut Command) {
     let unblock = || Ok(SigSet::empty().thread_set_mask()?);
     // SAFETY: the closure makes one system call; it neither allocates nor locks.
     unsafe { command.pre_exec(unblock) };
+}
+
+/// The program that `command` starts begins with every signal blocked: a template, which is to outlive what a terminal sends to
+/// the group. Its children undo that by [`hear_signals`](crate::kin::hear_signals).
+pub fn block_everything(command: &mut Command) {
+    let block = || Ok(SigSet::all().thread_set_mask()?);
+    // SAFETY: the closure makes one system call; it neither allocates nor locks.
+    unsafe { command.pre_exec(block) };
+}
+
+/// Blocks no signal in this thread.
+pub(crate) fn hold_nothing() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
+}
+
+/// Ignores no signal, but those that shells and `nohup` let their children ignore, and SIGPIPE, which Rust does.
+pub(crate) fn default_the_ignored() -> io::Result<()> {
+    use nix::sys::signal::{SigHandler, signal as set};
+    const KEPT: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE];
+    let is_ours = |signal: &Signal| !KEPT.contains(signal) && is_ignored(*signal as libc::c_int);
+    for signal in Signal::iterator().filter(is_ours) {
+        // SAFETY: SIG_DFL is no handler, so no code of ours can run in a signal's context.
+        unsafe { set(signal, SigHandler::SigDfl) }?;
+    }
+    Ok(())
 }
 
 /// Set by SIGUSR1, until somebody takes notice.

@@ -3,7 +3,6 @@
 //! Whose status is whose is never in doubt: a stray is taken by its number, and that is its own until we reap it.
 
 use crate::body::{Body, Pid, retry};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs;
 use std::io;
@@ -49,6 +48,5 @@ pub fn end(pid: Pid) {
 
 /// Waits until a child is dead, for so long at most.
 pub fn await_end(pid: Pid, within: Duration) {
-    let (Ok(body), Ok(within)) = (Body::of(pid), Timespec::try_from(within)) else { return };
-    let _ = retry(|| poll(&mut [PollFd::from_borrowed_fd(body.pidfd(), PollFlags::IN)], Some(&within)));
+    let _ = Body::of(pid).map(|body| body.await_end(Some(within)));
 }

@@ -18,11 +18,11 @@ impl Position {
         self.0
     }
 
-    /// As it was sent. Whoever receives one believes its sender: a number that was never a position of a function of the
-    /// types that are asked for is a call into the middle of anything, within this program's text.
+    /// As it was sent; `None` if no code of this program is there. Whoever receives one believes its sender in all else: a
+    /// number that was never a position of a function of the types that are asked for is a call into the middle of anything.
     #[must_use]
-    pub fn received(number: u64) -> Position {
-        Position(number)
+    pub fn received(number: u64) -> Option<Position> {
+        address(Position(number)).map(|_| Position(number))
     }
 }
 
@@ -182,6 +182,9 @@ mod tests {
         assert_eq!(position(foreign), None);
         assert!(function_at::<(), ()>(Position(u64::MAX)).is_none());
         assert!(function_at::<(), ()>(Position(0)).is_none(), "the header of the program is no code");
+        assert_eq!((Position::received(0), Position::received(u64::MAX)), (None, None));
+        let known = position(triple).unwrap();
+        assert_eq!(Position::received(known.number()), Some(known));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub fn run(
         }
         None => Books::none(),
     };
-    let held = hold(plan, work, &dir, witness, (Inbox::new(), books, None), || {});
+    let held = hold(plan, work, &dir, witness, (Inbox::new(), books, None), |_| {});
     if held.is_err() {
         dir.discard();
     }
@@ -72,11 +72,12 @@ pub fn resume(
         error => RunError::Journal(error.to_string()),
     })?;
     quarantine::agree(&dir, &recall.quarantined);
-    hold(plan, work, &dir, witness, (Inbox::new(), books, Some(recall)), || {})
+    hold(plan, work, &dir, witness, (Inbox::new(), books, Some(recall)), |_| {})
 }
 
 /// Holds a run in a program that does other things as well, on a thread that must not end before the run does. It keeps no
-/// journal, and hears what other threads ask. Calls `begun` when workers are on their way.
+/// journal, and hears what other threads ask. Calls `begun` when workers are on
+/// their way, with the names of all tasks that the worker binary has.
 ///
 /// # Errors
 /// As [`run`].
@@ -86,7 +87,7 @@ pub fn serve(
     dir: &RunDir,
     witness: &mut dyn Witness,
     Line(inbox): Line,
-    begun: impl FnOnce(),
+    begun: impl FnOnce(&[String]),
 ) -> Result<Report, RunError> {
     hold(plan, work, dir, witness, (inbox, Books::none(), None), begun)
 }
@@ -105,14 +106,14 @@ fn hold(
     dir: &RunDir,
     witness: &mut dyn Witness,
     (inbox, books, recall): (Inbox, Books, Option<Recall>),
-    begun: impl FnOnce(),
+    begun: impl FnOnce(&[String]),
 ) -> Result<Report, RunError> {
     let files = OpenFiles::raise();
     plan.policy.slots_max = resize::slots_max(&plan, files)?;
     let mut driver = Driver::start(plan, files, work, dir, witness, (inbox, books))?;
     driver.meet_template()?;
     driver.begin(recall, dir);
-    begun();
+    begun(driver.template.functions());
     while !driver.core.is_finished() {
         driver.turn();
     }
@@ -181,7 +182,8 @@ impl<'a> Driver<'a> {
         let cgroup = descent::own_cgroup();
         let watch = Watch::new(plan.memory.rss_bytes_max, cgroup.as_ref());
         let groups = (cgroup.clone(), watch.allotments.path());
-        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups);
+        let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups)
+            .map_err(os("write down what workers are told"))?;
         Ok(Driver {
             core: Core::new(plan.policy.clone()),
             work,
@@ -200,7 +202,7 @@ impl<'a> Driver<'a> {
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
             backstop: Backstop::start().map_err(os("start the backstop"))?,
             chronicle: Chronicle::open(dir, began_ns, witness).map_err(os("open events.ndjson"))?,
-            publisher: Publisher::new(dir),
+            publisher: Publisher::new(dir, plan.host),
             restarts: BTreeMap::new(),
             wished_ns: BTreeMap::new(),
             began_ns,
@@ -286,7 +288,9 @@ impl<'a> Driver<'a> {
         }
         let tally = self.tallied();
         let progress_ns = self.chronicle.progress(tally);
-        self.publish();
+        if self.publisher.is_due() {
+            self.publish();
+        }
         self.chronicle.flush();
         let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
         let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
@@ -334,9 +338,6 @@ impl<'a> Driver<'a> {
     }
 
     fn publish(&mut self) {
-        if !self.publisher.is_due() {
-            return;
-        }
         self.watch.allotments.forget();
         let status = self.status();
         if let Err(error) = self.publisher.publish(&status) {
@@ -415,7 +416,6 @@ impl<'a> Driver<'a> {
                 .warn(format!("{results} results are not in the journal: a resume does their tasks again"));
         }
         self.chronicle.tell(Told::Done(done.clone()));
-        self.publisher.lives_changed();
         self.publish();
         self.chronicle.flush();
         let journal = self.journal_fault;

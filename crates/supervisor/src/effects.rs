@@ -49,9 +49,14 @@ impl Driver<'_> {
             }
             Effect::Kill(worker) => self.kill(worker),
             Effect::Look(worker) => self.look(worker),
+            Effect::Recall(worker) => {
+                self.pages.recall(worker.slot);
+                self.look(worker);
+            }
             Effect::Settle { task, attempt, outcome, worker } => {
                 self.settle(Settled { task, attempt, worker, outcome });
             }
+            Effect::Cancelled(tasks) => self.cancelled(&tasks),
             Effect::Split { task, attempts, parts } => self.split(task, attempts, parts),
             Effect::Spend { task, attempt } => {
                 self.remember_attempt(task, &attempt);
@@ -134,6 +139,15 @@ impl Driver<'_> {
         }
         self.forget_attempts(task);
         self.chronicle.tell(told);
+    }
+
+    /// Nobody wants these any more. Only a run in a program hears of such a thing, and that keeps no journal.
+    fn cancelled(&mut self, tasks: &[TaskId]) {
+        self.settled_ns = clock::monotonic_ns();
+        for &task in tasks {
+            self.work.cancelled(task);
+            self.forget_attempts(task);
+        }
     }
 
     /// Two tasks come in the place of one. Written before it is told, or lent.

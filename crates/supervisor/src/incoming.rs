@@ -5,6 +5,7 @@ use crate::driver::Driver;
 use crate::hands::Voice;
 use crate::inbox::Incoming;
 use crate::remote::Asked;
+use crate::run::Cancels;
 use crate::status::Dead;
 use crate::story::Told;
 use brigade_core::Event;
@@ -45,13 +46,20 @@ impl Driver<'_> {
     }
 
     pub(crate) fn asked(&mut self, asked: Asked) {
-        self.publisher.lives_changed();
         if let Some(event) = asked.event() {
+            self.publisher.lives_changed();
             return self.hear(event);
         }
+        self.publisher.counters_changed();
         let count = self.work.arrivals(self.core.next_task());
         if count > 0 {
             self.hear(Event::Submitted { count, weights: Vec::new() });
+        }
+        let Cancels { all, waiting } = self.work.cancels();
+        for (tasks, lent) in [(waiting, false), (all, true)] {
+            if !tasks.is_empty() {
+                self.hear(Event::Cancel { tasks, lent });
+            }
         }
     }
 

@@ -165,17 +165,20 @@ impl Driver<'_> {
             Recycle::Age => ("age", "it has reached its age"),
             Recycle::Memory => ("memory", "it has outgrown its memory"),
             Recycle::Resize => ("resize", "fewer workers are wanted"),
+            Recycle::Cancel => ("cancel", "it was lent what is cancelled, and begins nothing more"),
         };
         self.chronicle.epitaph(pid, &format!("to be replaced: {words}"));
         Told::WorkerRecycled(Recycled { slot, pid, incarnation, why: why.into() })
     }
 
-    /// A worker that looks after its memory leaves with this code between two tasks; a task that does so is in the
-    /// middle of itself.
+    /// A worker that looks after its memory, or after what it keeps between tasks, leaves with this code between two of them;
+    /// a task that does so is in the middle of itself.
     pub(crate) fn recycled_itself(&mut self, worker: WorkerId, exit: Exit, running: Option<TaskId>) {
-        if exit == Exit::RECYCLE && running.is_none() && self.watch.rss_bytes_max.is_some() {
+        // Whoever was told to leave was told of before.
+        let is_ready = self.core.slots().any(|view| view.worker == worker && view.life == Life::Ready);
+        if exit == Exit::RECYCLE && running.is_none() && is_ready {
             let (slot, pid, incarnation) = self.who(worker);
-            let why = "memory".into();
+            let why = if self.watch.rss_bytes_max.is_some() { "memory" } else { "own wish" }.into();
             self.chronicle.tell(Told::WorkerRecycled(Recycled { slot, pid, incarnation, why }));
         }
     }

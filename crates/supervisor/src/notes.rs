@@ -27,6 +27,10 @@ impl Driver<'_> {
                 self.chronicle.epitaph(pid, &format!("task {task} is past its deadline: killing the worker"));
                 Told::TaskTimedOut { task, slot, pid }
             }
+            Note::Revoked { task, worker } => {
+                let words = format!("task {task} was cancelled: killing the worker");
+                return self.chronicle.epitaph(self.chronicle.pid(worker), &words);
+            }
             Note::Recycling { worker, why } => self.recycled(worker, why),
             Note::Bloated(worker) => self.bloated(worker),
             Note::Stuck(worker) => return self.stuck(worker),

@@ -1,6 +1,7 @@
 //! Publishing the state: one rename, so that a reader never sees half of it. A rename costs 120 us: who lives is
 //! published at once, counters ten times a second at most.
 
+use crate::run::Host;
 use crate::rundir::RunDir;
 use crate::status::Status;
 use brigade_os::clock;
@@ -10,27 +11,36 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// In a program that has other things to do, those who are born together cost one rename.
+const LIVES_AFTER_IN_PROGRAM: Duration = Duration::from_millis(10);
 const COUNTERS_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Publisher {
     path: PathBuf,
     fresh: PathBuf,
+    lives_after: Duration,
     published_ns: u64,
-    lives_changed: bool,
+    /// Since when somebody lives or lives no more of whom nobody can read.
+    lives_changed_ns: Option<u64>,
     counters_changed: bool,
     is_broken: bool,
 }
 
 impl Publisher {
-    pub(crate) fn new(dir: &RunDir) -> Publisher {
+    pub(crate) fn new(dir: &RunDir, host: Host) -> Publisher {
         let path = dir.status_file();
         let fresh = path.with_extension("json.new");
+        let lives_after = match host {
+            Host::Supervisor => Duration::ZERO,
+            Host::Program => LIVES_AFTER_IN_PROGRAM,
+        };
         Publisher {
             path,
             fresh,
+            lives_after,
             published_ns: 0,
-            lives_changed: true,
+            lives_changed_ns: Some(0),
             counters_changed: true,
             is_broken: false,
         }
@@ -38,7 +48,7 @@ impl Publisher {
 
     /// Somebody was born, became ready, stopped, died …
     pub(crate) fn lives_changed(&mut self) {
-        self.lives_changed = true;
+        self.lives_changed_ns.get_or_insert_with(clock::monotonic_ns);
     }
 
     /// Tasks moved.
@@ -48,11 +58,9 @@ impl Publisher {
 
     /// When there is something to publish, if there is.
     pub(crate) fn due_ns(&self) -> Option<u64> {
-        match (self.lives_changed, self.counters_changed) {
-            (true, _) => Some(0),
-            (false, true) => Some(self.published_ns + COUNTERS_EVERY.as_nanos() as u64),
-            (false, false) => None,
-        }
+        let lives_ns = self.lives_changed_ns.map(|since| since + self.lives_after.as_nanos() as u64);
+        let counters_ns = self.counters_changed.then(|| self.published_ns + COUNTERS_EVERY.as_nanos() as u64);
+        lives_ns.into_iter().chain(counters_ns).min()
     }
 
     /// Whether there is something to publish now.
@@ -66,7 +74,7 @@ impl Publisher {
     /// What the system says, the first time in a row: a full disk costs the file, not the run.
     pub(crate) fn publish(&mut self, status: &Status) -> io::Result<()> {
         self.published_ns = clock::monotonic_ns();
-        self.lives_changed = false;
+        self.lives_changed_ns = None;
         self.counters_changed = false;
         let written = self.write(status);
         let was_broken = std::mem::replace(&mut self.is_broken, written.is_err());

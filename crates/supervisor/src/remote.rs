@@ -7,10 +7,12 @@ use std::sync::mpsc::SyncSender;
 /// What another thread asks of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// To look whether its work has more tasks.
+    /// To look whether its work has more tasks, or some that are not wanted any more.
     Arrivals,
     /// To end when all is settled.
     Close,
+    /// To begin nothing more, and end when what runs has ended.
+    Drain,
     /// To end now.
     Abort,
     /// To have so many workers.
@@ -33,8 +35,8 @@ pub fn line() -> (Remote, Line) {
 }
 
 impl Remote {
-    /// Tasks have come: [`Work::arrivals`](crate::run::Work::arrivals) is asked for them. Waits while the run has very
-    /// much to hear.
+    /// Tasks have come, or some are not wanted any more: [`Work::arrivals`](crate::run::Work::arrivals) is asked for them, and
+    /// then [`Work::cancels`](crate::run::Work::cancels). Waits while the run has very much to hear.
     pub fn arrivals(&self) {
         self.ask(Asked::Arrivals);
     }
@@ -42,6 +44,11 @@ impl Remote {
     /// No more tasks come: the run ends when all is settled.
     pub fn close(&self) {
         self.ask(Asked::Close);
+    }
+
+    /// Nothing more is begun; what runs has the grace of the run to end in.
+    pub fn drain(&self) {
+        self.ask(Asked::Drain);
     }
 
     /// The run ends now; its workers are killed.
@@ -65,6 +72,7 @@ impl Asked {
         match self {
             Asked::Arrivals => None,
             Asked::Close => Some(Event::Close),
+            Asked::Drain => Some(Event::Drain),
             Asked::Abort => Some(Event::Abort),
             Asked::Resize(workers) => Some(Event::Resize(workers)),
         }

@@ -7,6 +7,7 @@ use brigade_core::{Policy, Verdict};
 pub use brigade_journal::{Durability, Identity};
 use brigade_wire::{Outcome, TaskId};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything that a run needs to know before it begins.
@@ -20,6 +21,8 @@ pub struct Plan {
     pub entry: Vec<String>,
     /// What is put into its environment.
     pub environment: Vec<(String, String)>,
+    /// What every worker is told before its first task, in its program's own language; nothing, if empty.
+    pub letter: Arc<[u8]>,
     /// Whose process this is.
     pub host: Host,
     /// How workers are born.
@@ -92,6 +95,10 @@ pub trait Work {
     fn arrivals(&mut self, _first: TaskId) -> u64 {
         0
     }
+    /// Some tasks may not be wanted any more, and somebody says so: which.
+    fn cancels(&mut self) -> Cancels {
+        Cancels::default()
+    }
     /// It is lent to this process now.
     fn lent(&mut self, _task: TaskId, _pid: u32) {}
     /// The encoded arguments of one.
@@ -101,10 +108,21 @@ pub trait Work {
     /// # Errors
     /// If a value is not what this task can have returned: the run ends with exit code 105.
     fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String>;
+    /// Nobody wants it any more: that is its final word, and [`settle`](Work::settle) is not called for it.
+    fn cancelled(&mut self, _task: TaskId) {}
     /// The answer, once every task has brought its value.
     fn total(&self) -> Option<String>;
     /// Whether the answer agrees with a second way to it.
     fn is_exact(&self) -> bool;
+}
+
+/// Tasks that are not wanted any more. What is none, or has its final word, does no harm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cancels {
+    /// Wherever they are: a worker that runs one is killed.
+    pub all: Vec<TaskId>,
+    /// Only as long as nobody was lent them.
+    pub waiting: Vec<TaskId>,
 }
 
 /// Who watches a run.

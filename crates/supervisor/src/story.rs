@@ -260,7 +260,7 @@ pub struct Recycled {
     pub pid: u32,
     /// How many were born in the slot.
     pub incarnation: u32,
-    /// `tasks`, `age` or `memory`; or `resize`, if nobody takes its place.
+    /// `tasks`, `age`, `memory`, `own wish`, or `cancel` if it was lent what is cancelled; or `resize`, if nobody takes its place.
     pub why: String,
 }
 

@@ -3,7 +3,7 @@
 use crate::error::{RunError, WorkerFault};
 use crate::inbox::{Inbox, Incoming};
 use crate::run::{Plan, StartMethod};
-use brigade_link::{AnswerEar, Charter, Door, Order, TemplateLink};
+use brigade_link::{AnswerEar, Charter, Door, Letter, Order, TemplateLink};
 use brigade_os::cgroup::Cgroup;
 use brigade_os::limits::OpenFiles;
 use brigade_os::page::Pages;
@@ -33,6 +33,10 @@ const ORDERS_MAX: usize = 16;
 pub(crate) struct Template {
     plan: Plan,
     charter: Charter,
+    /// What the worker binary has, as the last template that was met has told.
+    functions: Vec<String>,
+    /// Read by workers for as long as it is kept here.
+    _letter: Option<Letter>,
     files: OpenFiles,
     pages: Arc<Pages>,
     logs: OwnedFd,
@@ -82,7 +86,8 @@ impl Template {
         pages: Arc<Pages>,
         logs: OwnedFd,
         (cgroup, memory_groups): (Option<Arc<Cgroup>>, Option<PathBuf>),
-    ) -> Template {
+    ) -> io::Result<Template> {
+        let letter = (!plan.letter.is_empty()).then(|| Letter::write(&plan.letter)).transpose()?;
         let charter = Charter {
             function: function.to_string(),
             daemon: plan.daemon,
@@ -93,11 +98,14 @@ impl Template {
             supervisor: Pid::current().number(),
             program: plan.worker.clone(),
             entry: plan.entry.clone(),
+            letter: letter.as_ref().map(Letter::notice),
         };
         let (waiting, ordered) = (VecDeque::new(), Vec::new());
-        Template {
+        Ok(Template {
             plan: plan.clone(),
             charter,
+            functions: Vec::new(),
+            _letter: letter,
             files,
             pages,
             logs,
@@ -110,7 +118,7 @@ impl Template {
             life: Life::Absent,
             waiting,
             ordered,
-        }
+        })
     }
 
     /// Executes the worker binary as a template. Must run on the thread that ends last: the workers' bond to
@@ -173,6 +181,7 @@ impl Template {
         };
         let ear = thread::Builder::new().name("template-ear".into()).stack_size(64 << 10).spawn(listen);
         ear.map_err(os("start a thread to hear the template"))?;
+        self.functions = functions;
         self.life = Life::Ready { body: Arc::clone(body), link, born_ns: *born_ns };
         self.failures = 0;
         Ok(())
@@ -184,6 +193,10 @@ impl Template {
 
     pub(crate) fn charter(&self) -> &Charter {
         &self.charter
+    }
+
+    pub(crate) fn functions(&self) -> &[String] {
+        &self.functions
     }
 
     pub(crate) fn start_method(&self) -> StartMethod {

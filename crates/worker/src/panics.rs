@@ -1,20 +1,27 @@
 //! A panic in a task is an ending with its message and place, not a death.
 
 use brigade_wire::Ending;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 thread_local! {
-    /// What the last panic of this thread said, and where; written by the hook, which alone knows the place.
-    static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+    /// What the last panic of this thread said, where, and what had called that; written by the hook, which alone knows.
+    static LAST: RefCell<Option<(String, String, String)>> = const { RefCell::new(None) };
 }
 
-/// Remembers every panic's words; what was printed before is still printed, into the log.
-pub(crate) fn remember() {
+/// Remembers every panic's words from now on, for [`caught`](crate::caught); what was printed before is still printed.
+pub fn remember() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(hook);
+}
+
+fn hook() {
     let print = take_hook();
     set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        LAST.with_borrow_mut(|last| *last = Some((message(info), place)));
+        LAST.with_borrow_mut(|last| *last = Some((message(info), place, backtrace())));
         print(info);
     }));
 }
@@ -30,17 +37,19 @@ pub enum Caught<R> {
         message: String,
         /// `file:line:column`, or empty where the panic named none.
         location: String,
+        /// What had called that, line by line; empty unless `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for it.
+        backtrace: String,
     },
 }
 
-/// Runs one of several calls that a task is made of: a panic is its own, and the others go on. Outside a worker the
-/// words of a panic are not known.
+/// Runs one of several calls that a task is made of: a panic is its own, and the others go on. Its words are known in a worker,
+/// and wherever they are [remembered](crate::remember_panics).
 pub fn caught_call<R>(call: impl FnOnce() -> R) -> Caught<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Caught::Value(value),
         Err(_) => {
-            let (message, location) = LAST.with_borrow_mut(Option::take).unwrap_or_default();
-            Caught::Panicked { message, location }
+            let (message, location, backtrace) = LAST.with_borrow_mut(Option::take).unwrap_or_default();
+            Caught::Panicked { message, location, backtrace }
         }
     }
 }
@@ -50,7 +59,15 @@ pub(crate) fn caught(task: impl FnOnce() -> Result<Vec<u8>, String>) -> Ending {
     match caught_call(task) {
         Caught::Value(Ok(bytes)) => Ending::Value(bytes),
         Caught::Value(Err(message)) => Ending::Failed(message),
-        Caught::Panicked { message, location } => Ending::Panicked { message, location },
+        Caught::Panicked { message, location, .. } => Ending::Panicked { message, location },
+    }
+}
+
+fn backtrace() -> String {
+    let captured = Backtrace::capture();
+    match captured.status() {
+        BacktraceStatus::Captured => captured.to_string(),
+        _ => String::new(),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The serve loop: a command, its tasks one after the other, their endings.
 
 use crate::allowance::Allowance;
-use crate::{Table, TaskFn, exit, log, panics, progress};
+use crate::{TaskFn, Trade, exit, log, panics, progress};
 use brigade_link::{Charter, Wanted, WorkerEnd};
 use brigade_os::page::OwnPage;
-use brigade_wire::{Call, Ended, Exit, TaskId, WorkerId};
+use brigade_wire::{Call, Ended, Ending, Exit, TaskId, WorkerId};
 use std::io;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -30,15 +31,16 @@ const LOG_SINGLY_NS: u64 = 1_000_000;
 const SLEEP_MIN_NS: u64 = 300_000;
 
 /// Serves until STOP, or until the supervisor is gone.
-pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> {
+pub(crate) fn serve(calling: Calling, trade: Trade<'_>) -> io::Result<ExitCode> {
     panics::remember();
     let Calling { charter, worker, page, mut end } = calling;
     log::keep(worker, charter.daemon);
     let function = &charter.function;
-    let Some((_, task)) = table.iter().find(|(name, _)| name == function) else {
+    let Some((_, task)) = trade.tasks.iter().find(|(name, _)| name == function) else {
         return Err(io::Error::other(format!("there is no task `{function}` in this binary")));
     };
     let page = progress::keep(page);
+    begin(&charter, trade)?;
     let allowance = Allowance::of(charter.rss_bytes_max);
     let mut bench = Bench {
         task: *task,
@@ -57,17 +59,56 @@ pub(crate) fn serve(calling: Calling, table: Table<'_>) -> io::Result<ExitCode> 
             Some(Wanted::Run(calls)) => bench.run_all(calls, &mut end),
             Some(Wanted::Stop) => {
                 log::line(format_args!("STOP: drained"));
+                end_well(trade);
                 return Ok(exit::code(Exit::DRAINED));
             }
             None => return Ok(supervisor_gone()),
         };
         match served {
-            Ok(Fit::Fit) => {}
-            Ok(Fit::Bloated) => return Ok(exit::code(Exit::RECYCLE)),
+            Ok(Fit::Fine) => {}
+            Ok(Fit::Spent | Fit::Recalled) => {
+                end_well(trade);
+                return Ok(exit::code(Exit::RECYCLE));
+            }
             Err(_) => return Ok(supervisor_gone()),
         }
     }
 }
+
+/// Does what is to be done before the first task.
+fn begin(charter: &Charter, trade: Trade<'_>) -> io::Result<()> {
+    let Some(notice) = &charter.letter else { return Ok(()) };
+    let letter = notice.read()?;
+    match panics::caught(|| (trade.begin)(&letter).map(|()| Vec::new())) {
+        Ending::Value(_) => Ok(()),
+        Ending::Failed(words) => Err(io::Error::other(one_line(&words))),
+        panicked @ Ending::Panicked { .. } => Err(io::Error::other(one_line(&log::word(&panicked)))),
+    }
+}
+
+/// The last line of a log is to say it all.
+fn one_line(words: &str) -> String {
+    words.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// Does what is to be done after the last. That it fails harms no task.
+fn end_well(trade: Trade<'_>) {
+    let ended = panics::caught(|| {
+        (trade.end)();
+        Ok(Vec::new())
+    });
+    if ended.mishap().is_some() {
+        log::line(format_args!("at its end it {}", log::word(&ended)));
+    }
+}
+
+/// Says that this worker is to be replaced when its running task has been reported: what it keeps from one task to the
+/// next is not to be relied on any more. Nobody is blamed for that.
+pub fn retire() {
+    RETIRES.store(true, Ordering::Relaxed);
+}
+
+static RETIRES: AtomicBool = AtomicBool::new(false);
 
 /// Nobody is left to report to.
 fn supervisor_gone() -> ExitCode {
@@ -91,22 +132,28 @@ struct Bench {
 /// Whether a worker may go on.
 #[derive(Debug)]
 enum Fit {
-    Fit,
-    /// It has more memory than it may; what it has not begun is another's.
-    Bloated,
+    Fine,
+    /// It has more memory than it may, or retires; what it has not begun is another's.
+    Spent,
+    /// Nobody wants it to begin what it has not begun.
+    Recalled,
 }
 
 impl Bench {
-    /// Obeys one Run command, unless it grows too large meanwhile.
+    /// Obeys one Run command, unless it grows too large meanwhile, or retires.
     fn run_all(&mut self, calls: Vec<Call>, end: &mut WorkerEnd) -> io::Result<Fit> {
         let (mut packet, mut unreported_ns) = (Packet::default(), 0);
         for call in calls {
-            let ended = self.run(call, &mut packet);
+            let Some(ended) = self.run(call, &mut packet) else {
+                packet.log();
+                log::line(format_args!("recalled: begins nothing any more"));
+                return end.flush().map(|()| Fit::Recalled);
+            };
             unreported_ns += ended.elapsed_ns;
             end.report(ended)?;
-            if self.allowance.as_ref().is_some_and(Allowance::is_spent) {
+            if self.allowance.as_ref().is_some_and(Allowance::is_spent) || RETIRES.load(Ordering::Relaxed) {
                 packet.log();
-                return end.flush().map(|()| Fit::Bloated);
+                return end.flush().map(|()| Fit::Spent);
             }
             if unreported_ns >= FLUSH_AFTER_NS {
                 end.flush()?;
@@ -114,18 +161,19 @@ impl Bench {
             }
         }
         packet.log();
-        end.consumed().map(|()| Fit::Fit)
+        end.consumed().map(|()| Fit::Fine)
     }
 
-    /// Runs one task; a long one has its own two lines in the log, written when it begins and when it ends.
-    fn run(&mut self, call: Call, packet: &mut Packet) -> Ended {
+    /// Runs one task, unless the worker was recalled; a long one has its own two lines in the log, written when it begins and
+    /// when it ends.
+    fn run(&mut self, call: Call, packet: &mut Packet) -> Option<Ended> {
         let Call { task, attempt, args } = call;
         let singly = self.length_ns >= LOG_SINGLY_NS;
         if singly {
             packet.log();
             log::line(format_args!("start task {task} attempt {attempt}"));
         }
-        let began_ns = self.page.begin(task, attempt);
+        let began_ns = self.page.begin(task, attempt)?;
         let ending = panics::caught(|| (self.task)(&args));
         self.keep_pace(began_ns);
         let elapsed_ns = self.page.end() - began_ns;
@@ -139,7 +187,7 @@ impl Bench {
         } else {
             packet.count(task, elapsed_ns);
         }
-        Ended { task, attempt, elapsed_ns, ending }
+        Some(Ended { task, attempt, elapsed_ns, ending })
     }
 
     /// Makes the task last as long as `--pace` says.

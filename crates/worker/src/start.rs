@@ -1,6 +1,6 @@
 //! What this process is to be: its arguments are written by the supervisor or the template, not by people.
 
-use crate::{Table, exit, log, serve, template};
+use crate::{Table, Trade, exit, log, serve, template};
 use brigade_link::Spawned;
 use brigade_os::cgroup::Cgroup;
 use brigade_os::page::Pages;
@@ -49,11 +49,11 @@ fn number(text: &str) -> Result<i32, Told> {
 }
 
 /// Plays the role to its end.
-pub(crate) fn play(role: Role, table: Table<'_>) -> ExitCode {
+pub(crate) fn play(role: Role, trade: Trade<'_>) -> ExitCode {
     heap::keep_message_buffers();
     let ended = listen().and_then(|()| match role {
-        Role::Template { door, pages, logs, cgroup } => template(&door, pages, logs, cgroup, table),
-        Role::Born { door, pages } => born(&door, pages, table),
+        Role::Template { door, pages, logs, cgroup } => template(&door, pages, logs, cgroup, trade),
+        Role::Born { door, pages } => born(&door, pages, trade),
     });
     ended.unwrap_or_else(|error| {
         log::line(format_args!("cannot run: {error}"));
@@ -73,17 +73,17 @@ fn template(
     pages: i32,
     logs: i32,
     cgroup: Option<PathBuf>,
-    table: Table<'_>,
+    trade: Trade<'_>,
 ) -> io::Result<ExitCode> {
     let (pages, logs) = (inherit::take(pages)?, inherit::take(logs)?);
     let cgroup = cgroup.and_then(|path| {
         let gone = |error: &io::Error| log::line(format_args!("without cgroup {}: {error}", path.display()));
         Cgroup::open(&path).inspect_err(gone).ok()
     });
-    let template = template::Template::begin(door, Pages::map(pages)?, logs, cgroup, table)?;
+    let template = template::Template::begin(door, Pages::map(pages)?, logs, cgroup, trade.tasks)?;
     match template.serve()? {
         template::Ended::SupervisorGone => Ok(ExitCode::SUCCESS),
-        template::Ended::Child(calling) => serve::serve(*calling, table),
+        template::Ended::Child(calling) => serve::serve(*calling, trade),
         template::Ended::NotExecuted(error) => {
             log::line(format_args!("{error}"));
             Ok(exit::code(Exit::NOT_EXECUTED))
@@ -92,7 +92,7 @@ fn template(
 }
 
 /// Under `spawn`: the template's child has executed this binary anew.
-fn born(door: &str, pages: i32, table: Table<'_>) -> io::Result<ExitCode> {
+fn born(door: &str, pages: i32, trade: Trade<'_>) -> io::Result<ExitCode> {
     let pages = Pages::map(inherit::take(pages)?)?;
     let Spawned { charter, worker, ends } = match Spawned::fetch(door) {
         // An accident of this birth (one in 30,000 was seen), and no reason not to try another.
@@ -105,7 +105,7 @@ fn born(door: &str, pages: i32, table: Table<'_>) -> io::Result<ExitCode> {
     birth::set_name(&format!("worker-{}", worker.slot));
     let page = pages.own(worker.slot)?;
     drop(pages);
-    serve::serve(serve::Calling { charter, worker, page, end: ends.into() }, table)
+    serve::serve(serve::Calling { charter, worker, page, end: ends.into() }, trade)
 }
 
 impl Told {

@@ -210,6 +210,7 @@ pub(crate) fn lent(effects: &[Effect]) -> Vec<u64> {
         Effect::Run { leases, .. } => Some(leases),
         Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) => None,
         Effect::Abort(_) | Effect::Kill(_) | Effect::Split { .. } => None,
+        Effect::Recall(_) | Effect::Cancelled(_) => None,
         Effect::Look(_) | Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => None,
     });
     leases.flatten().map(|lease| lease.task.0).collect()

@@ -5,6 +5,7 @@
 //! seed ─▶ Plan ─▶ World::step ─▶ Event ─▶ Core ─▶ Effects ─▶ World::fulfil ─▶ Oracle        until finished
 //! ```
 
+mod cancels;
 pub(crate) mod dice;
 mod faults;
 mod oracle;
@@ -42,6 +43,8 @@ pub(crate) struct Weather {
     pub(crate) bloated: u64,
     pub(crate) retried: u64,
     pub(crate) recalled: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) revoked: u64,
     pub(crate) timed_out: u64,
     pub(crate) stuck: u64,
     pub(crate) quarantined: u64,
@@ -131,6 +134,9 @@ impl World {
         if self.plan.resizes > 0 && self.faults_left > 0 && self.dice.once_in(self.plan.resizes) {
             return self.resize();
         }
+        if self.plan.cancels > 0 && self.dice.once_in(self.plan.cancels) {
+            return self.cancel();
+        }
         if mem::take(&mut self.oracle.holding) {
             return self.go_on_or_drain();
         }
@@ -158,7 +164,8 @@ impl World {
         for process in self.processes.iter().filter(unseen) {
             let heard = process.quiet_since.max(process.missed_at);
             let due = process.page(|_| 1).map(|page| (page.since + process.slept).max(heard) + timeout);
-            let forgotten = due.is_some_and(|due| due.max(self.now) < next) && !process.is_condemned();
+            let is_wanted = !process.is_condemned() && !self.oracle.is_cancelled(process);
+            let forgotten = due.is_some_and(|due| due.max(self.now) < next) && is_wanted;
             assert!(!forgotten, "nobody looks before {next:?}: {process:?}");
         }
     }
@@ -296,6 +303,8 @@ impl World {
             self.report(at);
         } else if process.running.is_some() {
             self.finish(at);
+        } else if process.recalled && !process.queue.is_empty() {
+            self.leave(at);
         } else if let Some(lease) = process.queue.pop_front() {
             process.running = Some((lease, self.now));
             process.slept = Duration::ZERO;
@@ -350,6 +359,9 @@ impl World {
         let process = &self.processes[at];
         let (worker, running) = (process.worker, process.page(|task| self.chunk(task).items));
         self.tell(Event::Seen { worker, running });
+        let process = &self.processes[at];
+        let goes_on = self.oracle.is_cancelled(process) && !process.is_condemned();
+        assert!(!goes_on, "{worker} goes on with what was cancelled");
         true
     }
 
@@ -463,13 +475,18 @@ impl World {
                 self.process(worker).lost = true;
             }
             Effect::Look(worker) => self.process(worker).asked = true,
+            Effect::Recall(worker) => {
+                let process = self.process(worker);
+                (process.recalled, process.asked) = (true, true);
+            }
             Effect::Tell(Note::TimedOut { .. }) => self.weather.timed_out += 1,
             Effect::Split { task, parts, .. } => {
                 self.weather.split += 1;
                 self.split(task, parts);
             }
             Effect::Tell(Note::Stuck(_)) => self.weather.stuck += 1,
-            Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => {}
+            Effect::Tell(Note::Revoked { .. }) => self.weather.revoked += 1,
+            Effect::Settle { .. } | Effect::Cancelled(_) | Effect::Spend { .. } | Effect::Tell(_) => {}
         }
     }
 
@@ -500,6 +517,7 @@ impl World {
         self.weather.recalled += tally.recalled;
         self.weather.quarantined += tally.quarantined;
         self.weather.echoes += tally.echoes;
+        self.weather.cancelled += tally.cancelled;
         self.weather.halted += u64::from(self.core.verdict() == Verdict::Halted);
         self.weather.complete += u64::from(self.core.verdict() == Verdict::Complete);
     }

@@ -7,18 +7,23 @@ use brigade_core::{
     Unresized, Verdict,
 };
 use brigade_wire::{Attempt, Ended, Ending, Exit, FailedAttempt, Mishap, Outcome, SlotId, TaskId, WorkerId};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// One task, as it must be.
 #[derive(Clone, Debug)]
-struct Truth {
-    attempt: u32,
+pub(super) struct Truth {
+    pub(super) attempt: u32,
     /// Workers that died of it.
     deaths: u32,
     /// Attempts that failed and were tried again.
     failures: u32,
-    holder: Option<WorkerId>,
-    settled: bool,
+    pub(super) holder: Option<WorkerId>,
+    pub(super) settled: bool,
+    /// Nobody wants it any more.
+    pub(super) cancelled: bool,
+    /// Who held it then, and may still say how it ended.
+    pub(super) late: Option<WorkerId>,
     items: u32,
     /// It came in the place of one that was split.
     is_part: bool,
@@ -38,6 +43,8 @@ impl Truth {
             failures: 0,
             holder: None,
             settled: false,
+            cancelled: false,
+            late: None,
             items,
             is_part: false,
             is_alone: false,
@@ -57,10 +64,10 @@ pub(crate) fn story(deaths: u32, failures: u32) -> Vec<FailedAttempt> {
 
 pub(crate) struct Oracle {
     policy: Policy,
-    tasks: Vec<Truth>,
+    pub(super) tasks: Vec<Truth>,
     /// Of all tasks.
     items: u64,
-    tally: Tally,
+    pub(super) tally: Tally,
     sum: u64,
     /// Ends of attempts that the core has heard.
     pub(crate) delivered: u64,
@@ -91,6 +98,14 @@ pub(crate) struct Oracle {
     asked: Option<u32>,
     /// So many may be taken away for that.
     to_go: u32,
+    /// What is to be cancelled at once.
+    pub(super) unwanted: BTreeSet<TaskId>,
+    /// Ends of what was cancelled before.
+    unheard: u64,
+    /// Who is being shot for what was cancelled.
+    revoked: Option<WorkerId>,
+    /// Who leaves because it was recalled.
+    pub(super) left: Option<WorkerId>,
     /// A slot and the moment before which nobody may be born there.
     hot: Vec<(SlotId, Now)>,
 }
@@ -120,6 +135,10 @@ impl Oracle {
             procs: plan.policy.procs,
             asked: None,
             to_go: 0,
+            unwanted: BTreeSet::new(),
+            unheard: 0,
+            revoked: None,
+            left: None,
             hot: Vec::new(),
         }
     }
@@ -202,7 +221,8 @@ impl Oracle {
     /// Leases that never left.
     pub(crate) fn unsent(&mut self, tasks: &[TaskId]) {
         for &task in tasks {
-            self.truth(task).holder = None;
+            let truth = self.truth(task);
+            (truth.holder, truth.late) = (None, None);
         }
     }
 
@@ -218,6 +238,10 @@ impl Oracle {
     pub(crate) fn foresees(&mut self, ended: &[Ended]) {
         self.delivered += ended.len() as u64;
         for Ended { task, ending, elapsed_ns, .. } in ended {
+            if self.truth(*task).late.take().is_some() {
+                self.unheard += 1;
+                continue;
+            }
             self.lengths.push(*elapsed_ns);
             let retries = self.policy.retries;
             let truth = self.truth(*task);
@@ -239,7 +263,8 @@ impl Oracle {
     /// Whether it may say how this attempt ended.
     pub(crate) fn has_lease(&self, worker: WorkerId, task: TaskId, attempt: Attempt) -> bool {
         let truth = self.tasks.get(task.0 as usize);
-        truth.is_some_and(|truth| truth.holder == Some(worker) && truth.attempt == attempt.0)
+        let is_its = |truth: &Truth| truth.holder == Some(worker) || truth.late == Some(worker);
+        truth.is_some_and(|truth| is_its(truth) && truth.attempt == attempt.0)
     }
 
     /// The core believes that it has something in hand: what was refused is so until the core hears of it.
@@ -268,7 +293,8 @@ impl Oracle {
     fn lost_its_mind(&mut self, worker: WorkerId, is_dead: bool) {
         let is_held = |at: &usize| self.tasks[*at].holder == Some(worker);
         let suspects: Vec<usize> = (0..self.tasks.len()).filter(is_held).collect();
-        let only = (is_dead && suspects.len() == 1).then(|| TaskId(suspects[0] as u64));
+        let is_sure = self.tasks.iter().all(|truth| truth.late != Some(worker));
+        let only = (is_dead && is_sure && suspects.len() == 1).then(|| TaskId(suspects[0] as u64));
         if only.is_none() {
             suspects.into_iter().for_each(|at| self.tasks[at].is_alone = true);
         }
@@ -280,6 +306,7 @@ impl Oracle {
         let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
         let culprit = if is_ours { shot_for } else { running };
         for (at, truth) in self.tasks.iter_mut().enumerate() {
+            truth.late = truth.late.filter(|late| *late != worker);
             if truth.holder == Some(worker) {
                 truth.holder = None;
                 let blamed = u32::from(culprit == Some(TaskId(at as u64)));
@@ -397,7 +424,11 @@ impl Oracle {
                 self.shot_for.push(shot_for.expect("its task has had its time"));
             }
             Effect::Kill(worker) => self.judge_kill(of(worker), now),
-            Effect::Look(worker) => assert!(self.holds(*worker), "nothing to see at {worker}"),
+            Effect::Look(worker) => {
+                assert!(self.holds(*worker) || self.is_late(*worker), "nothing to see at {worker}");
+            }
+            Effect::Recall(worker) => assert!(self.is_late(*worker), "{worker} is recalled for nothing"),
+            Effect::Cancelled(tasks) => tasks.iter().for_each(|&task| self.judge_cancelled(task)),
             Effect::Settle { task, attempt, worker, outcome } => {
                 self.judge_settle(*task, *attempt, *worker, outcome);
             }
@@ -443,7 +474,8 @@ impl Oracle {
             idle && (out_of_time || !process.stopped && late(process.quiet_since, self.policy.stuck_after));
         let ends = self.is_ending() || self.all_settled();
         let outgrown = process.bloated == Some(true) || process.recycled && process.terminated;
-        let reason = unborn || timed_out || deaf || stuck || ends || outgrown || process.garbled;
+        let revoked = self.revoked.take() == Some(process.worker);
+        let reason = revoked || unborn || timed_out || deaf || stuck || ends || outgrown || process.garbled;
         if !reason {
             assert!(self.to_go > 0 && !process.hello, "shot for nothing: {process:?}");
             self.to_go -= 1;
@@ -538,6 +570,7 @@ impl Oracle {
                         self.policy.age_max.is_some_and(|max| process.hello_at + max / 10 * 9 <= now)
                     }
                     Recycle::Memory => process.bloated == Some(false),
+                    Recycle::Cancel => self.is_late(*worker),
                     Recycle::Resize => {
                         let idler = |other: &&Process| {
                             other.serves() && other.hello && !other.recycled && !self.holds(other.worker)
@@ -549,6 +582,16 @@ impl Oracle {
                 };
                 assert!(due && !process.stop, "{worker} is recycled for nothing: {why:?}");
                 self.recycling = Some(*worker);
+            }
+            Note::Revoked { task, worker } => {
+                let process = &processes[worker.slot.0 as usize];
+                let runs = process.running.is_some_and(|(lease, _)| lease.task == *task);
+                assert!(runs && self.tasks[task.0 as usize].cancelled, "{worker} is revoked for nothing");
+                self.revoked = Some(*worker);
+            }
+            Note::Exited { worker, planned, .. } => {
+                let left = self.left.take() == Some(*worker);
+                assert!(*planned || !left, "{worker} was told to leave, and that is held against it");
             }
             Note::Bloated(worker) => {
                 assert_eq!(
@@ -589,7 +632,7 @@ impl Oracle {
                 assert!(self.policy.intensity.restarts < 1_000, "gave up a run that could go on: {note:?}");
                 self.gave_up = true;
             }
-            Note::Ready(_) | Note::Exited { .. } | Note::Stopped(_) | Note::Continued(_) => {}
+            Note::Ready(_) | Note::Stopped(_) | Note::Continued(_) => {}
             Note::NotBorn { .. } | Note::BackingOff { .. } => {}
         }
     }
@@ -598,15 +641,15 @@ impl Oracle {
     pub(crate) fn compare(&self, tally: &Tally) {
         let ours = &self.tally;
         assert_eq!(
-            (tally.submitted, tally.settled, tally.values, tally.failed, tally.quarantined),
-            (ours.submitted, ours.settled, ours.values, ours.failed, ours.quarantined)
+            (tally.submitted, tally.settled, tally.values, tally.failed, tally.quarantined, tally.cancelled),
+            (ours.submitted, ours.settled, ours.values, ours.failed, ours.quarantined, ours.cancelled)
         );
         assert_eq!((tally.requeued, tally.retried), (ours.requeued, ours.retried), "notes and counts differ");
         let late = self.has_enough() && !self.is_ending() && !self.all_settled();
         assert!(!late, "enough has happened, and the run goes on");
         assert_eq!(tally.recalled, ours.recalled, "what was settled before is another matter");
         let before = |which| self.tasks.iter().filter(|truth| truth.before == which).count() as u64;
-        let heard = tally.values + tally.failed + tally.echoes + self.tried_again;
+        let heard = tally.values + tally.failed + tally.echoes + self.tried_again + self.unheard;
         let heard = heard - before(Before::Value) - before(Before::Failed);
         assert_eq!(heard, self.delivered, "what is said either counts or is an echo");
         let held = self.tasks.iter().filter(|truth| truth.holder.is_some()).count() as u64;
@@ -636,7 +679,10 @@ impl Oracle {
             let truth = &self.tasks[*task];
             let (carried, _) = truth.before.tried();
             let before = !matches!(truth.before, Before::Nowhere | Before::Tried { .. });
-            before || truth.is_split || truth.deaths >= self.policy.attempts_max.max(carried + 1)
+            before
+                || truth.is_split
+                || truth.cancelled
+                || truth.deaths >= self.policy.attempts_max.max(carried + 1)
         };
         let value = |task: usize| match ending(TaskId(task as u64), Attempt(self.tasks[task].attempt)) {
             Ending::Value(_) => task as u64 + 1,

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) held: u64,
     /// One step in so many asks for more workers or fewer; 0 is none.
     pub(crate) resizes: u64,
+    /// One step in so many cancels something; 0 is none.
+    pub(crate) cancels: u64,
     /// The step at which the run is told to drain; 0 is never.
     pub(crate) drain_at: u32,
     /// The step at which the run is told to abort; 0 is never.
@@ -96,6 +98,7 @@ impl Plan {
             only_hangs: matches!(policy.task_timeout, Some(Timeout::After(_))) && dice.once_in(3),
             held: if dice.once_in(4) { dice.between(1, 6) } else { 0 },
             resizes: if dice.once_in(3) { dice.between(4, 40) } else { 0 },
+            cancels: if dice.once_in(4) { dice.between(4, 40) } else { 0 },
             drain_at: if dice.once_in(6) { dice.between(1, 80) as u32 } else { 0 },
             abort_at: if dice.once_in(20) { dice.between(1, 100) as u32 } else { 0 },
             policy,

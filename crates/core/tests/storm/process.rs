@@ -53,6 +53,8 @@ pub(crate) struct Process {
     pub(crate) bloated: Option<bool>,
     /// It is to be replaced when it has done what it has.
     pub(crate) recycled: bool,
+    /// It begins nothing any more of what it holds.
+    pub(crate) recalled: bool,
     /// Tasks it was lent, without those that never left.
     pub(crate) lent: u64,
     pub(crate) hello_at: Now,
@@ -96,6 +98,7 @@ impl Process {
             garbled: false,
             bloated: None,
             recycled: false,
+            recalled: false,
             lent: 0,
             hello_at: now,
             asked: false,

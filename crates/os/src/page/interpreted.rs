@@ -45,7 +45,7 @@ impl Drop for Plain {
 fn every_slot_has_a_page_of_its_own_within_the_memory() {
     let plain = Plain::new();
     for slot in (0..SLOTS).map(SlotId) {
-        plain.own(slot).begin(TaskId(slot.0.into()), Attempt(slot.0));
+        plain.own(slot).begin(TaskId(slot.0.into()), Attempt(slot.0)).unwrap();
     }
     for slot in (0..SLOTS).map(SlotId) {
         assert_eq!(plain.pages.running(slot).map(|page| page.task), Some(TaskId(slot.0.into())));
@@ -64,7 +64,7 @@ fn a_reader_sees_a_task_with_its_own_attempt_or_none() {
     thread::scope(|scope| {
         scope.spawn(|| {
             for n in 1..=rounds {
-                own.begin(TaskId(n.into()), Attempt(n));
+                own.begin(TaskId(n.into()), Attempt(n)).unwrap();
                 own.progress();
                 own.end();
             }
@@ -78,4 +78,20 @@ fn a_reader_sees_a_task_with_its_own_attempt_or_none() {
             }
         });
     });
+}
+
+/// However the two are interleaved, a task that was begun is seen, and one that is not seen was not begun.
+#[test]
+fn of_a_task_and_a_recall_at_the_same_time_one_sees_the_other() {
+    for _ in 0..if cfg!(miri) { 40 } else { 2_000 } {
+        let plain = Plain::new();
+        let (own, pages) = (plain.own(SlotId(1)), &plain.pages);
+        let (began, seen) = thread::scope(|scope| {
+            let worker = scope.spawn(|| own.begin(TaskId(3), Attempt(1)).is_some());
+            pages.recall(SlotId(1));
+            let seen = pages.running(SlotId(1)).is_some();
+            (worker.join().unwrap(), seen)
+        });
+        assert!(seen || !began, "it began unseen");
+    }
 }

@@ -1,0 +1,125 @@
+//! The words of Python's `concurrent.futures`, over processes and over threads.
+
+use crate::call::{Call, Value};
+use crate::error::BuildError;
+use crate::host::{self, Desk, Intake};
+use crate::job::Job;
+use crate::map::Map;
+use crate::pool::Pool;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Somebody who calls functions elsewhere: in processes ([`ProcessExecutor`]) or on threads
+/// ([`ThreadExecutor`](crate::ThreadExecutor)), so that comparing the two takes one line.
+///
+/// ```
+/// use brigade::{Executor, ThreadExecutor};
+///
+/// fn sum(executor: &impl Executor) -> u64 {
+///     executor.map(|n: u64| n * n, 0..10).map(|square| square.unwrap_or(0)).sum()
+/// }
+///
+/// assert_eq!(sum(&ThreadExecutor::new(2)?), 285);
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
+pub trait Executor {
+    /// Hands one call in. What goes wrong is in the job, and so is that nothing is taken after
+    /// [`shutdown`](Executor::shutdown).
+    fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R>;
+
+    /// Calls the function with each item, some ahead of those whose results were asked for, and gives the results in the
+    /// order of the items.
+    fn map<A: Value, R: Value, I: IntoIterator<Item = A>>(
+        &self,
+        function: fn(A) -> R,
+        items: I,
+    ) -> Map<I::IntoIter, A, R>;
+
+    /// Takes nothing any more. What was handed in is done, unless `cancel_futures`: then what has not begun never does, and
+    /// ends as [`TaskError::Cancelled`](crate::TaskError::Cancelled). With `wait` it returns when all that is over; whoever
+    /// says so a second time does not wait.
+    fn shutdown(&self, wait: bool, cancel_futures: bool);
+}
+
+/// A [`Pool`] with the words of [`Executor`]. A worker that dies does not break it: what it ran is tried again, or fails alone.
+///
+/// Whatever a pool can be, it can be, too: `Pool::builder().max_tasks_per_child(10).initializer(f, x).build()?.into()`. Dropping
+/// it waits for what it has been handed, also after `shutdown(false, …)`.
+///
+/// ```no_run
+/// use brigade::{Executor, ProcessExecutor};
+///
+/// fn main() -> Result<(), brigade::BuildError> {
+///     brigade::init();
+///     let executor = ProcessExecutor::new(3)?;
+///     let jobs: Vec<_> = (0..5).map(|n| executor.submit(|n: u32| 2 * n, n)).collect();
+///     for job in brigade::as_completed(jobs) {
+///         println!("{:?}", job.join());
+///     }
+///     executor.shutdown(true, false);
+///     Ok(())
+/// }
+/// ```
+pub struct ProcessExecutor {
+    desk: Arc<Desk>,
+    /// Until somebody waits for its end.
+    pool: Mutex<Option<Pool>>,
+}
+
+impl ProcessExecutor {
+    /// Starts so many workers.
+    ///
+    /// # Errors
+    /// As [`Builder::build`](crate::Builder::build).
+    pub fn new(max_workers: u32) -> Result<ProcessExecutor, BuildError> {
+        Ok(Pool::builder().procs(max_workers).build()?.into())
+    }
+
+    /// Kills the workers now. What is not done ends as [`TaskError::Shutdown`](crate::TaskError::Shutdown).
+    pub fn kill_workers(&self) {
+        self.desk.abort();
+    }
+
+    /// Has the workers end: what they run may take the [`grace`](crate::Builder::grace), then they get SIGTERM, and in the end
+    /// SIGKILL. What has not begun ends as [`TaskError::Shutdown`](crate::TaskError::Shutdown).
+    pub fn terminate_workers(&self) {
+        self.desk.drain();
+    }
+}
+
+impl From<Pool> for ProcessExecutor {
+    fn from(pool: Pool) -> ProcessExecutor {
+        ProcessExecutor { desk: Arc::clone(&pool.desk), pool: Mutex::new(Some(pool)) }
+    }
+}
+
+impl Executor for ProcessExecutor {
+    fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
+        host::hand_in(Arc::clone(&self.desk) as Arc<dyn Intake>, Call::of(function), &argument)
+    }
+
+    fn map<A: Value, R: Value, I: IntoIterator<Item = A>>(
+        &self,
+        function: fn(A) -> R,
+        items: I,
+    ) -> Map<I::IntoIter, A, R> {
+        Map::new(Arc::clone(&self.desk) as Arc<dyn Intake>, Call::of(function), items.into_iter())
+    }
+
+    fn shutdown(&self, wait: bool, cancel_futures: bool) {
+        if cancel_futures {
+            self.desk.clear();
+        }
+        self.desk.close();
+        if wait {
+            let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(pool);
+        }
+    }
+}
+
+impl fmt::Debug for ProcessExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessExecutor").field("max_workers", &self.desk.procs()).finish_non_exhaustive()
+    }
+}

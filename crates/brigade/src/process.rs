@@ -1,0 +1,402 @@
+//! Processes, one by one, as Python's `Process`.
+//!
+//! ```text
+//! start ─▶ errand: a sealed memfd with name, function, argument
+//!   │  a packet: errand, stdout, stderr, directory                      nursery.rs
+//!   ▼
+//! template (one thread) ── clone(CLONE_PARENT) ──▶ child: a child of the program itself
+//!                                                    │ fork: calls the function
+//!                                                    └ spawn: executes the program anew, which calls it       child.rs
+//! ```
+
+pub(crate) mod child;
+mod nursery;
+
+use crate::call;
+use crate::error::{BuildError, TaskError};
+use crate::{StartMethod, Value};
+use brigade_os::Body;
+use brigade_wire::Exit;
+use child::Errand;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::Termination;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A function of this program that runs in a process of its own, a child of this one.
+///
+/// It writes to this process's stdout and stderr, reads from nobody, and stands in its directory and process group, so that
+/// Ctrl-C and Ctrl-Z of a terminal reach both. Its environment is that of the first start of any process. Of this one's open
+/// files it has none, and signals are as at the start of a program.
+///
+/// Dropping the handle changes nothing. When this process returns from `main`, panics there or calls `exit`, daemonic children
+/// are ended (SIGTERM, and SIGKILL a second later) and others waited for. When it is killed, the kernel kills the daemonic
+/// ones, and the others go on to their end. A child that has ended is reaped when somebody asks for it, at the latest some
+/// starts later.
+///
+/// ```no_run
+/// use brigade::Process;
+///
+/// fn greet(name: String) {
+///     println!("hello {name}");
+/// }
+///
+/// fn main() -> Result<(), brigade::ProcessError> {
+///     brigade::init();
+///     let process = Process::builder(greet, "bob".to_owned()).start()?;
+///     process.join();
+///     assert_eq!(process.exit_code(), Some(0));
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Process {
+    child: Arc<Child>,
+}
+
+struct Child {
+    name: String,
+    daemon: bool,
+    body: Body,
+    exit: Mutex<Option<Exit>>,
+}
+
+/// Why there is no process, or why it cannot be closed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessError {
+    /// Nobody has called [`init`](crate::init) in this program.
+    #[error(transparent)]
+    NoInit(BuildError),
+    /// Processes and pools in processes … deeper than that.
+    #[error("processes are nested {depth} deep already: {most} is the most")]
+    TooDeep {
+        /// How deep this process is.
+        depth: u32,
+        /// The most.
+        most: u32,
+    },
+    /// The argument cannot be written as bytes, or the function is not of this program.
+    #[error("process {name} cannot be started: {error}")]
+    Call {
+        /// Of the process.
+        name: String,
+        /// What is wrong.
+        error: TaskError,
+    },
+    /// The system, or the machine's limits.
+    #[error("process {name} cannot be started: {source}")]
+    Start {
+        /// Of the process.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// This process has returned from `main` or called `exit`.
+    #[error("process {name} cannot be started: this program is at its end")]
+    AtExit {
+        /// Of the process.
+        name: String,
+    },
+    /// It is to be closed, and here it is again.
+    #[error("process {} (pid {}) runs still: join, terminate or kill it before it is closed", .0.name(), .0.pid())]
+    Running(Process),
+}
+
+/// What a process is to be like.
+#[derive(Clone, Debug)]
+#[must_use = "nothing runs before it is started"]
+pub struct ProcessBuilder<A, T> {
+    function: fn(A) -> T,
+    argument: A,
+    name: String,
+    identity: String,
+    daemon: bool,
+    start_method: StartMethod,
+}
+
+impl<A: Value, T: Termination> ProcessBuilder<A, T> {
+    /// What it is called; `Process-1`, `Process-2` … in the order of the builders if not said, and `Process-2:1` for the first
+    /// one of the second.
+    pub fn name(mut self, name: impl Into<String>) -> ProcessBuilder<A, T> {
+        self.name = name.into();
+        self
+    }
+
+    /// Whether it ends with this process, however that ends; as this one is, if not said, and no if this is the main one.
+    pub fn daemon(mut self, daemon: bool) -> ProcessBuilder<A, T> {
+        self.daemon = daemon;
+        self
+    }
+
+    /// How it is born; forked from a template, if not said. Neither has anything of this process's memory: the template is this
+    /// program as it stood in [`init`](crate::init).
+    pub fn start_method(mut self, method: StartMethod) -> ProcessBuilder<A, T> {
+        self.start_method = method;
+        self
+    }
+
+    /// Starts it. The first start also starts the template, and a thread that lives as long as this process.
+    ///
+    /// # Errors
+    /// If [`init`](crate::init) was not called, the argument cannot be encoded, processes are nested too deep, this program is
+    /// at its end, or the system refuses.
+    pub fn start(self) -> Result<Process, ProcessError> {
+        let ProcessBuilder { function, argument, name, identity, daemon, start_method } = self;
+        let call = match call::errand(function, &argument) {
+            Ok(call) => call,
+            Err(error) => return Err(ProcessError::Call { name, error }),
+        };
+        drop(argument);
+        let wrong = |name: &str| {
+            let name = name.to_owned();
+            move |source| ProcessError::Start { name, source }
+        };
+        open_registry().map_err(wrong(&name))?;
+        if children().are_closed {
+            return Err(ProcessError::AtExit { name });
+        }
+        let errand = Errand::new(&name, identity, daemon).write(&call).map_err(wrong(&name))?;
+        drop(call);
+        let template = nursery::Entry::of_this_program()?;
+        let body = nursery::bear(&template, &errand, daemon, start_method).map_err(wrong(&name))?;
+        let child = Arc::new(Child { name, daemon, body, exit: Mutex::default() });
+        children().register(Process { child })
+    }
+}
+
+impl Process {
+    /// A process that is to call this function, and to end with what that returns: nothing, an
+    /// [`ExitCode`](std::process::ExitCode), or whatever else `main` may return. [`std::process::exit`] ends it at any place,
+    /// with any code; a panic ends it with 101.
+    ///
+    /// `function` is a plain function or a closure that captures nothing.
+    pub fn builder<A: Value, T: Termination>(function: fn(A) -> T, argument: A) -> ProcessBuilder<A, T> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let own = child::identity();
+        let number = STARTED.fetch_add(1, Relaxed) + 1;
+        let identity = if own.is_empty() { number.to_string() } else { format!("{own}:{number}") };
+        ProcessBuilder {
+            function,
+            argument,
+            name: format!("Process-{identity}"),
+            identity,
+            daemon: child::current_process().daemon(),
+            start_method: StartMethod::Fork,
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.child.name
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.body.pid().number()
+    }
+
+    /// Whether it ends with this process.
+    #[must_use]
+    pub fn daemon(&self) -> bool {
+        self.child.daemon
+    }
+
+    /// Whether it has not ended yet.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.child.settle().is_none()
+    }
+
+    /// Waits for its end.
+    ///
+    /// ```no_run
+    /// # use brigade::{Exit, Process};
+    /// let process = Process::builder(|code: i32| std::process::exit(code), 3).start()?;
+    /// assert_eq!(process.join(), Exit::Code(3));
+    /// # Ok::<(), brigade::ProcessError>(())
+    /// ```
+    pub fn join(&self) -> Exit {
+        let _ = self.child.body.await_end(None);
+        self.child.take_exit()
+    }
+
+    /// Waits for its end, for so long at most; `None` if it runs still.
+    #[must_use = "it may run still"]
+    pub fn join_timeout(&self, within: Duration) -> Option<Exit> {
+        let _ = self.child.body.await_end(Some(within));
+        self.child.settle()
+    }
+
+    /// What it ended with: its exit code, or the number of the signal that ended it, negative. `None` while it runs; 255 if
+    /// somebody else in this program has taken its status.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        self.child.settle().map(|exit| match exit {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => -signal,
+            Exit::Unknown => 255,
+        })
+    }
+
+    /// Asks it to end, with SIGTERM, and wakes it if it is stopped. Its own children are not told. Does nothing if it has ended.
+    pub fn terminate(&self) {
+        self.child.body.terminate();
+    }
+
+    /// Ends it, with SIGKILL. Its daemonic children end with it. Does nothing if it has ended.
+    pub fn kill(&self) {
+        self.child.body.kill_alone();
+    }
+
+    /// Readable when it has ended: a pidfd, for `poll`, `epoll` and the like, together with whatever else they wait for.
+    #[must_use]
+    pub fn sentinel(&self) -> BorrowedFd<'_> {
+        self.child.body.pidfd()
+    }
+
+    /// Lets go of it: what it holds here is freed with the last handle.
+    ///
+    /// ```compile_fail,E0382
+    /// # let process = brigade::Process::builder(|_: ()| (), ()).start()?;
+    /// process.close()?;
+    /// process.join(); // it was moved
+    /// # Ok::<(), brigade::ProcessError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ProcessError::Running`] with the process, if it has not ended.
+    pub fn close(self) -> Result<(), ProcessError> {
+        match self.is_alive() {
+            true => Err(ProcessError::Running(self)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.sentinel()
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("daemon", &self.daemon())
+            .field("exit_code", &self.exit_code())
+            .finish()
+    }
+}
+
+impl Child {
+    /// How it ended, if it has.
+    fn settle(&self) -> Option<Exit> {
+        self.body.has_ended().then(|| self.take_exit())
+    }
+
+    /// Waits for its end, and reaps it once.
+    fn take_exit(&self) -> Exit {
+        let mut exit = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
+        *exit.get_or_insert_with(|| self.body.reap())
+    }
+}
+
+/// The children of this process that run, in the order of their starts. Those that have ended are reaped by this.
+///
+/// ```no_run
+/// for process in brigade::active_children() {
+///     process.join();
+///     println!("{} {} {}", process.name(), process.pid(), process.is_alive());
+/// }
+/// ```
+#[must_use]
+pub fn active_children() -> Vec<Process> {
+    let mut children = children();
+    children.forget_the_dead();
+    children.all.clone()
+}
+
+/// How many processors this process may use: affinity and the quota of its cgroup are counted in.
+#[must_use]
+pub fn cpu_count() -> u32 {
+    brigade_os::limits::cores()
+}
+
+/// The children of this process, but for some that have ended.
+struct Children {
+    all: Vec<Process>,
+    /// How many there may be before the dead are looked for: twice as many as lived last time, so that a start costs the same
+    /// however many there are.
+    look_at: usize,
+    /// There is somebody who ends them with this process.
+    have_hook: bool,
+    /// This process is at its end.
+    are_closed: bool,
+}
+
+static CHILDREN: Mutex<Children> =
+    Mutex::new(Children { all: Vec::new(), look_at: 8, have_hook: false, are_closed: false });
+
+fn children() -> MutexGuard<'static, Children> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Before the first child is there.
+fn open_registry() -> io::Result<()> {
+    let mut children = children();
+    if !children.have_hook {
+        brigade_os::kin::at_exit(end_children)?;
+        children.have_hook = true;
+    }
+    Ok(())
+}
+
+impl Children {
+    fn register(&mut self, process: Process) -> Result<Process, ProcessError> {
+        if self.are_closed {
+            process.kill();
+            return Err(ProcessError::AtExit { name: process.name().to_owned() });
+        }
+        if self.all.len() >= self.look_at {
+            self.forget_the_dead();
+            self.look_at = 8.max(2 * self.all.len());
+        }
+        self.all.push(process.clone());
+        Ok(process)
+    }
+
+    fn forget_the_dead(&mut self) {
+        self.all.retain(Process::is_alive);
+    }
+}
+
+/// How long a daemonic child may take to end when its parent does.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The end of this process: others may still run threads, but start no child any more.
+extern "C" fn end_children() {
+    let all = {
+        let mut children = children();
+        children.are_closed = true;
+        std::mem::take(&mut children.all)
+    };
+    let (daemonic, others): (Vec<Process>, Vec<Process>) = all.into_iter().partition(Process::daemon);
+    daemonic.iter().for_each(Process::terminate);
+    for process in others {
+        process.join();
+    }
+    for process in daemonic {
+        if process.join_timeout(GRACE).is_none() {
+            process.kill();
+            process.join();
+        }
+    }
+}

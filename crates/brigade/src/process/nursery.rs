@@ -1,0 +1,198 @@
+//! Where processes come from: one template for all processes of the program, started with the first and again when it was killed.
+
+use super::ProcessError;
+use crate::StartMethod;
+use crate::error::BuildError;
+use crate::init;
+use brigade_os::blob::BlobFile;
+use brigade_os::kin::Surroundings;
+use brigade_os::page::Pages;
+use brigade_os::post::{Post, Received};
+use brigade_os::{Body, Pid, birth, inherit, signals};
+use brigade_wire::{Exit, SlotId, decode_value, encode_value};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The word after the entry words that makes this program a template; a socket and the page follow.
+pub(super) const NURSERY: &str = "nursery";
+
+/// The one page: on it stands the number of the child that is being born.
+pub(super) const CRADLE: SlotId = SlotId(0);
+
+/// How long the template may take to answer: a new one may have a second's work before `init`.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many templates may be killed during one birth.
+const TRIES_MAX: u32 = 5;
+
+/// What the template is told, beside four files: errand, stdout, stderr, directory.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// Dies with the program.
+    pub(super) daemon: bool,
+    /// Executes the program anew.
+    pub(super) anew: bool,
+}
+
+/// What the template answers: who was born stands on the page. Or why nobody was.
+pub(super) type Answer = Result<(), String>;
+
+/// The program and the words and environment that make it a template.
+pub(super) struct Entry {
+    program: PathBuf,
+    words: Vec<String>,
+    depth: (String, String),
+}
+
+impl Entry {
+    pub(super) fn of_this_program() -> Result<Entry, ProcessError> {
+        let wrong = |error| match error {
+            BuildError::TooDeep { depth, most } => ProcessError::TooDeep { depth, most },
+            other => ProcessError::NoInit(other),
+        };
+        let (program, words) = init::entry().map_err(wrong)?;
+        Ok(Entry { program, words, depth: init::depth().map_err(wrong)? })
+    }
+}
+
+/// The template, whichever process it is now, and the thread that starts it.
+struct Nursery {
+    template: Option<Template>,
+    keeper: Option<Sender<Box<dyn FnOnce() + Send>>>,
+}
+
+static NURSERY_HERE: Mutex<Nursery> = Mutex::new(Nursery { template: None, keeper: None });
+
+/// Brings a child into the world.
+pub(super) fn bear(entry: &Entry, errand: &BlobFile, daemon: bool, method: StartMethod) -> io::Result<Body> {
+    let order = Order { daemon, anew: method == StartMethod::Spawn };
+    let around = Surroundings::current()?;
+    let mut nursery = NURSERY_HERE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = Exit::Unknown;
+    for _ in 0..TRIES_MAX {
+        let template = match nursery.template.take() {
+            Some(template) => template,
+            None => nursery.start(entry)?,
+        };
+        match template.bear(order, errand, &around) {
+            Ok(body) => {
+                nursery.template = Some(template);
+                return body;
+            }
+            Err(Silent) => match template.bury() {
+                (_, Some(born)) => return take_hold(born),
+                (Exit::Code(code), None) => {
+                    let words = format!("its template ended with exit code {code}: see its words on stderr");
+                    return Err(io::Error::other(words));
+                }
+                (exit, None) => last = exit,
+            },
+        }
+    }
+    Err(io::Error::other(format!("its template was killed {TRIES_MAX} times, the last time by {last}")))
+}
+
+impl Nursery {
+    /// The template and its children are bound to the life of the thread that starts it.
+    fn start(&mut self, entry: &Entry) -> io::Result<Template> {
+        let keeper = match &self.keeper {
+            Some(keeper) => keeper,
+            None => {
+                let (sender, jobs) = channel::<Box<dyn FnOnce() + Send>>();
+                let keep = move || jobs.into_iter().for_each(|job| job());
+                thread::Builder::new().name("brigade-nursery".into()).stack_size(256 << 10).spawn(keep)?;
+                self.keeper.insert(sender)
+            }
+        };
+        let (done, started) = channel();
+        let (post, end) = Post::pair()?;
+        let pages = Pages::create(1)?;
+        let mut command = entry.command(&end, &pages)?;
+        let job = move || drop(done.send(command.spawn()));
+        let ended = |_| io::Error::other("the thread that starts its template has ended");
+        // If nobody takes it, nobody answers.
+        let _ = keeper.send(Box::new(job));
+        let child = started.recv().map_err(ended)??;
+        let body = take_hold(Pid::new(child.id().cast_signed()).expect("a child has a pid"))?;
+        Ok(Template { post, pages, body })
+    }
+}
+
+impl Entry {
+    fn command(&self, end: &Post, pages: &Pages) -> io::Result<Command> {
+        let mut command = Command::new(&self.program);
+        inherit::nothing_else(&mut command);
+        let (end, pages) = (inherit::pass(&mut command, end.fd())?, inherit::pass(&mut command, pages.fd())?);
+        birth::bind(&mut command);
+        signals::block_everything(&mut command);
+        let (name, depth) = &self.depth;
+        command.env(name, depth).args(&self.words).arg(NURSERY).arg(end.to_string()).arg(pages.to_string());
+        command.stdin(Stdio::null());
+        Ok(command)
+    }
+}
+
+/// A template at work.
+struct Template {
+    post: Post,
+    pages: Pages,
+    body: Body,
+}
+
+/// It is dead, or as good as that.
+struct Silent;
+
+impl Template {
+    fn bear(
+        &self,
+        order: Order,
+        errand: &BlobFile,
+        around: &Surroundings,
+    ) -> Result<io::Result<Body>, Silent> {
+        let mut packet = Vec::new();
+        encode_value(&order, &mut packet).expect("two flags can be encoded");
+        let [stdout, stderr, dir] = around.fds();
+        let files = [errand.fd(), stdout, stderr, dir];
+        match self.post.send(&packet, &files) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Silent),
+            Err(error) => return Ok(Err(error)),
+        }
+        match self.post.receive(Some(ANSWER_WITHIN)) {
+            Ok(Received::Packet(answer, _)) => match decode_value::<Answer>(&answer) {
+                Ok(Ok(())) => self.take_born().map(take_hold).ok_or(Silent),
+                Ok(Err(words)) => Ok(Err(io::Error::other(words))),
+                Err(_) => Err(Silent),
+            },
+            Ok(Received::End | Received::Nothing) | Err(_) => Err(Silent),
+        }
+    }
+
+    /// The kernel has written its number, whatever became of the template meanwhile.
+    fn take_born(&self) -> Option<Pid> {
+        let born = self.pages.pid(CRADLE);
+        let _ = self.pages.take(CRADLE);
+        born
+    }
+
+    /// Ends it, and says how it ended and whom it has left.
+    fn bury(self) -> (Exit, Option<Pid>) {
+        // It may be about to end by itself, and to say more by that.
+        let _ = self.body.await_end(Some(ENDS_WITHIN));
+        self.body.kill_alone();
+        (self.body.reap(), self.take_born())
+    }
+}
+
+/// How long a template that has closed its socket may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+fn take_hold(pid: Pid) -> io::Result<Body> {
+    Body::of(pid).inspect_err(|_| Body::end_unheld(pid))
+}

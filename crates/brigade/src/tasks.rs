@@ -1,0 +1,184 @@
+//! Tasks by name, for workers that are another program than the one that has the pool.
+//!
+//! ```text
+//! tasks![…] ─▶ worker ─▶ the names and shapes, at the handshake ─▶ Pool::task ─▶ Task: submit, map
+//! ```
+
+use crate::call::{self, Call, Value};
+use crate::error::TaskError;
+use crate::host::{self, Intake};
+use crate::init::init;
+use crate::job::Job;
+use crate::map::Map;
+use crate::pool::Pool;
+use brigade_worker::{TaskFn, Trade};
+use std::any::type_name;
+use std::env;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+/// The tasks of a worker program, by name: [`tasks!`](crate::tasks) makes it.
+#[derive(Default)]
+pub struct Tasks {
+    list: Vec<Entry>,
+}
+
+struct Entry {
+    signature: String,
+    run: Box<Run>,
+}
+
+/// Takes the items of a call, and gives their results.
+type Run = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
+
+impl Tasks {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Tasks {
+        Tasks::default()
+    }
+
+    /// One more. Of several of one name and shape the first is called. A name that is a path stands for its last part.
+    #[must_use]
+    pub fn with<A: Value, R: Value>(mut self, name: &str, function: fn(A) -> R) -> Tasks {
+        let name = name.rsplit("::").next().unwrap_or(name).trim();
+        let run = Box::new(move |items: &[u8]| call::each(function, items));
+        self.list.push(Entry { signature: signature::<A, R>(name), run });
+        self
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list.iter().map(|entry| &entry.signature)).finish()
+    }
+}
+
+/// Functions as the tasks of a [`worker`], each by its own name.
+///
+/// ```
+/// fn range_sum((from, to): (u64, u64)) -> u64 { (from..to).sum() }
+/// fn word_count(text: String) -> usize { text.split_whitespace().count() }
+///
+/// let tasks = brigade::tasks![range_sum, word_count];
+/// assert_eq!(format!("{tasks:?}"), r#"["range_sum((u64, u64)) -> u64", "word_count(alloc::string::String) -> usize"]"#);
+/// ```
+#[macro_export]
+macro_rules! tasks {
+    ($($task:path),* $(,)?) => {
+        $crate::Tasks::new()$(.with(stringify!($task), $task))*
+    };
+}
+
+/// `word_count(alloc::string::String) -> usize`.
+fn signature<A, R>(name: &str) -> String {
+    format!("{name}({}) -> {}", type_name::<A>(), type_name::<R>())
+}
+
+/// What this program has, once it is a worker.
+static OWN: OnceLock<Tasks> = OnceLock::new();
+
+/// The `main` of a worker program: a [`Pool`] that is built with [`Builder::worker`](crate::Builder::worker) starts it, and
+/// calls its tasks by their names.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// fn range_sum((from, to): (u64, u64)) -> u64 { (from..to).sum() }
+///
+/// fn main() -> ExitCode {
+///     brigade::worker(brigade::tasks![range_sum])
+/// }
+/// ```
+///
+/// # Panics
+/// As [`init`](crate::init), which it calls first: its tasks may have pools of their own.
+pub fn worker(tasks: Tasks) -> ExitCode {
+    init();
+    let tasks = OWN.get_or_init(|| tasks);
+    let names = tasks.list.iter().map(|entry| entry.signature.as_str());
+    let table: Vec<(&str, TaskFn)> =
+        [(call::NAME, run as TaskFn)].into_iter().chain(names.map(|name| (name, run as TaskFn))).collect();
+    if let Some(code) = brigade_worker::serve_as(env::args().skip(1), Trade::of(&table)) {
+        return code;
+    }
+    let (name, tasks) = (env::args().next().unwrap_or_default(), list(tasks));
+    eprintln!("{name} is a worker, and started by a pool: Pool::builder().worker({name:?}); it has: {tasks}");
+    ExitCode::from(2)
+}
+
+fn list(tasks: &Tasks) -> String {
+    tasks.list.iter().map(|entry| entry.signature.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// In such a worker: calls what is named.
+fn run(args: &[u8]) -> Result<Vec<u8>, String> {
+    let tasks = OWN.get().ok_or("it has no tasks")?;
+    let (signature, items) = call::named(args).ok_or("a call that names no task")?;
+    let entry = tasks.list.iter().find(|entry| entry.signature == signature);
+    let entry = entry.ok_or_else(|| format!("it has no task `{signature}`; it has: {}", list(tasks)))?;
+    Ok((entry.run)(items))
+}
+
+/// A task of a pool's worker program, by its name and with its types.
+pub struct Task<A, R> {
+    intake: Arc<dyn Intake>,
+    opening: Call,
+    _types: PhantomData<fn(A) -> R>,
+}
+
+impl Pool {
+    /// The task of that name of the worker program that the pool was built with. The program has told its tasks, and their
+    /// types by their full names, when it was met.
+    ///
+    /// ```no_run
+    /// let pool = brigade::Pool::builder().worker("./w").build()?;
+    /// let word_count = pool.task::<String, usize>("word_count")?;
+    /// assert_eq!(word_count.submit("to be or not".into()).join()?, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If it has none of that name, or that takes or gives something else.
+    pub fn task<A: Value, R: Value>(&self, name: &str) -> Result<Task<A, R>, TaskError> {
+        let wanted = signature::<A, R>(name);
+        let (worker, has) = self.desk.tasks();
+        if has.contains(&wanted) {
+            return Ok(Task { intake: self.intake(), opening: Call::named(&wanted), _types: PhantomData });
+        }
+        let worker = worker.unwrap_or(Path::new("this program")).to_path_buf();
+        let is_so_named = |one: &&String| one.split_once('(').is_some_and(|(found, _)| found == name);
+        Err(match has.iter().find(is_so_named) {
+            Some(found) => TaskError::Shape { worker, wanted, found: found.clone() },
+            None => TaskError::NoSuchTask { worker, name: name.to_owned(), has: has.join(", ") },
+        })
+    }
+}
+
+impl<A: Value, R: Value> Task<A, R> {
+    /// Hands one call in; as [`Pool::submit`].
+    pub fn submit(&self, argument: A) -> Job<R> {
+        host::hand_in(Arc::clone(&self.intake), Ok(self.opening.clone()), &argument)
+    }
+
+    /// Calls it with each item; as [`Pool::map`], and [`unordered`](Map::unordered) if that is said.
+    pub fn map<I: IntoIterator<Item = A>>(&self, items: I) -> Map<I::IntoIter, A, R> {
+        Map::new(Arc::clone(&self.intake), Ok(self.opening.clone()), items.into_iter())
+    }
+}
+
+impl<A, R> Clone for Task<A, R> {
+    fn clone(&self) -> Task<A, R> {
+        Task { intake: Arc::clone(&self.intake), opening: self.opening.clone(), _types: PhantomData }
+    }
+}
+
+impl<A, R> fmt::Debug for Task<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = call::named(self.opening.bytes()).map(|(signature, _)| signature);
+        f.debug_tuple("Task").field(&name.unwrap_or_default()).finish()
+    }
+}

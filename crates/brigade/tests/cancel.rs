@@ -1,0 +1,258 @@
+//! Calls that nobody wants any more, tried with real processes.
+
+use brigade::{Job, Pool, TaskError, Until, as_completed, wait};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+brigade::test_entry!(in_tests);
+
+fn pool(procs: u32) -> Pool {
+    in_tests();
+    Pool::builder().procs(procs).build().expect("a pool")
+}
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+fn for_ever(_: ()) {
+    thread::sleep(Duration::from_secs(3_600));
+}
+
+fn die(_: ()) {
+    process::abort()
+}
+
+fn own_pid(_: ()) -> u32 {
+    process::id()
+}
+
+/// Leaves a mark.
+fn touch(mark: PathBuf) {
+    fs::write(mark, "").expect("a mark");
+}
+
+/// Does nothing until somebody leaves this mark.
+fn wait_for(mark: PathBuf) -> u32 {
+    while !mark.exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    process::id()
+}
+
+/// A directory for marks, gone with the test.
+struct Marks(PathBuf);
+
+impl Marks {
+    fn new(test: &str) -> Marks {
+        let dir = std::env::temp_dir().join(format!("brigade-{test}-{}", process::id()));
+        fs::create_dir_all(&dir).expect("a directory");
+        Marks(dir)
+    }
+
+    fn mark(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn count(&self) -> usize {
+        fs::read_dir(&self.0).expect("it is there").count()
+    }
+}
+
+impl Drop for Marks {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < until, "not within a minute: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Returns when the pool has heard all that was said before, and has done it: what is said later, it hears later.
+fn is_heard(pool: &Pool) {
+    for _ in 0..2 {
+        let (sender, told) = channel();
+        let job = pool.submit(square, 0);
+        job.on_done(move |_| sender.send(()).unwrap_or_default());
+        job.cancel();
+        told.recv_timeout(Duration::from_secs(60)).expect("it is called");
+    }
+}
+
+/// Somebody runs it, or is about to.
+fn is_lent<R: brigade::Value>(job: &Job<R>) {
+    eventually("it is lent", || job.pid().is_some());
+}
+
+#[test]
+fn a_call_that_waits_is_never_begun_and_one_that_runs_ends_with_its_worker() {
+    let marks = Marks::new("waits");
+    let pool = pool(1);
+    let before = pool.submit(own_pid, ()).join().expect("a pid");
+    let running = pool.submit(for_ever, ());
+    let waiting = pool.submit(touch, marks.mark("waiting"));
+    let wanted = pool.submit(own_pid, ());
+    is_lent(&running);
+    assert!(waiting.cancel() && waiting.is_done() && !waiting.cancel());
+    assert!(running.cancel() && !running.cancel());
+    assert_eq!((waiting.join(), running.join()), (Err(TaskError::Cancelled), Err(TaskError::Cancelled)));
+    let after = wanted.join().expect("it was not cancelled");
+    assert_ne!(before, after, "another process does what comes after it");
+    assert_eq!(pool.submit(square, 7).join(), Ok(49));
+    pool.join();
+    assert_eq!(marks.count(), 0);
+}
+
+#[test]
+fn what_a_worker_was_lent_ahead_is_not_begun_either() {
+    let marks = Marks::new("ahead");
+    let pool = pool(1);
+    assert!((0..500).map(|n| pool.submit(square, n)).all(|job| job.join().is_ok()), "short ones");
+    let first = pool.submit(wait_for, marks.mark("go"));
+    let others: Vec<_> = (0..10).map(|n| pool.submit(touch, marks.mark(n.to_string()))).collect();
+    let last = pool.submit(own_pid, ());
+    others.iter().for_each(is_lent);
+    assert!(others.iter().all(Job::cancel));
+    is_heard(&pool);
+    touch(marks.mark("go"));
+    let worker = first.join().expect("it was not cancelled, and was not disturbed");
+    assert_ne!(last.join(), Ok(worker), "that one has left");
+    pool.join();
+    assert_eq!(marks.count(), 1, "only the one that was waited for");
+}
+
+#[test]
+fn of_a_cancel_and_a_completion_at_the_same_time_one_comes_first() {
+    let pool = pool(2);
+    let (sender, told) = channel();
+    let mut cancelled = 0;
+    for n in 0..1_000 {
+        let job = pool.submit(square, n);
+        let sender = sender.clone();
+        job.on_done(move |result| drop(sender.send(result)));
+        (0..n % 50 * 100).for_each(|_| std::hint::spin_loop());
+        let is_cancelled = job.cancel();
+        let word = if is_cancelled { Err(TaskError::Cancelled) } else { Ok(square(n)) };
+        cancelled += u32::from(is_cancelled);
+        assert_eq!(told.recv(), Ok(word.clone()), "call {n}");
+        assert_eq!(job.join(), word, "call {n}");
+    }
+    println!("{cancelled} of 1000 were cancelled in time");
+    drop(sender);
+    assert!(told.recv().is_err(), "and nobody was told twice");
+    assert_eq!(pool.submit(square, 9).join(), Ok(81));
+}
+
+#[test]
+fn of_a_cancel_and_a_death_at_the_same_time_one_comes_first() {
+    in_tests();
+    let pool = Pool::builder().procs(2).attempts(1).build().expect("a pool");
+    for n in 0..100_u64 {
+        let job = pool.submit(die, ());
+        let other = pool.submit(square, n);
+        (0..n % 10 * 4_000).for_each(|_| std::hint::spin_loop());
+        match (job.cancel(), job.join()) {
+            (true, Err(TaskError::Cancelled)) | (false, Err(TaskError::Quarantined { .. })) => {}
+            other => panic!("{n}: {other:?}"),
+        }
+        assert_eq!(other.join(), Ok(square(n)), "an innocent is never given up");
+    }
+}
+
+#[test]
+fn a_hundred_megabytes_that_wait_are_let_go() {
+    let pool = pool(1);
+    let running = pool.submit(for_ever, ());
+    let large = pool.submit(|text: String| text.len(), "x".repeat(100 << 20));
+    assert!(large.cancel());
+    assert_eq!(large.join(), Err(TaskError::Cancelled));
+    assert!(running.cancel());
+    assert_eq!(pool.submit(square, 3).join(), Ok(9));
+    pool.join();
+}
+
+#[test]
+fn ten_thousand_are_cancelled_in_any_order_and_then_the_pool_is_dropped() {
+    let pool = pool(2);
+    let running: Vec<_> = (0..2).map(|_| pool.submit(for_ever, ())).collect();
+    running.iter().for_each(is_lent);
+    let jobs: Vec<_> = (0..10_000).map(|n| pool.submit(square, n)).collect();
+    let began = Instant::now();
+    // 7 and 10,000 have no divisor in common: each once, and no two neighbours in a row.
+    assert!((0..10_000).all(|n| jobs[n * 7 % 10_000].cancel()));
+    let cancelled = began.elapsed();
+    assert!(running.iter().all(Job::cancel));
+    drop(pool);
+    println!("cancelled in {cancelled:?}, and the pool was gone after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(jobs.into_iter().all(|job| job.join() == Err(TaskError::Cancelled)));
+}
+
+#[test]
+fn whoever_waits_for_it_is_told() {
+    let pool = pool(1);
+    let running = pool.submit(for_ever, ());
+    let jobs: Vec<_> = (0..3).map(|_| pool.submit(for_ever, ())).collect();
+    let (sender, told) = channel();
+    jobs[0].on_done(move |result| drop(sender.send((result, thread::current().name().map(str::to_owned)))));
+    assert!(jobs.iter().all(Job::cancel));
+    let told = told.recv_timeout(Duration::from_secs(60)).expect("it is called");
+    assert_eq!(told, (Err(TaskError::Cancelled), Some("brigade-callbacks".to_owned())));
+    let (done, open) = wait(jobs, Until::FirstException, None);
+    assert_eq!((done.len(), open.len()), (3, 0));
+    let words: Vec<_> = as_completed(done).map(Job::join).collect();
+    assert_eq!(words, vec![Err(TaskError::Cancelled); 3]);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| running.join_timeout(Duration::from_secs(60)));
+        assert!(running.cancel());
+        assert_eq!(waiter.join().expect("it returns"), Some(Err(TaskError::Cancelled)));
+    });
+    let job = pool.submit(square, 2);
+    assert_eq!(job.join_timeout(Duration::from_secs(60)), Some(Ok(4)));
+    assert!(!job.cancel(), "it has its result");
+    assert_eq!(job.try_join(), Some(Ok(4)));
+    let [first, second] = [pool.submit(square, 1), pool.submit(square, 1)];
+    assert!(first.id() < second.id());
+}
+
+/// Which mark to wait for first, and which to leave then; and to be no short call.
+fn step((wanted, left): (Option<PathBuf>, PathBuf)) {
+    thread::sleep(Duration::from_millis(20));
+    wanted.map(wait_for);
+    touch(left);
+}
+
+#[test]
+fn a_map_that_is_dropped_takes_with_it_what_was_not_begun() {
+    let marks = Marks::new("map");
+    let pool = pool(1);
+    let items = (0..4).map(|n| ((n == 1).then(|| marks.mark("go")), marks.mark(n.to_string())));
+    let mut map = pool.map(step, items).chunk_size(1);
+    assert_eq!(map.next(), Some(Ok(())));
+    drop(map);
+    is_heard(&pool);
+    touch(marks.mark("go"));
+    pool.join();
+    let names: Vec<bool> = (0..4).map(|n| marks.mark(n.to_string()).exists()).collect();
+    assert!(names[0] && !names[2] && !names[3], "{names:?}");
+}
+
+#[test]
+fn a_map_that_is_cancelled_ends_at_once() {
+    let pool = pool(2);
+    let sleep = |n: u64| thread::sleep(Duration::from_secs(3_600 * n.min(1)));
+    let mut map = pool.map(sleep, 0..1_000).chunk_size(1);
+    assert_eq!(map.next(), Some(Ok(())));
+    map.cancel();
+    assert_eq!(pool.submit(square, 5).join(), Ok(25));
+    pool.join();
+}

@@ -1,0 +1,527 @@
+//! What people rely on in processes, tried with real ones. Scenarios after CPython's `_test_multiprocessing.py` and loky's
+//! `test_loky_backend.py`; written anew.
+//!
+//! What is true of a whole program, and not of one process of it, is tried in a process of its own: [`apart`].
+
+use brigade::{Exit, Process, ProcessError, StartMethod, active_children, current_process, parent_process};
+use brigade_os::post::{Post, Received};
+use brigade_os::{Body, Pid};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::process::{Command, ExitCode, Stdio, exit, id};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+brigade::test_entry!(in_tests);
+
+const METHODS: [StartMethod; 2] = [StartMethod::Fork, StartMethod::Spawn];
+
+/// Longer than any test; whoever waits so long is killed, or has failed.
+const LONG: Duration = Duration::from_secs(60);
+
+fn sleep_long(_: ()) {
+    thread::sleep(LONG);
+}
+
+/// A process that is a program of its own: it has no other children, and its asserts are this test's.
+fn apart(scenario: fn(())) {
+    in_tests();
+    let process = Process::builder(scenario, ()).start().expect("a process");
+    let exit = process.join_timeout(LONG);
+    process.kill();
+    assert_eq!(exit, Some(Exit::Code(0)), "its words are on stderr");
+}
+
+/// Hears a line from each of the processes that were told the port.
+struct Ears {
+    port: u16,
+    streams: Receiver<TcpStream>,
+}
+
+impl Ears {
+    fn open() -> Ears {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (sender, streams) = channel();
+        thread::spawn(move || listener.incoming().flatten().all(|stream| sender.send(stream).is_ok()));
+        Ears { port, streams }
+    }
+
+    /// The line, and the stream: at its end the speaker has ended, or has dropped it.
+    fn hear(&self) -> (String, BufReader<TcpStream>) {
+        let mut stream = BufReader::new(self.streams.recv_timeout(LONG).expect("somebody speaks"));
+        stream.get_ref().set_read_timeout(Some(LONG)).expect("a time");
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("a line");
+        (line.trim_end().to_owned(), stream)
+    }
+}
+
+fn say(port: u16, line: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+    writeln!(stream, "{line}").expect("it hears");
+    stream
+}
+
+/// Says its own number, and lives until it is ended.
+fn say_pid_and_stay(port: u16) {
+    let _stream = say(port, &id().to_string());
+    thread::sleep(LONG);
+}
+
+fn ended(stream: &mut BufReader<TcpStream>) -> bool {
+    // A reset is an end, too.
+    stream
+        .read_to_string(&mut String::new())
+        .map_or_else(|error| error.kind() == io::ErrorKind::ConnectionReset, |_| true)
+}
+
+#[test]
+fn a_process_has_name_number_and_exit_code_under_both_start_methods() {
+    in_tests();
+    for method in METHODS {
+        let ears = Ears::open();
+        let tell = |port: u16| {
+            let own = current_process();
+            say(port, &format!("{} {} {}", own.name(), own.pid(), parent_process().expect("one").pid()));
+        };
+        let process = Process::builder(tell, ears.port)
+            .name("Herbert")
+            .start_method(method)
+            .start()
+            .expect("it starts");
+        assert_eq!(ears.hear().0, format!("Herbert {} {}", process.pid(), id()), "{method:?}");
+        assert_eq!(process.join(), Exit::Code(0));
+        assert_eq!((process.name(), process.daemon(), process.exit_code()), ("Herbert", false, Some(0)));
+    }
+}
+
+#[test]
+fn every_end_has_the_exit_code_that_python_gives_it() {
+    in_tests();
+    let code = |function: fn(i32) -> ExitCode, n: i32| {
+        METHODS.map(|method| {
+            let process = Process::builder(function, n).start_method(method).start().expect("it starts");
+            process.join();
+            process.exit_code().expect("it has ended")
+        })
+    };
+    assert_eq!(code(|_| ExitCode::SUCCESS, 0), [0, 0]);
+    assert_eq!(code(|n| ExitCode::from(n as u8), 7), [7, 7]);
+    assert_eq!(code(|n| exit(n), 42), [42, 42]);
+    assert_eq!(code(|n| panic!("{n} on purpose"), 1), [101, 101]);
+    assert_eq!(code(|_| std::process::abort(), 0), [-6, -6]);
+    let failed = Process::builder(|_: ()| Err::<(), _>("as main may"), ()).start().expect("it starts");
+    failed.join();
+    assert_eq!(failed.exit_code(), Some(1));
+}
+
+#[test]
+fn a_running_process_is_alive_and_has_no_exit_code_and_cannot_be_closed() {
+    in_tests();
+    for method in METHODS {
+        let process = Process::builder(sleep_long, ()).start_method(method).start().expect("it starts");
+        assert_eq!((process.is_alive(), process.exit_code()), (true, None));
+        assert_eq!(process.join_timeout(Duration::ZERO), None);
+        let told = process.clone().close().expect_err("it runs still");
+        let words = "runs still: join, terminate or kill it before it is closed";
+        assert_eq!(told.to_string(), format!("process {} (pid {}) {words}", process.name(), process.pid()));
+        let ProcessError::Running(process) = told else { panic!("{told}") };
+        process.kill();
+        assert_eq!(process.join(), Exit::Signal(9));
+        assert_eq!(
+            (process.is_alive(), process.exit_code(), process.join()),
+            (false, Some(-9), Exit::Signal(9))
+        );
+        // Of a dead one they are nothing.
+        process.terminate();
+        process.kill();
+        process.close().expect("it has ended");
+    }
+}
+
+#[test]
+fn the_sentinel_is_readable_when_the_process_has_ended() {
+    in_tests();
+    let process = Process::builder(sleep_long, ()).start().expect("it starts");
+    // A pidfd is for poll alone; what polls here is a reader of something else that takes any descriptor.
+    let sentinel = Post::from_fd(process.as_fd().try_clone_to_owned().expect("a duplicate"));
+    assert!(matches!(sentinel.receive(Some(Duration::ZERO)), Ok(Received::Nothing)));
+    process.terminate();
+    assert!(sentinel.receive(Some(LONG)).is_err(), "it is readable, and there is nothing to read");
+    assert_eq!(process.exit_code(), Some(-15));
+}
+
+/// The children of this process, dead ones included, that bear such a name.
+fn children_named(wanted: &str) -> Vec<u32> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc").flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let pids: Vec<u32> = lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    pids.into_iter().filter(|pid| brigade_os::proc::name(*pid) == wanted).collect()
+}
+
+fn template() -> u32 {
+    let found = children_named("process-nursery");
+    assert_eq!(found.len(), 1, "one template for all");
+    found[0]
+}
+
+#[test]
+fn whoever_kills_the_template_harms_no_child_and_no_later_start() {
+    apart(|()| {
+        let ears = Ears::open();
+        let first = Process::builder(say_pid_and_stay, ears.port).start().expect("it starts");
+        let _stream = ears.hear().1;
+        for signal in ["-INT", "-TERM", "-KILL"] {
+            let before = template();
+            let killed = Command::new("kill").args([signal, &before.to_string()]).status().expect("kill");
+            assert!(killed.success());
+            if signal == "-KILL" {
+                let body = Body::of(Pid::new(before.cast_signed()).expect("a number"));
+                assert!(body.is_ok_and(|body| body.await_end(Some(LONG))));
+            }
+            let next = Process::builder(say_pid_and_stay, ears.port).start().expect("the next one starts");
+            assert_eq!(ears.hear().0, next.pid().to_string());
+            // What a terminal sends to everybody ends the program or not; the template is not asked.
+            assert_eq!(template() == before, signal != "-KILL", "{signal}");
+            assert!(first.is_alive());
+            next.kill();
+            next.join();
+        }
+        first.kill();
+        assert_eq!(first.join(), Exit::Signal(9));
+    });
+}
+
+#[test]
+fn a_hundred_are_started_at_once_and_terminated_a_millisecond_later() {
+    in_tests();
+    let one = |_| {
+        thread::spawn(|| {
+            let process = Process::builder(sleep_long, ()).start().expect("it starts");
+            // A pace: some have called their function by then, others have not.
+            thread::sleep(Duration::from_millis(1));
+            process.terminate();
+            process.join();
+            process.exit_code()
+        })
+    };
+    let all: Vec<_> = (0..100).map(one).collect();
+    let codes: Vec<_> = all.into_iter().map(|one| one.join().expect("no panic")).collect();
+    assert_eq!(codes, [Some(-15); 100]);
+}
+
+/// What this process has open, by number.
+fn open_files() -> Vec<(String, String)> {
+    let own = format!("/proc/{}/fd", id());
+    let mut open: Vec<_> = fs::read_dir(&own)
+        .expect("/proc")
+        .flatten()
+        .filter_map(|fd| {
+            let to = fs::read_link(fd.path()).ok()?.display().to_string();
+            Some((fd.file_name().to_string_lossy().into_owned(), to))
+        })
+        // What it is being read by.
+        .filter(|(_, to)| *to != own)
+        .collect();
+    open.sort();
+    open
+}
+
+#[test]
+fn a_child_has_nothing_open_but_its_stdio_however_many_others_there_are() {
+    in_tests();
+    for method in METHODS {
+        let others: Vec<_> = (0..20)
+            .map(|_| Process::builder(sleep_long, ()).start_method(method).start().expect("it starts"))
+            .collect();
+        let look = |_: ()| {
+            let open = open_files();
+            let numbers: Vec<&str> = open.iter().map(|(number, _)| number.as_str()).collect();
+            assert_eq!(numbers, ["0", "1", "2"], "{open:?}");
+            assert_eq!(open[0].1, "/dev/null");
+        };
+        let process = Process::builder(look, ()).start_method(method).start().expect("it starts");
+        assert_eq!(process.join(), Exit::Code(0), "{method:?}");
+        others.iter().for_each(Process::kill);
+        assert!(others.iter().all(|other| other.join() == Exit::Signal(9)));
+    }
+}
+
+#[test]
+fn processes_that_nobody_joins_leave_nothing_behind_in_their_parent() {
+    apart(|()| {
+        Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        assert!(active_children().is_empty());
+        let before = open_files().len();
+        for _ in 0..100 {
+            drop(Process::builder(|_: ()| (), ()).name("short").start().expect("it starts"));
+        }
+        assert!(children_named("short").len() < 100, "the dead are reaped by later starts");
+        for process in active_children() {
+            process.join();
+        }
+        assert!(active_children().is_empty() && children_named("short").is_empty());
+        assert_eq!(open_files().len(), before);
+    });
+}
+
+/// Signals that have names; what a workplace does with those of real time is its own affair.
+const NAMED: u64 = 0x7FFF_FFFF;
+
+/// A field of the status of this process, a set of signals.
+fn signals(field: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("it is there");
+    u64::from_str_radix(line.trim(), 16).expect("a set") & NAMED
+}
+
+/// Runs a test again, alone, in a program that a shell has prepared; what it wrote.
+fn again(test: &str, prepare: &str) -> (Exit, String, String) {
+    let script = format!(r#"{prepare}; AGAIN=1 exec "$0" --exact "$1" --nocapture --test-threads 1"#);
+    let own = std::env::current_exe().expect("this test has a file");
+    let told = Command::new("sh").arg("-c").arg(script).arg(own).arg(test).stdin(Stdio::null()).output();
+    let told = told.expect("a shell");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (Exit::Code(told.status.code().unwrap_or(-1)), text(told.stdout), text(told.stderr))
+}
+
+fn is_again() -> bool {
+    std::env::var_os("AGAIN").is_some()
+}
+
+#[test]
+fn a_child_blocks_no_signal_and_ignores_none_that_would_end_it() {
+    const TEST: &str = "a_child_blocks_no_signal_and_ignores_none_that_would_end_it";
+    if !is_again() {
+        let (exit, _, stderr) = again(TEST, "trap '' TERM USR1 TSTP");
+        return assert_eq!(exit, Exit::Code(0), "{stderr}");
+    }
+    in_tests();
+    // In this thread only; the child is none of its.
+    brigade_os::signals::hold_back();
+    assert_ne!((signals("SigBlk:"), signals("SigIgn:") & (1 << 14)), (0, 0));
+    for method in METHODS {
+        let look = |_: ()| {
+            const SIGPIPE: u64 = 1 << 12;
+            assert_eq!((signals("SigBlk:"), signals("SigIgn:") & !SIGPIPE), (0, 0));
+            assert_eq!(signals("SigCgt:") & (1 << 14), 0);
+        };
+        let process = Process::builder(look, ()).start_method(method).start().expect("it starts");
+        assert_eq!(process.join(), Exit::Code(0), "{method:?}");
+    }
+}
+
+/// The process group of this process.
+fn group() -> u32 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("/proc");
+    let fields = &stat[stat.rfind(')').expect("a name") + 1..];
+    fields.split_whitespace().nth(2).and_then(|group| group.parse().ok()).expect("a group")
+}
+
+#[test]
+fn a_child_writes_where_its_parent_writes_and_stands_where_it_stands() {
+    const TEST: &str = "a_child_writes_where_its_parent_writes_and_stands_where_it_stands";
+    if !is_again() {
+        let (exit, stdout, stderr) = again(TEST, ":");
+        assert_eq!(exit, Exit::Code(0), "{stderr}");
+        assert_eq!(stdout.matches("hello from Fork in /, as bob\n").count(), 1, "{stdout}");
+        assert_eq!(stdout.matches("hello from Spawn in /, as bob\n").count(), 1, "{stdout}");
+        assert_eq!(stderr, "a word of Fork\na word of Spawn\n");
+        return;
+    }
+    in_tests();
+    // The template is there before the directory is another.
+    Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+    std::env::set_current_dir("/").expect("there is a root");
+    for method in METHODS {
+        let greet = |(method, parents): (String, u32)| {
+            assert_eq!(group(), parents);
+            let dir = std::env::current_dir().expect("a directory");
+            println!("hello from {method} in {}, as {}", dir.display(), current_process().name());
+            eprintln!("a word of {method}");
+            assert_eq!(io::stdin().read_to_string(&mut String::new()).expect("nothing to read"), 0);
+        };
+        let told = (format!("{method:?}"), group());
+        let process =
+            Process::builder(greet, told).name("bob").start_method(method).start().expect("it starts");
+        assert_eq!(process.join(), Exit::Code(0));
+    }
+}
+
+#[test]
+fn a_program_that_was_started_without_stdio_has_children() {
+    const TEST: &str = "a_program_that_was_started_without_stdio_has_children";
+    if !is_again() {
+        let (exit, ..) = again(TEST, "exec 0<&- 1>&- 2>&-");
+        return assert_eq!(exit, Exit::Code(0));
+    }
+    in_tests();
+    for method in METHODS {
+        let speak = |_: ()| {
+            println!("to nobody");
+            eprintln!("to nobody");
+        };
+        let process = Process::builder(speak, ()).start_method(method).start().expect("it starts");
+        assert_eq!(process.join(), Exit::Code(0), "{method:?}");
+    }
+}
+
+#[test]
+fn a_program_that_returns_waits_for_its_children_and_says_nothing() {
+    const TEST: &str = "a_program_that_returns_waits_for_its_children_and_says_nothing";
+    if !is_again() {
+        let (exit, stdout, stderr) = again(TEST, ":");
+        assert_eq!((exit, stderr.as_str()), (Exit::Code(0), ""));
+        assert_eq!(stdout.matches("one of eight is done\n").count(), 8, "{stdout}");
+        return;
+    }
+    in_tests();
+    for _ in 0..8 {
+        // A pace: the program has returned by then.
+        let late = |_: ()| {
+            thread::sleep(Duration::from_millis(300));
+            println!("one of eight is done");
+        };
+        drop(Process::builder(late, ()).start().expect("it starts"));
+    }
+}
+
+/// Says something, and waits to be told to go on.
+fn say_and_wait(port: u16, what: &str) {
+    let mut stream = BufReader::new(say(port, what));
+    assert_eq!(stream.read_line(&mut String::new()).expect("a word"), "go on\n".len());
+}
+
+fn tell(stream: &mut BufReader<TcpStream>) {
+    writeln!(stream.get_mut(), "go on").expect("it hears");
+}
+
+/// Ends as it is told, with a child that waits for a word, a daemonic one, and one that does not hear SIGTERM either.
+fn end_with_children((port, how): (u16, u32)) -> ExitCode {
+    let deaf = |port: u16| {
+        brigade_os::signals::hold_back();
+        say_pid_and_stay(port);
+    };
+    Process::builder(|port| say_and_wait(port, "child"), port).start().expect("it starts");
+    Process::builder(say_pid_and_stay, port).daemon(true).start().expect("it starts");
+    Process::builder(deaf, port).daemon(true).start().expect("it starts");
+    say_and_wait(port, "root");
+    match how {
+        0 => ExitCode::from(3),
+        1 => exit(3),
+        _ => panic!("on purpose"),
+    }
+}
+
+#[test]
+fn however_a_program_ends_by_itself_daemonic_children_are_ended_and_others_waited_for() {
+    in_tests();
+    for (how, code) in [(0, 3), (1, 3), (2, 101)] {
+        let ears = Ears::open();
+        let process = Process::builder(end_with_children, (ears.port, how)).start().expect("it starts");
+        let (mut child, mut root, mut daemonic) = (None, None, vec![]);
+        for (line, stream) in (0..4).map(|_| ears.hear()) {
+            match line.as_str() {
+                "child" => child = Some(stream),
+                "root" => root = Some(stream),
+                _ => daemonic.push(stream),
+            }
+        }
+        let (mut child, mut root) = (child.expect("a child"), root.expect("a root"));
+        tell(&mut root);
+        assert!(ended(&mut root), "{how}: its function has ended");
+        assert_eq!(process.join_timeout(Duration::from_millis(300)), None, "{how}: it waits for its child");
+        tell(&mut child);
+        assert_eq!(process.join(), Exit::Code(code), "{how}");
+        assert!(ended(&mut child) && daemonic.iter_mut().all(ended), "{how}");
+    }
+}
+
+#[test]
+fn at_the_end_of_a_program_a_start_is_an_error_and_no_hang() {
+    extern "C" fn late() {
+        let told = Process::builder(sleep_long, ()).name("late").start().expect_err("it is too late");
+        let is_told = told.to_string() == "process late cannot be started: this program is at its end";
+        brigade_os::birth::leave(if is_told { 7 } else { 8 });
+    }
+    in_tests();
+    let root = |_: ()| {
+        // What was registered first is called last.
+        brigade_os::kin::at_exit(late).expect("there is room");
+        Process::builder(|_: ()| (), ()).start().expect("it starts");
+    };
+    let root = Process::builder(root, ()).start().expect("it starts");
+    assert_eq!(root.join(), Exit::Code(7));
+}
+
+#[test]
+fn of_a_killed_parent_the_daemonic_children_die_and_the_others_go_on() {
+    in_tests();
+    for method in METHODS {
+        let ears = Ears::open();
+        let root = |(port, is_fork): (u16, bool)| {
+            let method = METHODS[usize::from(!is_fork)];
+            let start = |function: fn(u16), daemon| {
+                let builder = Process::builder(function, port).daemon(daemon).start_method(method);
+                builder.start().expect("it starts");
+            };
+            start(say_pid_and_stay, true);
+            start(
+                |port| {
+                    let _stream = say(port, "busy");
+                    loop {
+                        std::hint::spin_loop();
+                    }
+                },
+                true,
+            );
+            start(
+                |port| {
+                    let _stream = say(port, "waits");
+                    let parent = parent_process().expect("it has one");
+                    assert!(parent.is_alive() && !parent.join_timeout(Duration::ZERO));
+                    parent.join();
+                    assert!(!parent.is_alive());
+                    say(port, "goes on");
+                },
+                false,
+            );
+            sleep_long(());
+        };
+        let told = (ears.port, method == StartMethod::Fork);
+        let root = Process::builder(root, told).start().expect("it starts");
+        let (mut other, mut daemonic): (Vec<_>, Vec<_>) =
+            (0..3).map(|_| ears.hear()).partition(|(line, _)| line == "waits");
+        root.kill();
+        assert_eq!(ears.hear().0, "goes on", "{method:?}");
+        assert!(daemonic.iter_mut().chain(&mut other).all(|(_, stream)| ended(stream)));
+        assert_eq!((root.join(), daemonic.len()), (Exit::Signal(9), 2));
+    }
+}
+
+/// Says whether it is daemonic, and has a child that is as it is.
+fn tree((port, depth): (u16, u32)) {
+    let _stream = say(port, if current_process().daemon() { "daemonic" } else { "not" });
+    if depth > 1 {
+        Process::builder(tree, (port, depth - 1)).start().expect("it starts");
+    }
+    sleep_long(());
+}
+
+#[test]
+fn a_daemonic_tree_four_deep_is_killed_whole_by_its_root() {
+    in_tests();
+    let ears = Ears::open();
+    let root = Process::builder(tree, (ears.port, 4)).daemon(true).start().expect("it starts");
+    let mut all: Vec<_> = (0..4).map(|_| ears.hear()).collect();
+    assert!(all.iter().all(|(line, _)| line == "daemonic"), "who is daemonic has daemonic children");
+    root.kill();
+    assert!(all.iter_mut().all(|(_, stream)| ended(stream)));
+    assert_eq!(root.join(), Exit::Signal(9));
+}

@@ -1,0 +1,103 @@
+//! The programs of five articles about Python's processes and threads: each runs, and each asserts its own outcome.
+//!
+//! `make programs` runs them as large as the articles do, and prints our times beside theirs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Each program, and the seconds that its article tells, in the order in which ours says its own.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("a1_loop", "7.474"),
+    ("a2_threads", "no faster"),
+    ("b8_executor", "1.15"),
+    ("c1_pool_map", "about 3"),
+    ("c4_executor", ""),
+    ("c8_map_reduce", ""),
+    ("c9_word_count", ""),
+    ("c10_factorials", ""),
+    ("c11_benchmark", "2.00 2.10 8.50 2.20"),
+    ("c12_async_or_threads", "2 2"),
+    ("c13_checksum", ""),
+    ("c14_etl", ""),
+    ("c15_fetch", ""),
+    ("c15_resize", ""),
+    ("c15_echo_server", ""),
+    ("c18_native_kernel", ""),
+    ("c19_two_hosts", ""),
+    ("d1_executors", "about 3"),
+    ("d3_starmap", "about 3"),
+    ("e1_ten_sleeps", "10.09 1.01 1.7 1.9"),
+    ("e2_products", "0.0138 0.9"),
+    ("e3_split_table", ""),
+    ("e4_gather", ""),
+];
+
+/// Longer than any takes on a slow machine under load; reached only when one hangs.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+#[test]
+fn every_program_of_the_articles_does_what_it_says() {
+    let mut faults = Vec::new();
+    println!("\n{:<22} {:<8} {:<28} theirs", "program", "outcome", "our seconds");
+    for (name, theirs) in PROGRAMS {
+        let output = run(&built(name));
+        let said = String::from_utf8_lossy(&output.stdout);
+        let last = said.lines().last().unwrap_or_default();
+        let ours = last.strip_prefix("seconds ").unwrap_or(last);
+        let outcome = if output.status.success() { "ok" } else { "WRONG" };
+        println!("{name:<22} {outcome:<8} {ours:<28} {theirs}");
+        if !output.status.success() {
+            let complaints = String::from_utf8_lossy(&output.stderr);
+            faults.push(format!("{name}: {}\n{said}{complaints}", output.status));
+        }
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_program_is_run() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = fs::read_dir(folder).expect("there are examples").flatten().map(|entry| entry.path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let files: BTreeSet<String> =
+        files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    assert_eq!(files, PROGRAMS.iter().map(|(name, _)| (*name).to_owned()).collect());
+}
+
+/// Where cargo has put it.
+fn built(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("this test has a file");
+    let target = tests.parent().and_then(Path::parent).expect("it is in target/profile/deps");
+    let path = target.join("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build -p brigade --examples", path.display());
+    path
+}
+
+/// Runs it to its end; one that has none is killed.
+fn run(program: &Path) -> Output {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(program);
+    command.env("TMPDIR", scratch.path()).env_remove("XDG_RUNTIME_DIR");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a program");
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().expect("it is our child").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("it is our child");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let left = fs::read_dir(scratch.path()).expect("it is there").flatten().map(|entry| entry.file_name());
+    // What a pool has to tell of the dead stays there.
+    let left: Vec<_> = left.filter(|name| !name.to_string_lossy().starts_with("brigade-")).collect();
+    assert!(left.is_empty(), "{} leaves {left:?}", program.display());
+    child.wait_with_output().expect("it has ended")
+}

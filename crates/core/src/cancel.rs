@@ -1,0 +1,53 @@
+//! What nobody wants any more: it leaves the backlog, or the hand of whoever was to do it, and that is its final word.
+
+use crate::bugs::Bug;
+use crate::core::Core;
+use crate::recall::{ascending, one};
+use crate::roster::State;
+use crate::{Effect, Now, Recycle};
+use brigade_wire::{SlotId, TaskId};
+
+impl Core {
+    /// These are done with, those that are lent as well if `lent` says so.
+    pub(crate) fn cancel(&mut self, tasks: Vec<TaskId>, lent: bool, now: Now, effects: &mut Vec<Effect>) {
+        let named = ascending(tasks.into_iter().map(one).collect());
+        let mut cancelled = self.backlog.withdraw(&named, !self.bug(Bug::CancelOnlyTheFresh));
+        let mut holders = Vec::new();
+        for slot in self.roster.ids().filter(|_| lent) {
+            let hand = self.roster.slot(slot).state.hand_mut();
+            let revoked = hand.map(|hand| hand.revoke(&named)).filter(|revoked| !revoked.is_empty());
+            holders.extend(revoked.is_some().then_some(slot));
+            cancelled.extend(revoked.into_iter().flatten());
+        }
+        if cancelled.is_empty() {
+            return;
+        }
+        cancelled.iter().for_each(|&task| self.ledger.cancel(task));
+        effects.push(Effect::Cancelled(cancelled));
+        holders.into_iter().for_each(|slot| self.recall(slot, now, effects));
+    }
+
+    /// It has what was cancelled. Nobody can take that out of its hand, so it leaves before it begins anything more; and if
+    /// it has begun that, it is killed as soon as its page says so.
+    fn recall(&mut self, id: SlotId, now: Now, effects: &mut Vec<Effect>) {
+        let (is_running, counts) = (self.is_running(), self.bug(Bug::CountTheRecalled));
+        if matches!(self.roster.slot(id).state, State::Ready(_)) {
+            self.recycle(id, Recycle::Cancel, now, effects);
+        }
+        let term_at = now + self.policy.grace;
+        let slot = self.roster.slot(id);
+        let worker = slot.worker;
+        slot.hurry_idle(term_at);
+        match &mut slot.state {
+            State::Ready(hand) | State::Draining { hand, .. } if is_running => {
+                hand.recalled = !counts;
+                effects.push(Effect::Recall(worker));
+            }
+            // A run that ends lets those in hand finish: what is not cancelled must not come back to where nobody takes it.
+            State::Ready(_) | State::Draining { .. } => effects.push(Effect::Look(worker)),
+            // Whatever it ran, it does so no more; and whoever has no process has nothing in hand.
+            State::Dying { .. } | State::Lost { .. } => {}
+            State::Waiting { .. } | State::Starting { .. } | State::Ended => {}
+        }
+    }
+}

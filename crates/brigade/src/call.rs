@@ -53,6 +53,7 @@ pub(crate) struct Call {
     /// How many of them stand before the items.
     head: usize,
     items: u32,
+    weight: u64,
     /// What its items carry.
     kept: Vec<Kept>,
 }
@@ -70,7 +71,7 @@ impl Call {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
-        Ok(Call { bytes, head: HEAD_BYTES, items: 0, kept: Vec::new() })
+        Ok(Call { bytes, head: HEAD_BYTES, items: 0, weight: 0, kept: Vec::new() })
     }
 
     /// Of no item yet, of a task by its name and shape.
@@ -80,14 +81,14 @@ impl Call {
         bytes.extend((signature.len() as u64).to_le_bytes());
         bytes.extend(signature.as_bytes());
         let head = bytes.len();
-        Call { bytes, head, items: 0, kept: Vec::new() }
+        Call { bytes, head, items: 0, weight: 0, kept: Vec::new() }
     }
 
     pub(crate) fn is_named(&self) -> bool {
         word(&self.bytes, 0) == Some(NAMED)
     }
 
-    /// Takes one more item; after an error it has what it had.
+    /// Takes one more item, which weighs 1; after an error it has what it had.
     pub(crate) fn push<A: Value>(&mut self, item: &A) -> Result<(), TaskError> {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
@@ -100,11 +101,22 @@ impl Call {
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.items += 1;
+        self.weight = self.weight.saturating_add(1);
         Ok(())
     }
 
     pub(crate) fn items(&self) -> u32 {
         self.items
+    }
+
+    /// The last item weighs that much.
+    pub(crate) fn weigh(&mut self, weight: u64) {
+        self.weight = (self.weight - 1).saturating_add(weight);
+    }
+
+    /// What its items weigh.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -119,7 +131,8 @@ impl Call {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        Call { bytes, head: self.head, items: items.end - items.start, kept: self.kept.clone() }
+        let items = items.end - items.start;
+        Call { bytes, head: self.head, items, weight: items.into(), kept: self.kept.clone() }
     }
 }
 

@@ -8,14 +8,15 @@
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
 use crate::job::{Job, State};
+use crate::load::Scale;
 use brigade_core::Verdict;
 use brigade_supervisor::error::RunError;
 use brigade_supervisor::remote::{self, Remote};
-use brigade_supervisor::run::{Cancels, Plan, Report, Witness, Work};
+use brigade_supervisor::run::{Arrivals, Cancels, Plan, Report, Witness, Work};
 use brigade_supervisor::rundir::RunDir;
 use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line, Tallied, Told};
-use brigade_wire::{Outcome, TaskId};
+use brigade_wire::{Outcome, SlotId, TaskId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::ops::Range;
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// What became of the items of a call.
 #[derive(Clone, Debug)]
@@ -102,6 +104,7 @@ pub(crate) struct Desk {
     /// Its tasks, as it has told them.
     tasks: OnceLock<Vec<String>>,
     tickets: AtomicU64,
+    pub(crate) scale: Scale,
     tray: Mutex<Tray>,
 }
 
@@ -118,8 +121,15 @@ struct Tray {
 
 impl Desk {
     pub(crate) fn new(remote: Remote, procs: u32, worker: Option<PathBuf>) -> Desk {
-        let (procs, tasks) = (AtomicU32::new(procs), OnceLock::new());
-        Desk { remote, procs, worker, tasks, tickets: AtomicU64::new(0), tray: Mutex::default() }
+        Desk {
+            remote,
+            procs: AtomicU32::new(procs),
+            worker,
+            tasks: OnceLock::new(),
+            tickets: AtomicU64::new(0),
+            scale: Scale::new(procs),
+            tray: Mutex::default(),
+        }
     }
 
     /// The worker program, if it is another one, and its tasks.
@@ -364,7 +374,7 @@ impl Work for Bench {
         }
     }
 
-    fn arrivals(&mut self, first: TaskId) -> u64 {
+    fn arrivals(&mut self, first: TaskId) -> Arrivals {
         let mut tray = self.desk.tray();
         let (orders, cancels) = (mem::take(&mut tray.orders), mem::take(&mut tray.cancels));
         let is_cleared = mem::take(&mut tray.is_cleared);
@@ -372,16 +382,16 @@ impl Work for Bench {
         self.cancels = cancels;
         self.is_cleared |= is_cleared;
         let unwanted: HashSet<Ticket> = self.cancels.iter().map(|(ticket, _)| *ticket).collect();
-        let mut next = first.0;
+        let mut weights = Vec::new();
         for order in orders {
             if unwanted.contains(&order.ticket) {
                 self.lose(order, &TaskError::Cancelled);
                 continue;
             }
-            self.put(TaskId(next), order);
-            next += 1;
+            weights.push(order.call.weight());
+            self.put(TaskId(first.0 + weights.len() as u64 - 1), order);
         }
-        next - first.0
+        Arrivals { count: weights.len() as u64, weights }
     }
 
     fn cancels(&mut self) -> Cancels {
@@ -441,19 +451,26 @@ impl Work for Bench {
     }
 }
 
-/// Keeps why the run was given up, if it was; all else that happens is in `events.ndjson`.
-#[derive(Default)]
-struct Mourner {
+/// Keeps the loads up to date, and why the run was given up, if it was; all else that happens is in `events.ndjson`.
+struct Watcher {
+    desk: Arc<Desk>,
     /// Why the last worker was not born that was not.
     unborn: Option<String>,
     why: Option<String>,
 }
 
-impl Witness for Mourner {
+impl Witness for Watcher {
     fn tell(&mut self, line: &Line) {
         match &line.told {
             Told::WorkerUnborn { reason, .. } => self.unborn = Some(reason.clone()),
-            Told::WorkerReady { .. } => self.unborn = None,
+            Told::WorkerReady { slot, pid, .. } => {
+                self.unborn = None;
+                self.desk.scale.change(slot.0, |load| load.pid = Some(*pid));
+            }
+            Told::WorkerExit { slot, planned, .. } => self.desk.scale.change(slot.0, |load| {
+                load.pid = None;
+                load.deaths += u64::from(!planned);
+            }),
             Told::GaveUp { reason, last_lines } => {
                 let unborn = self.unborn.iter().map(String::as_str);
                 let words = last_lines.last().map(|line| last_words(line));
@@ -463,6 +480,14 @@ impl Witness for Mourner {
             _ => {}
         }
     }
+
+    fn worked(&mut self, slot: SlotId, attempts: u64, busy: Duration) {
+        self.desk.scale.change(slot.0, |load| {
+            load.calls += attempts;
+            load.busy += busy;
+        });
+    }
+
     fn progress(&mut self, _: &Tallied) {}
     fn show(&mut self, _: &Status) {}
 }
@@ -494,7 +519,7 @@ pub(crate) fn hold(
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };
-    let mut witness = Mourner::default();
+    let mut witness = Watcher { desk: Arc::clone(&bench.desk), unborn: None, why: None };
     let held = catch_unwind(AssertUnwindSafe(|| {
         brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun)
     }));

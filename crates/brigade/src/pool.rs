@@ -6,9 +6,10 @@ use crate::hooks::{Hooks, Initialized, hook};
 use crate::host::{self, Desk, Intake};
 use crate::init;
 use crate::job::Job;
+use crate::load::Loads;
 use crate::map::Map;
 use crate::shared::SharedSlice;
-use brigade_core::{Policy, Timeout};
+use brigade_core::{Policy, Schedule, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
@@ -102,6 +103,13 @@ impl Builder {
         self
     }
 
+    /// Which worker a call goes to; whoever is free takes the next one, if not said. Under all but [`Schedule::Dynamic`] calls
+    /// that are handed in together are shared out at once, and [`Schedule::Weighted`] asks [`Map::weigh`] for their weights.
+    pub fn schedule(mut self, schedule: Schedule) -> Builder {
+        self.policy.schedule = schedule;
+        self
+    }
+
     /// How workers are born; forked from a template, if not said.
     pub fn start_method(mut self, method: StartMethod) -> Builder {
         self.start_method = method;
@@ -162,23 +170,10 @@ impl Builder {
     /// # Errors
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
-        let Builder { mut policy, start_method, memory, state_dir, worker: other, hooks, backtraces } = self;
-        let at_least_one = |what, given: u64| match given {
-            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
-            _ => Ok(()),
-        };
+        let policy = self.policy()?;
+        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, .. } = self;
         let unfit = |(what, source)| BuildError::Hook { what, source };
         let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
-        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
-        if hooks.before.is_some() {
-            // One that never comes back in time must not be tried for ever.
-            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
-            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
-            policy.intensity.within = policy.intensity.within.saturating_add(all);
-        }
-        at_least_one("procs", policy.procs.into())?;
-        at_least_one("attempts", policy.attempts_max.into())?;
-        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
         let (worker, entry) = match &other {
             Some(program) => (program.clone(), Vec::new()),
             None => init::entry()?,
@@ -222,6 +217,28 @@ impl Builder {
             }
             Err(_) => Err(BuildError::start("its loop panicked: this is a fault of brigade")),
         }
+    }
+}
+
+impl Builder {
+    /// The numbers, if they make sense.
+    fn policy(&self) -> Result<Policy, BuildError> {
+        let at_least_one = |what, given: u64| match given {
+            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
+            _ => Ok(()),
+        };
+        let mut policy = self.policy.clone();
+        at_least_one("procs", policy.procs.into())?;
+        at_least_one("attempts", policy.attempts_max.into())?;
+        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
+        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
+        if self.hooks.before.is_some() {
+            // One that never comes back in time must not be tried for ever.
+            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
+            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
+            policy.intensity.within = policy.intensity.within.saturating_add(all);
+        }
+        Ok(policy)
     }
 }
 
@@ -347,6 +364,19 @@ impl Pool {
     /// As [`SharedSlice::new`].
     pub fn share<T: bytemuck::Pod>(&self, values: impl AsRef<[T]>) -> io::Result<SharedSlice<T>> {
         SharedSlice::new(values.as_ref())
+    }
+
+    /// What each worker has done so far, and how long that took: whatever has ended by now is in it.
+    ///
+    /// ```no_run
+    /// # fn square(n: u64) -> u64 { n * n }
+    /// let pool = brigade::Pool::builder().procs(4).schedule(brigade::Schedule::Stealing).build()?;
+    /// let sum = pool.map_reduce(square, 0..1_000, 0, |sum, n| sum + n);
+    /// println!("{}", pool.loads());
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    pub fn loads(&self) -> Loads {
+        self.desk.scale.loads()
     }
 
     /// To have so many workers from now on. Busy ones finish what they have in hand.

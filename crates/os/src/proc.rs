@@ -26,6 +26,13 @@ pub fn stat(pid: u32) -> io::Result<Stat> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat: {text}")))
 }
 
+/// The name of a process as `ps` shows it, 15 bytes at most; empty if there is none.
+#[must_use]
+pub fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm"))
+        .map_or_else(|_| String::new(), |name| name.trim_end().to_owned())
+}
+
 /// One process for ever: its number may become another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
@@ -77,13 +84,6 @@ pub fn process_of_thread(tid: u32) -> Option<(u32, String)> {
     let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     Some((field("Tgid:")?.parse().ok()?, field("Name:")?.to_owned()))
-}
-
-/// The name of a process as `ps` shows it, 15 bytes at most; empty if there is none.
-#[must_use]
-pub fn name(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm"))
-        .map_or_else(|_| String::new(), |name| name.trim_end().to_owned())
 }
 
 /// Memory of a process that is in RAM, in bytes.

@@ -46,7 +46,7 @@ fn two_hundred_seeded_faults_leave_the_sum_exact_under_spawn() {
 
 #[test]
 fn every_schedule_survives_chaos() {
-    for (schedule, seed) in [("static", 1), ("round-robin", 2), ("weighted", 3)] {
+    for (schedule, seed) in [("static", 1), ("round-robin", 2), ("weighted", 3), ("stealing", 4)] {
         let finished = tried(60, seed, &format!("--schedule {schedule}"));
         assert!(finished.done()["faults"].as_u64() >= Some(40), "{}", finished.done());
     }

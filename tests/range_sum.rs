@@ -21,7 +21,7 @@ fn the_sum_up_to_the_last_number_of_64_bits_does_not_overflow() {
 
 #[test]
 fn every_schedule_and_start_method_gives_the_same_answer() {
-    for schedule in ["dynamic", "static", "round-robin", "weighted"] {
+    for schedule in ["dynamic", "static", "round-robin", "weighted", "stealing"] {
         for method in ["fork", "spawn"] {
             let args = format!(
                 "--procs 3 --range 5..200_005 --tasks 101 --schedule {schedule} --start-method {method}"

@@ -75,7 +75,7 @@ fn sigttin_adds_a_worker_and_sigttou_takes_one_away_and_no_task_is_lost_by_it() 
 
 #[test]
 fn every_schedule_can_be_resized() {
-    for schedule in ["dynamic", "static", "round-robin", "weighted"] {
+    for schedule in ["dynamic", "static", "round-robin", "weighted", "stealing"] {
         let args = format!("--procs 3 --pace 10ms --range 0..10_000 --tasks 300 --schedule {schedule}");
         let mut run = Stage::new().with(&args).start();
         run.wait_ready(3);

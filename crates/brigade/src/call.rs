@@ -55,6 +55,7 @@ pub(crate) struct Call {
     items: u32,
     /// What its items carry.
     kept: Vec<Kept>,
+    weight: u64,
 }
 
 impl Call {
@@ -70,7 +71,7 @@ impl Call {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(caller.number().to_le_bytes());
         bytes.extend(function.number().to_le_bytes());
-        Ok(Call { bytes, head: HEAD_BYTES, items: 0, kept: Vec::new() })
+        Ok(Call { bytes, head: HEAD_BYTES, items: 0, weight: 0, kept: Vec::new() })
     }
 
     /// Of no item yet, of a task by its name and shape.
@@ -80,15 +81,15 @@ impl Call {
         bytes.extend((signature.len() as u64).to_le_bytes());
         bytes.extend(signature.as_bytes());
         let head = bytes.len();
-        Call { bytes, head, items: 0, kept: Vec::new() }
+        Call { bytes, head, items: 0, weight: 0, kept: Vec::new() }
     }
 
     pub(crate) fn is_named(&self) -> bool {
         word(&self.bytes, 0) == Some(NAMED)
     }
 
-    /// Takes one more item; after an error it has what it had.
-    pub(crate) fn push<A: Value>(&mut self, item: &A) -> Result<(), TaskError> {
+    /// Takes one more item, which weighs that much; after an error it has what it had.
+    pub(crate) fn push<A: Value>(&mut self, item: &A, weight: u64) -> Result<(), TaskError> {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
         let (encoded, kept) = carry::collect(|| encode_value(item, &mut self.bytes));
@@ -100,11 +101,17 @@ impl Call {
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.items += 1;
+        self.weight = self.weight.saturating_add(weight);
         Ok(())
     }
 
     pub(crate) fn items(&self) -> u32 {
         self.items
+    }
+
+    /// What its items weigh.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -119,7 +126,8 @@ impl Call {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        Call { bytes, head: self.head, items: items.end - items.start, kept: self.kept.clone() }
+        let count = items.end - items.start;
+        Call { bytes, head: self.head, items: count, weight: count.into(), kept: self.kept.clone() }
     }
 }
 
@@ -270,7 +278,7 @@ mod tests {
     #[test]
     fn a_chunk_brings_a_result_for_each_item_and_a_panic_is_that_of_its_item() {
         let mut call = Call::of(half).unwrap();
-        (6_u32..10).for_each(|n| call.push(&n).unwrap());
+        (6_u32..10).for_each(|n| call.push(&n, 1).unwrap());
         let all = called(&call);
         assert_eq!((&all[0], &all[2]), (&Ok(3), &Ok(4)));
         assert!(matches!(all[1], Err(TaskError::Panicked { .. })), "{:?}", all[1]);

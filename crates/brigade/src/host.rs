@@ -8,13 +8,13 @@
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
 use crate::job::{Job, State};
+use crate::load::Scale;
+use crate::watch::Watcher;
 use brigade_core::Verdict;
 use brigade_supervisor::error::RunError;
 use brigade_supervisor::remote::{self, Remote};
-use brigade_supervisor::run::{Cancels, Plan, Report, Witness, Work};
+use brigade_supervisor::run::{Arrivals, Cancels, Plan, Report, Work};
 use brigade_supervisor::rundir::RunDir;
-use brigade_supervisor::status::Status;
-use brigade_supervisor::story::{Line, Tallied, Told};
 use brigade_wire::{Outcome, TaskId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
@@ -84,7 +84,7 @@ pub(crate) fn hand_in<A: Value, R: Value>(
 ) -> Job<R> {
     let (state, ticket) = (Arc::new(State::default()), intake.ticket());
     let handed = opening.and_then(|mut call| {
-        call.push(argument)?;
+        call.push(argument, 1)?;
         intake.submit(ticket, call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
     });
     if let Err(error) = handed {
@@ -102,6 +102,7 @@ pub(crate) struct Desk {
     /// Its tasks, as it has told them.
     tasks: OnceLock<Vec<String>>,
     tickets: AtomicU64,
+    pub(crate) scale: Scale,
     tray: Mutex<Tray>,
 }
 
@@ -118,8 +119,8 @@ struct Tray {
 
 impl Desk {
     pub(crate) fn new(remote: Remote, procs: u32, worker: Option<PathBuf>) -> Desk {
-        let (procs, tasks) = (AtomicU32::new(procs), OnceLock::new());
-        Desk { remote, procs, worker, tasks, tickets: AtomicU64::new(0), tray: Mutex::default() }
+        let (scale, procs, tasks) = (Scale::new(procs), AtomicU32::new(procs), OnceLock::new());
+        Desk { remote, procs, worker, tasks, tickets: AtomicU64::new(0), scale, tray: Mutex::default() }
     }
 
     /// The worker program, if it is another one, and its tasks.
@@ -364,7 +365,7 @@ impl Work for Bench {
         }
     }
 
-    fn arrivals(&mut self, first: TaskId) -> u64 {
+    fn arrivals(&mut self, first: TaskId) -> Arrivals {
         let mut tray = self.desk.tray();
         let (orders, cancels) = (mem::take(&mut tray.orders), mem::take(&mut tray.cancels));
         let is_cleared = mem::take(&mut tray.is_cleared);
@@ -372,16 +373,16 @@ impl Work for Bench {
         self.cancels = cancels;
         self.is_cleared |= is_cleared;
         let unwanted: HashSet<Ticket> = self.cancels.iter().map(|(ticket, _)| *ticket).collect();
-        let mut next = first.0;
+        let mut weights = Vec::new();
         for order in orders {
             if unwanted.contains(&order.ticket) {
                 self.lose(order, &TaskError::Cancelled);
                 continue;
             }
-            self.put(TaskId(next), order);
-            next += 1;
+            weights.push(order.call.weight());
+            self.put(TaskId(first.0 + weights.len() as u64 - 1), order);
         }
-        next - first.0
+        Arrivals { count: weights.len() as u64, weights }
     }
 
     fn cancels(&mut self) -> Cancels {
@@ -441,37 +442,6 @@ impl Work for Bench {
     }
 }
 
-/// Keeps why the run was given up, if it was; all else that happens is in `events.ndjson`.
-#[derive(Default)]
-struct Mourner {
-    /// Why the last worker was not born that was not.
-    unborn: Option<String>,
-    why: Option<String>,
-}
-
-impl Witness for Mourner {
-    fn tell(&mut self, line: &Line) {
-        match &line.told {
-            Told::WorkerUnborn { reason, .. } => self.unborn = Some(reason.clone()),
-            Told::WorkerReady { .. } => self.unborn = None,
-            Told::GaveUp { reason, last_lines } => {
-                let unborn = self.unborn.iter().map(String::as_str);
-                let words = last_lines.last().map(|line| last_words(line));
-                let all: Vec<&str> = [reason.as_str()].into_iter().chain(unborn).chain(words).collect();
-                self.why = Some(all.join(": "));
-            }
-            _ => {}
-        }
-    }
-    fn progress(&mut self, _: &Tallied) {}
-    fn show(&mut self, _: &Status) {}
-}
-
-/// A line of a worker's log without what stands before the words.
-fn last_words(line: &str) -> &str {
-    line.split_once("cannot run: ").map_or(line, |(_, words)| words)
-}
-
 /// Holds the run to its end, on this thread, and leaves nobody without a word. Returns who calls back, if anybody does.
 pub(crate) fn hold(
     plan: Plan,
@@ -494,7 +464,7 @@ pub(crate) fn hold(
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };
-    let mut witness = Mourner::default();
+    let mut witness = Watcher::new(Arc::clone(&bench.desk));
     let held = catch_unwind(AssertUnwindSafe(|| {
         brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun)
     }));

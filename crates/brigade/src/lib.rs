@@ -50,14 +50,17 @@ mod hooks;
 mod host;
 mod init;
 mod job;
+mod load;
 mod map;
 mod parcel;
 mod pool;
 mod process;
 mod tasks;
 mod threads;
+mod watch;
 
 pub use actor::{Worker, WorkerPool};
+pub use brigade_core::Schedule;
 #[doc(hidden)]
 pub use brigade_os::before_main;
 pub use brigade_os::spread::Spread;
@@ -70,6 +73,7 @@ pub use executor::{Executor, ProcessExecutor};
 pub use hooks::Initialized;
 pub use init::{init, init_in_tests, serve_in_tests};
 pub use job::{AsCompleted, Job, Until, as_completed, wait};
+pub use load::{Load, Loads};
 pub use map::Map;
 pub use pool::{Builder, Pool};
 pub use process::child::{CurrentProcess, ParentProcess, current_process, parent_process};

@@ -32,6 +32,7 @@ pub struct Map<I, A, R> {
     items: I,
     is_exhausted: bool,
     chunk_size: Option<u32>,
+    weigh: Option<fn(&A) -> u64>,
     is_ordered: bool,
     shared: Arc<Shared>,
     /// Items handed in so far, and how many of their results were given.
@@ -65,6 +66,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             items,
             is_exhausted: false,
             chunk_size: None,
+            weigh: None,
             is_ordered: true,
             shared: Arc::default(),
             handed: 0,
@@ -82,6 +84,13 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
     pub fn chunk_size(mut self, items: u32) -> Map<I, A, R> {
         assert!(items > 0, "a chunk has at least one item");
         self.chunk_size = Some(items);
+        self
+    }
+
+    /// What an item weighs, in any unit: for pools with [`Schedule::Weighted`](crate::Schedule::Weighted), where each worker is
+    /// given about as much. A chunk weighs what its items do. Each weighs 1, if not said.
+    pub fn weigh(mut self, weight: fn(&A) -> u64) -> Map<I, A, R> {
+        self.weigh = Some(weight);
         self
     }
 
@@ -133,7 +142,8 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
                 self.is_exhausted = true;
                 break;
             };
-            refused = call.push(&item).err();
+            let weight = self.weigh.map_or(1, |weigh| weigh(&item));
+            refused = call.push(&item, weight).err();
         }
         if call.items() > 0 {
             let items = self.handed..self.handed + u64::from(call.items());

@@ -6,8 +6,9 @@ use crate::hooks::{Hooks, Initialized, hook};
 use crate::host::{self, Desk, Intake};
 use crate::init;
 use crate::job::Job;
+use crate::load::Loads;
 use crate::map::Map;
-use brigade_core::{Policy, Timeout};
+use brigade_core::{Policy, Schedule, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
@@ -97,6 +98,13 @@ impl Builder {
     /// After how many calls a worker is replaced, a tenth more or less; never, if not said.
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Builder {
         self.policy.tasks_per_worker_max = Some(tasks);
+        self
+    }
+
+    /// Which worker a call goes to; whoever is free takes the next one, if not said. Under all but [`Schedule::Dynamic`] calls
+    /// that are handed in together are shared out at once, and [`Schedule::Weighted`] asks [`Map::weigh`] for their weights.
+    pub fn schedule(mut self, schedule: Schedule) -> Builder {
+        self.policy.schedule = schedule;
         self
     }
 
@@ -346,6 +354,19 @@ impl Pool {
             }
         }
         wrong.map_or(Ok(all), Err)
+    }
+
+    /// What each worker has done so far, and how long that took: whatever has ended by now is in it.
+    ///
+    /// ```no_run
+    /// # fn square(n: u64) -> u64 { n * n }
+    /// let pool = brigade::Pool::builder().procs(4).schedule(brigade::Schedule::Stealing).build()?;
+    /// let sum = pool.map_reduce(square, 0..1_000, 0, |sum, n| sum + n);
+    /// println!("{}", pool.loads());
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    pub fn loads(&self) -> Loads {
+        self.desk.scale.loads()
     }
 
     /// To have so many workers from now on. Busy ones finish what they have in hand.

@@ -278,8 +278,10 @@ enum ScheduleArg {
     Static,
     /// Each worker owns every n-th task
     RoundRobin,
-    /// Heaviest first, each to the worker with the least so far
+    /// Heaviest first, each to the worker with the least to do
     Weighted,
+    /// As static, and who has nothing left takes from the end of the longest part
+    Stealing,
 }
 
 /// [`StartMethod`], for the command line.
@@ -335,6 +337,7 @@ impl RunArgs {
             ScheduleArg::Static => Schedule::Static,
             ScheduleArg::RoundRobin => Schedule::RoundRobin,
             ScheduleArg::Weighted => Schedule::Weighted,
+            ScheduleArg::Stealing => Schedule::Stealing,
         }
     }
 

@@ -5,7 +5,7 @@ mod deal;
 use crate::{Lease, Schedule};
 use brigade_wire::{Attempt, SlotId, TaskId};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::mem;
 use std::ops::Range;
 use std::slice;
@@ -58,6 +58,11 @@ impl Lane {
             Some(last) if last.step == stride.step && last.following() == stride.next => {
                 last.end = stride.end;
             }
+            // Tasks that come one by one, and are dealt in turn.
+            Some(last) if stride.len() == 1 && last.following() == stride.next => last.end = stride.next + 1,
+            Some(last) if stride.len() == 1 && last.len() == 1 && last.next < stride.next => {
+                (last.step, last.end) = (stride.next - last.next, stride.next + 1);
+            }
             Some(_) | None => self.fresh.push_back(stride),
         }
     }
@@ -76,6 +81,21 @@ impl Lane {
             self.fresh.pop_front();
         }
         Some(lease)
+    }
+
+    /// What nobody else is about to take.
+    fn take_last(&mut self) -> Option<Lease> {
+        let lease = match self.fresh.back_mut() {
+            Some(stride) => {
+                let last = stride.next + (stride.len() - 1) * stride.step;
+                stride.end = last;
+                Some(Lease { task: TaskId(last), attempt: Attempt::FIRST })
+            }
+            None => self.returned.pop_back(),
+        };
+        self.fresh.pop_back_if(|stride| stride.len() == 0);
+        self.len -= u64::from(lease.is_some());
+        lease
     }
 
     /// Takes these out of what is fresh, and shows what it took: one pass over both.
@@ -121,21 +141,22 @@ pub(crate) struct Backlog {
     /// Tasks that two others came in the place of.
     split: u64,
     len: u64,
-    /// The weight that each slot has been given so far; only `Weighted` looks at it.
+    /// What each slot has been given: under `Weighted` the weight that is still to be done, else the tasks so far.
     loads: Vec<u64>,
-    /// What each task weighs under `Weighted`, for as long as any weighs other than 1.
-    weights: Vec<u64>,
+    /// What tasks weigh under `Weighted` that have no final word, if not 1.
+    weights: BTreeMap<u64, u64>,
 }
 
 impl Backlog {
     pub(crate) fn new(schedule: Schedule, procs: u32) -> Backlog {
         let lanes = match schedule {
             Schedule::Dynamic => 1,
-            Schedule::Static | Schedule::RoundRobin | Schedule::Weighted => procs as usize,
+            Schedule::Static | Schedule::RoundRobin => procs as usize,
+            Schedule::Weighted | Schedule::Stealing => procs as usize,
         };
         let lanes: Vec<Lane> = (0..lanes).map(|_| Lane::default()).collect();
         let (loads, owners) = (vec![0; lanes.len()], (0..lanes.len()).collect());
-        Backlog { schedule, lanes, owners, next: 0, split: 0, len: 0, loads, weights: Vec::new() }
+        Backlog { schedule, lanes, owners, next: 0, split: 0, len: 0, loads, weights: BTreeMap::new() }
     }
 
     /// The number that the next task gets.
@@ -153,14 +174,36 @@ impl Backlog {
         self.len
     }
 
-    /// What waits for this slot; under `Dynamic` everything waits for everybody.
+    /// What waits where this slot would take from; under `Dynamic` everything waits for everybody.
     pub(crate) fn len_for(&self, slot: SlotId) -> u64 {
-        self.lanes[self.lane(slot)].len
+        self.lanes[self.source(slot).0].len
     }
 
-    /// Whether the workers take from one lane, and so have to leave something for each other.
-    pub(crate) fn is_shared(&self) -> bool {
+    /// How much of that it may take at once, of so many who take: where others take as well it leaves them something.
+    pub(crate) fn share(&self, slot: SlotId, takers: u64) -> u64 {
+        let (lane, is_own) = self.source(slot);
+        let sharers = if self.is_shared() || !is_own { takers.max(1) } else { 1 };
+        self.lanes[lane].len.div_ceil(sharers)
+    }
+
+    /// Whether this slot would take what is another's.
+    pub(crate) fn is_theft(&self, slot: SlotId) -> bool {
+        !self.source(slot).1
+    }
+
+    /// Whether the workers take from one lane.
+    fn is_shared(&self) -> bool {
         self.schedule == Schedule::Dynamic
+    }
+
+    /// The lane that this slot takes from next, and whether that is its own.
+    fn source(&self, slot: SlotId) -> (usize, bool) {
+        let own = self.lane(slot);
+        if self.schedule != Schedule::Stealing || self.lanes[own].len > 0 {
+            return (own, true);
+        }
+        let longest = self.owners.iter().copied().rev().max_by_key(|&lane| self.lanes[lane].len);
+        longest.filter(|&lane| self.lanes[lane].len > 0).map_or((own, true), |lane| (lane, false))
     }
 
     /// The next `count` tasks by number come in.
@@ -169,7 +212,7 @@ impl Backlog {
         self.next += count;
         self.len += count;
         match self.schedule {
-            Schedule::Dynamic | Schedule::Static => self.submit_parts(first, count),
+            Schedule::Dynamic | Schedule::Static | Schedule::Stealing => self.submit_parts(first, count),
             Schedule::RoundRobin => self.submit_in_turn(first),
             Schedule::Weighted => {
                 self.note_weights(first, weights);
@@ -178,14 +221,18 @@ impl Backlog {
         }
     }
 
-    /// Contiguous parts, as even as can be.
+    /// Contiguous parts, as even as can be; the longer ones to those who were given least so far.
     fn submit_parts(&mut self, first: u64, count: u64) {
         let parts = self.owners.len() as u64;
-        let (each, longer) = (count / parts, count % parts);
-        for (part, &lane) in (0..).zip(&self.owners) {
-            let next = first + part * each + longer.min(part);
-            let end = next + each + u64::from(part < longer);
+        let (each, longer) = (count / parts, (count % parts) as usize);
+        let mut least: Vec<usize> = self.owners.clone();
+        least.sort_by_key(|&lane| self.loads[lane]);
+        let mut next = first;
+        for &lane in &self.owners {
+            let end = next + each + u64::from(least[..longer].contains(&lane));
             self.lanes[lane].add(Stride { next, end, step: 1 });
+            self.loads[lane] += end - next;
+            next = end;
         }
     }
 
@@ -198,15 +245,13 @@ impl Backlog {
     }
 
     fn note_weights(&mut self, first: u64, weights: &[u64]) {
-        if !weights.is_empty() {
-            self.weights.resize(first as usize, 1);
-            self.weights.extend(weights);
-        }
+        let unlike = (first..).zip(weights).filter(|(_, weight)| **weight != 1);
+        self.weights.extend(unlike.map(|(task, weight)| (task, *weight)));
     }
 
     /// Heaviest first, each to the least loaded lane (the first of equals). A task without a weight weighs 1.
     fn weigh(&mut self, lanes: &[usize], mut order: Vec<u64>) {
-        let weight = |task: u64| self.weights.get(task as usize).copied().unwrap_or(1);
+        let weight = |task: u64| self.weights.get(&task).copied().unwrap_or(1);
         order.sort_by_key(|&task| Reverse(weight(task)));
         let loads = (0..).zip(lanes).map(|(turn, &lane)| (self.loads[lane], turn, lane));
         let mut least: BinaryHeap<Reverse<(u64, usize, usize)>> = loads.map(Reverse).collect();
@@ -222,13 +267,28 @@ impl Backlog {
 
     /// What came back and would be taken next for this slot.
     pub(crate) fn next_returned(&self, slot: SlotId) -> Option<Lease> {
-        self.lanes[self.lane(slot)].returned.front().copied()
+        let lane = |lane: usize| &self.lanes[lane];
+        match self.source(slot) {
+            (own, true) => lane(own).returned.front().copied(),
+            (other, false) if lane(other).fresh.is_empty() => lane(other).returned.back().copied(),
+            (_, false) => None,
+        }
+    }
+
+    /// It has its final word, or parts in its place: whoever had it in hand has that much less to do.
+    pub(crate) fn done(&mut self, slot: SlotId, TaskId(task): TaskId) {
+        if self.schedule == Schedule::Weighted {
+            let (lane, weight) = (self.lane(slot), self.weights.remove(&task).unwrap_or(1));
+            self.loads[lane] = self.loads[lane].saturating_sub(weight);
+        }
     }
 
     /// The next task for this slot.
     pub(crate) fn take(&mut self, slot: SlotId) -> Option<Lease> {
-        let lane = self.lane(slot);
-        let lease = self.lanes[lane].take()?;
+        let lease = match self.source(slot) {
+            (own, true) => self.lanes[own].take()?,
+            (other, false) => self.lanes[other].take_last()?,
+        };
         self.len -= 1;
         Some(lease)
     }
@@ -253,6 +313,7 @@ impl Backlog {
         self.next += 2;
         self.split += 1;
         self.len += 2;
+        self.loads[lane] += 2;
         let lane = &mut self.lanes[lane];
         lane.fresh.push_front(Stride { next: first, end: first + 2, step: 1 });
         lane.len += 2;
@@ -286,16 +347,17 @@ impl Backlog {
     /// Takes these out, fresh or returned; the ranges ascend. Returns those that were here.
     pub(crate) fn withdraw(&mut self, tasks: &[Range<u64>], and_returned: bool) -> Vec<TaskId> {
         let mut found = Vec::new();
-        self.cut(tasks, |_, stride| found.extend(stride.tasks()));
-        for lane in self.lanes.iter_mut().filter(|_| and_returned) {
+        self.cut(tasks, |lane, stride| found.extend(stride.tasks().map(|task| (task, lane))));
+        for (at, lane) in self.lanes.iter_mut().enumerate().filter(|_| and_returned) {
             let is_named = |lease: &Lease| names(tasks, lease.task);
-            found.extend(lane.returned.iter().filter(|lease| is_named(lease)).map(|lease| lease.task));
+            found.extend(lane.returned.iter().filter(|lease| is_named(lease)).map(|lease| (lease.task, at)));
             let before = lane.returned.len();
             lane.returned.retain(|lease| !is_named(lease));
             let gone = (before - lane.returned.len()) as u64;
             (lane.len, self.len) = (lane.len - gone, self.len - gone);
         }
-        found
+        found.iter().for_each(|&(task, lane)| self.done(SlotId(lane as u32), task));
+        found.into_iter().map(|(task, _)| task).collect()
     }
 
     /// These fresh tasks, in ascending order, go on with later attempts, before all others. Returns those that
@@ -340,6 +402,9 @@ impl Backlog {
 mod tests {
     use super::*;
 
+    const ALL: [Schedule; 5] =
+        [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted, Schedule::Stealing];
+
     fn drained(backlog: &mut Backlog, slot: u32) -> Vec<u64> {
         std::iter::from_fn(|| backlog.take(SlotId(slot))).map(|lease| lease.task.0).collect()
     }
@@ -353,6 +418,56 @@ mod tests {
             assert_eq!(backlog.len(), 1_000_000);
             backlog.check();
         }
+    }
+
+    #[test]
+    fn tasks_that_come_one_by_one_are_dealt_in_turn_and_cost_one_stride() {
+        for schedule in ALL {
+            let mut backlog = Backlog::new(schedule, 3);
+            (0..1_000).for_each(|_| backlog.submit(1, &[]));
+            backlog.check();
+            assert!(backlog.lanes.iter().all(|lane| lane.fresh.len() == 1), "{schedule:?}");
+            let lens: Vec<u64> = backlog.lanes.iter().map(|lane| lane.len).collect();
+            assert!(lens == [334, 333, 333] || lens == [1_000], "{schedule:?}: {lens:?}");
+            let mut all: Vec<u64> = (0..3).flat_map(|slot| drained(&mut backlog, slot)).collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..1_000).collect::<Vec<_>>(), "{schedule:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_was_given_least_gets_the_longer_part() {
+        let mut backlog = Backlog::new(Schedule::Static, 3);
+        backlog.submit(4, &[]);
+        backlog.submit(4, &[]);
+        assert_eq!(drained(&mut backlog, 0), [0, 1, 4]);
+        assert_eq!(drained(&mut backlog, 1), [2, 5, 6]);
+        assert_eq!(drained(&mut backlog, 2), [3, 7]);
+    }
+
+    #[test]
+    fn what_is_done_weighs_nothing_any_more() {
+        let mut backlog = Backlog::new(Schedule::Weighted, 2);
+        backlog.submit(1, &[100]);
+        assert_eq!(drained(&mut backlog, 0), [0]);
+        backlog.submit(2, &[1, 1]);
+        assert_eq!(drained(&mut backlog, 1), [1, 2], "the first is still at the heavy one");
+        backlog.done(SlotId(0), TaskId(0));
+        backlog.submit(1, &[7]);
+        assert_eq!(drained(&mut backlog, 0), [3]);
+        assert!(backlog.weights.len() == 1, "{:?}", backlog.weights);
+    }
+
+    #[test]
+    fn who_has_nothing_left_takes_from_the_back_of_the_longest_lane() {
+        let mut backlog = Backlog::new(Schedule::Stealing, 3);
+        backlog.submit(9, &[]);
+        let mut take = |slot| backlog.take(SlotId(slot)).map(|lease| lease.task.0);
+        assert_eq!([0, 0, 0].map(&mut take), [Some(0), Some(1), Some(2)]);
+        assert_eq!(take(1), Some(3));
+        assert_eq!([0, 0, 0].map(&mut take), [Some(8), Some(5), Some(7)]);
+        assert_eq!([2, 1].map(&mut take), [Some(6), Some(4)]);
+        assert_eq!([0, 1, 2].map(&mut take), [None; 3]);
     }
 
     #[test]
@@ -384,8 +499,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_out_of_any_schedule_is_gone_and_the_rest_stays_in_order() {
-        let schedules = [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted];
-        for schedule in schedules {
+        for schedule in ALL {
             let mut backlog = Backlog::new(schedule, 3);
             backlog.submit(100, &[]);
             let mut cut = Vec::new();

@@ -117,6 +117,8 @@ pub enum Bug {
     BelieveTheCancelled,
     /// A worker that runs a cancelled task goes on with it.
     SpareTheCancelled,
+    /// Who has nothing left waits, though others have more than they can do.
+    NeverSteal,
     /// Whoever leaves because it was recalled is held to have failed.
     CountTheRecalled,
 }
@@ -181,6 +183,7 @@ impl Bug {
         Bug::CancelOnlyTheFresh,
         Bug::BelieveTheCancelled,
         Bug::SpareTheCancelled,
+        Bug::NeverSteal,
         Bug::CountTheRecalled,
     ];
 }

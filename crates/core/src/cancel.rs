@@ -16,8 +16,10 @@ impl Core {
         for slot in self.roster.ids().filter(|_| lent) {
             let hand = self.roster.slot(slot).state.hand_mut();
             let revoked = hand.map(|hand| hand.revoke(&named)).filter(|revoked| !revoked.is_empty());
-            holders.extend(revoked.is_some().then_some(slot));
-            cancelled.extend(revoked.into_iter().flatten());
+            let Some(revoked) = revoked else { continue };
+            holders.push(slot);
+            revoked.iter().for_each(|&task| self.backlog.done(slot, task));
+            cancelled.extend(revoked);
         }
         if cancelled.is_empty() {
             return;

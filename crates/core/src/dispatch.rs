@@ -86,8 +86,7 @@ impl Core {
         if room == 0 {
             return;
         }
-        let sharers = if self.backlog.is_shared() { self.roster.takers().max(1) } else { 1 };
-        let share = self.backlog.len_for(slot).div_ceil(sharers);
+        let share = self.backlog.share(slot, self.roster.takers());
         self.lend(slot, room.min(usize::try_from(share).unwrap_or(usize::MAX)), now, order);
     }
 
@@ -104,13 +103,16 @@ impl Core {
 
     fn lend(&mut self, slot: SlotId, count: usize, now: Now, order: &mut Vec<Lease>) {
         let timeout = self.task_timeout();
-        let beside = self.bugs.has(Bug::LendBesideTheSuspect);
+        let (beside, honest) = (self.bugs.has(Bug::LendBesideTheSuspect), self.bugs.has(Bug::NeverSteal));
         let Some(hand) = self.roster.slot(slot).state.hand_mut() else { return };
         let is_alone = |lease: &Lease| self.ledger.suspects.is_alone(lease.task) && !beside;
         for _ in 0..count {
             let next = self.backlog.next_returned(slot);
             let apart = next.as_ref().is_some_and(is_alone) || hand.leases.front().is_some_and(is_alone);
             if apart && !hand.leases.is_empty() {
+                break;
+            }
+            if honest && self.backlog.is_theft(slot) {
                 break;
             }
             let Some(lease) = self.backlog.take(slot) else { break };
@@ -215,6 +217,7 @@ impl Core {
         }
         self.roster.slot(holder).state.hand_mut().expect("a holder has a hand").settled += 1;
         let story = self.ledger.settle(task, &ending);
+        self.backlog.done(holder, task);
         self.forgive(&story);
         effects.push(Effect::Settle { task, attempt, worker, outcome: ending.into() });
         Some(())

@@ -201,6 +201,7 @@ impl Core {
         if !is_part {
             self.forgive(&attempts);
         }
+        self.backlog.done(worker.slot, task);
         if divisible && !self.bug(Bug::NeverSplit) {
             let parts = self.backlog.split(worker.slot);
             self.ledger.split(task, parts);

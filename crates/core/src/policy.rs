@@ -65,12 +65,15 @@ pub enum Schedule {
     /// Whoever is free takes the next task.
     #[default]
     Dynamic,
-    /// Slot k owns the k-th contiguous part of the tasks.
+    /// Slot k owns the k-th contiguous part of the tasks that come together, and whoever was given least so far gets the longer
+    /// one.
     Static,
     /// Slot k owns the tasks k, k + procs, k + 2 procs, …
     RoundRobin,
-    /// Heaviest task first, each to the slot with the least weight so far.
+    /// Of the tasks that come together the heaviest first, each to the slot with the least weight still to be done.
     Weighted,
+    /// As [`Static`](Schedule::Static); but who has nothing left takes what is last in the longest lane.
+    Stealing,
 }
 
 /// OTP's restart intensity: more than `restarts` deaths that count, of one slot, `within` that time, and the

@@ -109,6 +109,11 @@ impl<'a> Chronicle<'a> {
     }
 
     /// Shows the state at this moment.
+    /// Told to the witness alone: it happens too often to be a story.
+    pub(crate) fn worked(&mut self, slot: SlotId, attempts: u64, busy: Duration) {
+        self.witness.worked(slot, attempts, busy);
+    }
+
     pub(crate) fn show(&mut self, status: &Status) {
         self.witness.show(status);
     }

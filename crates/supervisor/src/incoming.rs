@@ -5,7 +5,7 @@ use crate::driver::Driver;
 use crate::hands::Voice;
 use crate::inbox::Incoming;
 use crate::remote::Asked;
-use crate::run::Cancels;
+use crate::run::{Arrivals, Cancels};
 use crate::status::Dead;
 use crate::story::Told;
 use brigade_core::Event;
@@ -13,6 +13,7 @@ use brigade_link::{Death, Heard};
 use brigade_os::Motion;
 use brigade_os::signals::Bell;
 use brigade_wire::{Hello, PROTOCOL, WorkerId};
+use std::time::Duration;
 
 impl Driver<'_> {
     pub(crate) fn take(&mut self, incoming: Incoming) {
@@ -51,9 +52,9 @@ impl Driver<'_> {
             return self.hear(event);
         }
         self.publisher.counters_changed();
-        let count = self.work.arrivals(self.core.next_task());
+        let Arrivals { count, weights } = self.work.arrivals(self.core.next_task());
         if count > 0 {
-            self.hear(Event::Submitted { count, weights: Vec::new() });
+            self.hear(Event::Submitted { count, weights });
         }
         let Cancels { all, waiting } = self.work.cancels();
         for (tasks, lent) in [(waiting, false), (all, true)] {
@@ -83,6 +84,10 @@ impl Driver<'_> {
                     });
                 self.publisher.counters_changed();
                 let failures = ended.iter().filter(|ended| ended.ending.mishap().is_some());
+                if !ended.is_empty() {
+                    let busy_ns = ended.iter().map(|ended| ended.elapsed_ns).fold(0, u64::saturating_add);
+                    self.chronicle.worked(worker.slot, ended.len() as u64, Duration::from_nanos(busy_ns));
+                }
                 self.tales.heard(failures.map(|ended| (worker, ended.task, ended.elapsed_ns)));
                 match credited {
                     Ok(()) => self.hear(Event::Ended { worker, ended }),

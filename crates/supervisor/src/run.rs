@@ -5,7 +5,7 @@ use crate::status::Status;
 use crate::story::{Done, Line, Tallied};
 use brigade_core::{Policy, Verdict};
 pub use brigade_journal::{Durability, Identity};
-use brigade_wire::{Outcome, TaskId};
+use brigade_wire::{Outcome, SlotId, TaskId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,9 +91,9 @@ pub trait Work {
     /// It has taken too many workers along: `parts` and the number after it each do half of it from now on, and it is
     /// never settled. Called for a divisible task only.
     fn split(&mut self, task: TaskId, parts: TaskId);
-    /// More tasks may have come, and somebody says so: how many, the first of which gets this number. They go on from it.
-    fn arrivals(&mut self, _first: TaskId) -> u64 {
-        0
+    /// More tasks may have come, and somebody says so: the first of them gets this number, and they go on from it.
+    fn arrivals(&mut self, _first: TaskId) -> Arrivals {
+        Arrivals::default()
     }
     /// Some tasks may not be wanted any more, and somebody says so: which.
     fn cancels(&mut self) -> Cancels {
@@ -116,6 +116,15 @@ pub trait Work {
     fn is_exact(&self) -> bool;
 }
 
+/// Tasks that have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// How many.
+    pub count: u64,
+    /// What each weighs; empty if they are all alike.
+    pub weights: Vec<u64>,
+}
+
 /// Tasks that are not wanted any more. What is none, or has its final word, does no harm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cancels {
@@ -129,6 +138,9 @@ pub struct Cancels {
 pub trait Witness {
     /// Something happened.
     fn tell(&mut self, line: &Line);
+    /// The worker of this slot has ended so many attempts, whatever they brought, and this is how long they took: told before
+    /// what they brought.
+    fn worked(&mut self, _slot: SlotId, _attempts: u64, _busy: Duration) {}
     /// How far the run is: at most ten times a second.
     fn progress(&mut self, tally: &Tallied);
     /// Somebody asked what everybody does at this moment (SIGUSR2).

@@ -21,6 +21,7 @@ impl Backlog {
         self.lanes.resize_with(lanes, Lane::default);
         self.loads.resize(lanes, 0);
         self.owners = owners;
+        self.loads.fill(0);
         let (mut returned, mut fresh) = (Vec::new(), Vec::new());
         for lane in &mut self.lanes {
             let Lane { returned: leases, fresh: strides, .. } = mem::take(lane);
@@ -28,9 +29,10 @@ impl Backlog {
             fresh.extend(strides);
         }
         match self.schedule {
-            Schedule::Dynamic | Schedule::Static | Schedule::RoundRobin => self.deal_parts(&order, fresh),
+            Schedule::Dynamic | Schedule::Static | Schedule::RoundRobin | Schedule::Stealing => {
+                self.deal_parts(&order, fresh);
+            }
             Schedule::Weighted => {
-                self.loads.fill(0);
                 self.weigh(&order, fresh.into_iter().flat_map(Stride::tasks).map(|task| task.0).collect());
             }
         }
@@ -70,7 +72,8 @@ impl Backlog {
 mod tests {
     use super::*;
 
-    const OWNED: [Schedule; 3] = [Schedule::Static, Schedule::RoundRobin, Schedule::Weighted];
+    const OWNED: [Schedule; 4] =
+        [Schedule::Static, Schedule::RoundRobin, Schedule::Weighted, Schedule::Stealing];
 
     fn slots(slots: &[u32]) -> Vec<SlotId> {
         slots.iter().map(|&slot| SlotId(slot)).collect()

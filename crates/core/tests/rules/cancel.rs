@@ -1,7 +1,7 @@
 //! What nobody wants any more is not done, and nobody pays for that.
 
 use super::kit::{Bench, CRASH, deeds, lease, lent, ms, orders, requeued, run, w};
-use brigade_core::{Core, Effect, Event, Note, Now, Policy, Recycle, Schedule, Timeout, Verdict};
+use brigade_core::{Core, Effect, Event, Note, Now, Policy, Recycle, Timeout, Verdict};
 use brigade_wire::{Exit, TaskId};
 use std::time::Instant;
 
@@ -165,8 +165,7 @@ fn a_run_of_which_all_is_cancelled_is_over() {
 
 #[test]
 fn half_a_million_scattered_tasks_are_cancelled_in_no_time() {
-    let schedules = [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted];
-    for schedule in schedules {
+    for schedule in super::recall::SCHEDULES {
         let mut core = Core::new(Policy { schedule, procs: 4, ..Policy::default() });
         let (now, mut effects) = (Now::millis(0), Vec::new());
         core.on(Event::Submitted { count: 1_000_000, weights: vec![] }, now, &mut effects);

@@ -209,3 +209,15 @@ fn a_worker_that_drained_of_its_own_accord_leaves_its_tasks_unblamed() {
     let effects = bench.gone(w(0, 1), Exit::DRAINED, None);
     assert!(effects.contains(&requeued(0, 1, false, w(0, 1))), "{effects:?}");
 }
+
+#[test]
+fn who_has_nothing_left_takes_what_waits_for_the_dead_under_stealing() {
+    let mut bench = Bench::ready(8, Policy { schedule: Schedule::Stealing, ..procs(2) });
+    for own in 4..8 {
+        bench.done(w(1, 1), [own], 9_000);
+    }
+    assert_eq!(lent(&bench.done(w(1, 1), [3], 9_000)), [2], "from the back, one at a time: they are long");
+    assert_eq!(lent(&bench.gone(w(0, 1), CRASH, None)), []);
+    assert_eq!(lent(&bench.done(w(1, 1), [2], 9_000)), [1]);
+    assert_eq!(lent(&bench.done(w(1, 1), [1], 9_000)), [0], "what came back is the last to go");
+}

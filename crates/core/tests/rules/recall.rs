@@ -6,8 +6,8 @@ use brigade_wire::{Attempt, FailedAttempt, Mishap, Outcome, TaskId};
 use std::ops::Range;
 use std::time::Instant;
 
-const SCHEDULES: [Schedule; 4] =
-    [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted];
+pub(crate) const SCHEDULES: [Schedule; 5] =
+    [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted, Schedule::Stealing];
 
 fn values(values: Vec<Range<u64>>) -> Event {
     Event::Recalled { splits: vec![], values, failed: vec![], quarantined: vec![], attempts: vec![] }

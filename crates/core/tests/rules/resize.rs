@@ -1,7 +1,7 @@
 //! More workers or fewer, while the run lasts.
 
 use super::kit::{Bench, CRASH, lent, ms, orders, run, w};
-use brigade_core::{Effect, Event, Life, Note, Policy, Recycle, Schedule, Unresized, Verdict};
+use brigade_core::{Effect, Event, Life, Note, Policy, Recycle, Unresized, Verdict};
 use brigade_wire::{Exit, SlotId};
 
 fn procs(procs: u32) -> Policy {
@@ -101,7 +101,7 @@ fn a_slot_that_waits_costs_least() {
 
 #[test]
 fn what_waits_for_a_slot_that_is_taken_away_goes_to_the_others() {
-    for schedule in [Schedule::Static, Schedule::RoundRobin, Schedule::Weighted] {
+    for schedule in super::recall::SCHEDULES.into_iter().skip(1) {
         let mut bench = Bench::ready(6, Policy { schedule, ..procs(2) });
         let held = bench.held(w(1, 1))[0].task.0;
         bench.resize(1);
@@ -118,7 +118,7 @@ fn what_waits_for_a_slot_that_is_taken_away_goes_to_the_others() {
 
 #[test]
 fn a_new_slot_takes_its_part_of_what_waits_under_every_schedule() {
-    for schedule in [Schedule::Static, Schedule::RoundRobin, Schedule::Weighted] {
+    for schedule in super::recall::SCHEDULES.into_iter().skip(1) {
         let mut bench = Bench::ready(2, Policy { schedule, ..procs(1) });
         bench.resize(2);
         assert_eq!(lent(&bench.hello(w(1, 1))), [1], "{schedule:?}: the one that waited for worker 0");

@@ -1,7 +1,7 @@
 //! A chunk of items that kills its workers is split until the bad item is alone.
 
 use super::kit::{Bench, CRASH, deeds, lent, orders, w};
-use brigade_core::{Effect, Event, GiveUp, Intensity, Note, Policy, Schedule, Verdict};
+use brigade_core::{Effect, Event, GiveUp, Intensity, Note, Policy, Verdict};
 use brigade_wire::TaskId;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -92,7 +92,7 @@ impl Field {
 
 #[test]
 fn a_chunk_that_has_killed_too_often_is_split_and_its_parts_come_before_fresh_tasks() {
-    for schedule in [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted] {
+    for schedule in super::recall::SCHEDULES {
         let mut bench = Bench::ready(5, Policy { schedule, attempts_max: 2, ..patient() });
         bench.died_of_chunk(w(0, 1), 0);
         assert_eq!(lent(&bench.hello(w(0, 2))), [0]);

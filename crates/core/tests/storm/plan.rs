@@ -146,6 +146,7 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
             0 => Schedule::Static,
             1 => Schedule::RoundRobin,
             2 => Schedule::Weighted,
+            3 => Schedule::Stealing,
             _ => Schedule::Dynamic,
         },
         task_timeout: match dice.below(6) {

@@ -9,6 +9,7 @@ use crate::call::{self, Call, Value};
 use crate::error::TaskError;
 use crate::job::{Job, State};
 use crate::load::Scale;
+use crate::trace::Span;
 use crate::watch::Watcher;
 use brigade_core::Verdict;
 use brigade_supervisor::error::RunError;
@@ -56,6 +57,22 @@ pub(crate) struct Order {
     pub(crate) sink: Arc<dyn Sink>,
     /// Who was lent it last; 0 before that.
     pub(crate) pid: u32,
+    /// How often it was lent.
+    pub(crate) lends: u32,
+    pub(crate) span: Span,
+}
+
+impl Order {
+    pub(crate) fn new(ticket: Ticket, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Order {
+        let span = Span::call(ticket.0, call.items());
+        Order { ticket, call, items, sink, pid: 0, lends: 0, span }
+    }
+
+    pub(crate) fn lent(&mut self, task: u64, pid: u32) {
+        (self.pid, self.lends) = (pid, self.lends + 1);
+        self.span.lent(task, pid, self.lends);
+        self.sink.lent(pid);
+    }
 }
 
 /// Who takes calls.
@@ -158,7 +175,7 @@ impl Desk {
             return Err(error.clone());
         }
         let is_first = tray.is_empty();
-        tray.orders.push(Order { ticket, call, items, sink, pid: 0 });
+        tray.orders.push(Order::new(ticket, call, items, sink));
         drop(tray);
         if is_first {
             self.remote.arrivals();
@@ -312,7 +329,8 @@ impl Bench {
     }
 
     /// The final word. What the call has kept is closed before anybody hears it.
-    fn say(&mut self, Order { call, items, sink, .. }: Order, word: Word) {
+    fn say(&mut self, Order { call, items, sink, span, .. }: Order, word: Word) {
+        span.ended(&word);
         drop(call);
         let callbacks = sink.settle(items, word);
         self.callbacks.call(callbacks);
@@ -355,12 +373,13 @@ impl Work for Bench {
     }
 
     fn split(&mut self, task: TaskId, parts: TaskId) {
-        let Some(Order { ticket, call, items, sink, pid }) = self.take(task) else { return };
+        let Some(Order { ticket, call, items, sink, pid, lends, span }) = self.take(task) else { return };
         let half = call.items() / 2;
         let halves = [0..half, half..call.items()];
         for (number, half) in (parts.0..).zip(halves) {
             let items = items.start + u64::from(half.start)..items.start + u64::from(half.end);
-            let order = Order { ticket, call: call.part(half), items, sink: Arc::clone(&sink), pid };
+            let (call, sink, span) = (call.part(half), Arc::clone(&sink), span.clone());
+            let order = Order { ticket, call, items, sink, pid, lends, span };
             self.put(TaskId(number), order);
         }
     }
@@ -406,8 +425,7 @@ impl Work for Bench {
 
     fn lent(&mut self, task: TaskId, pid: u32) {
         if let Some(order) = self.orders.get_mut(&task) {
-            order.pid = pid;
-            order.sink.lent(pid);
+            order.lent(task.0, pid);
         }
     }
 
@@ -465,8 +483,9 @@ pub(crate) fn hold(
         logs: dir.logs().to_path_buf(),
     };
     let mut witness = Watcher::new(Arc::clone(&bench.desk));
+    let pool = Span::pool(plan.policy.procs);
     let held = catch_unwind(AssertUnwindSafe(|| {
-        brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun)
+        pool.within(|| brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun))
     }));
     let (error, is_clean) = match held {
         Ok(Ok(report)) => {

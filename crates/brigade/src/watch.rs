@@ -1,6 +1,7 @@
 //! What a pool's run tells of itself: what each worker has done, and why it was given up.
 
 use crate::host::Desk;
+use crate::trace;
 use brigade_supervisor::run::Witness;
 use brigade_supervisor::status::Status;
 use brigade_supervisor::story::{Line, Tallied, Told};
@@ -24,6 +25,7 @@ impl Watcher {
 
 impl Witness for Watcher {
     fn tell(&mut self, line: &Line) {
+        trace::tell(&line.told);
         let scale = &self.desk.scale;
         match &line.told {
             Told::WorkerUnborn { reason, .. } => self.unborn = Some(reason.clone()),

@@ -39,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "brigade-supervisor",
             "brigade-wire",
             "brigade-worker",
+            "bytemuck",
             "crc32c",
             "serde",
             "thiserror",

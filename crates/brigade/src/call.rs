@@ -53,9 +53,9 @@ pub(crate) struct Call {
     /// How many of them stand before the items.
     head: usize,
     items: u32,
+    weight: u64,
     /// What its items carry.
     kept: Vec<Kept>,
-    weight: u64,
 }
 
 impl Call {
@@ -88,8 +88,8 @@ impl Call {
         word(&self.bytes, 0) == Some(NAMED)
     }
 
-    /// Takes one more item, which weighs that much; after an error it has what it had.
-    pub(crate) fn push<A: Value>(&mut self, item: &A, weight: u64) -> Result<(), TaskError> {
+    /// Takes one more item, which weighs 1; after an error it has what it had.
+    pub(crate) fn push<A: Value>(&mut self, item: &A) -> Result<(), TaskError> {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
         let (encoded, kept) = carry::collect(|| encode_value(item, &mut self.bytes));
@@ -101,12 +101,17 @@ impl Call {
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.items += 1;
-        self.weight = self.weight.saturating_add(weight);
+        self.weight = self.weight.saturating_add(1);
         Ok(())
     }
 
     pub(crate) fn items(&self) -> u32 {
         self.items
+    }
+
+    /// The last item weighs that much.
+    pub(crate) fn weigh(&mut self, weight: u64) {
+        self.weight = (self.weight - 1).saturating_add(weight);
     }
 
     /// What its items weigh.
@@ -126,8 +131,8 @@ impl Call {
             bytes.extend((item.len() as u32).to_le_bytes());
             bytes.extend(*item);
         }
-        let count = items.end - items.start;
-        Call { bytes, head: self.head, items: count, weight: count.into(), kept: self.kept.clone() }
+        let items = items.end - items.start;
+        Call { bytes, head: self.head, items, weight: items.into(), kept: self.kept.clone() }
     }
 }
 
@@ -278,7 +283,7 @@ mod tests {
     #[test]
     fn a_chunk_brings_a_result_for_each_item_and_a_panic_is_that_of_its_item() {
         let mut call = Call::of(half).unwrap();
-        (6_u32..10).for_each(|n| call.push(&n, 1).unwrap());
+        (6_u32..10).for_each(|n| call.push(&n).unwrap());
         let all = called(&call);
         assert_eq!((&all[0], &all[2]), (&Ok(3), &Ok(4)));
         assert!(matches!(all[1], Err(TaskError::Panicked { .. })), "{:?}", all[1]);

@@ -64,7 +64,7 @@ impl Hooks {
 /// A call whose result says only whether it has worked.
 pub(crate) fn hook<A: Value, R: Initialized>(function: fn(A) -> R, argument: &A) -> Result<Call, TaskError> {
     let mut call = Call::with(run::<A, R>, function)?;
-    call.push(argument, 1)?;
+    call.push(argument)?;
     Ok(call)
 }
 

@@ -101,7 +101,7 @@ pub(crate) fn hand_in<A: Value, R: Value>(
 ) -> Job<R> {
     let (state, ticket) = (Arc::new(State::default()), intake.ticket());
     let handed = opening.and_then(|mut call| {
-        call.push(argument, 1)?;
+        call.push(argument)?;
         intake.submit(ticket, call, 0..1, Arc::clone(&state) as Arc<dyn Sink>)
     });
     if let Err(error) = handed {

@@ -142,8 +142,10 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
                 self.is_exhausted = true;
                 break;
             };
-            let weight = self.weigh.map_or(1, |weigh| weigh(&item));
-            refused = call.push(&item, weight).err();
+            refused = call.push(&item).err();
+            if let Some(weigh) = self.weigh.filter(|_| refused.is_none()) {
+                call.weigh(weigh(&item));
+            }
         }
         if call.items() > 0 {
             let items = self.handed..self.handed + u64::from(call.items());

@@ -8,6 +8,7 @@ use crate::init;
 use crate::job::Job;
 use crate::load::Loads;
 use crate::map::Map;
+use crate::shared::SharedSlice;
 use brigade_core::{Policy, Schedule, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
@@ -15,6 +16,7 @@ use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use std::env;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -356,6 +358,14 @@ impl Pool {
             }
         }
         wrong.map_or(Ok(all), Err)
+    }
+
+    /// Puts values where all workers can look at them, by one copy: what goes along in an argument is a handle.
+    ///
+    /// # Errors
+    /// As [`SharedSlice::new`].
+    pub fn share<T: bytemuck::Pod>(&self, values: impl AsRef<[T]>) -> io::Result<SharedSlice<T>> {
+        SharedSlice::new(values.as_ref())
     }
 
     /// What each worker has done so far, and how long that took: whatever has ended by now is in it.

@@ -1,5 +1,5 @@
 # One word each; CI says `make ci` and nothing else. Only `deny` and `advisories` need more than a Rust toolchain.
-.PHONY: run test check tidy storm chaos soak peers programs sweep fuzz miri figures docs deny advisories ci cargo-deny
+.PHONY: run test check tidy storm chaos soak peers programs sweep fuzz miri bench figures docs deny advisories ci cargo-deny
 .NOTPARALLEL:
 ARGS ?= --procs 4
 comma := ,
@@ -26,6 +26,8 @@ fuzz: ; @command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not installed
 # Needs `rustup component add miri rust-src --toolchain nightly`. It knows no memfd, no mapping of files and no clone: so only what
 # the pages do with their memory, which is where two processes meet without a lock.
 miri: ; @cargo +nightly miri --version >/dev/null 2>&1 || { echo "miri is not installed: rustup component add miri rust-src --toolchain nightly" >&2; exit 1; }; MIRIFLAGS=-Zmiri-disable-isolation RUSTFLAGS=--cfg=rustix_use_libc cargo +nightly miri test --locked --package brigade-os --lib --target-dir target/miri page::interpreted
+# Pools beside their peers, in one run, into docs/BENCHMARKS.md; the peers of Python as above.
+bench: ; cargo build --release --locked --manifest-path bench/Cargo.toml --target-dir target/bench && { [ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS); } && { $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt || echo "bench: not all peers could be installed" >&2; } && target/bench/release/brigade-bench $(PEERS)/bin/python > target/bench/BENCHMARKS.md && mv target/bench/BENCHMARKS.md docs/
 figures: ; cargo build --release --locked --example stunt && cargo bench --locked --bench figures
 docs: ; RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
 deny: cargo-deny ; cargo deny --locked check bans licenses sources

@@ -32,6 +32,7 @@
 //! | `Pipe()`, `Pipe(False)`            | [`duplex`], [`pipe`]                               |
 //! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
+//! | `Lock`, `RLock`, `Semaphore`, …    | [`sync`]                                           |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
 //! its story ([`TaskError::Quarantined`]). A chunk of a map that kills is halved until the one bad item is alone.
@@ -46,6 +47,7 @@ mod carry;
 pub mod connection;
 mod error;
 mod executor;
+mod handle;
 mod hooks;
 mod host;
 mod init;
@@ -55,6 +57,8 @@ mod map;
 mod parcel;
 mod pool;
 mod process;
+pub mod shared;
+pub mod sync;
 mod tasks;
 mod threads;
 

@@ -8,6 +8,7 @@ use crate::init;
 use crate::job::Job;
 use crate::load::Loads;
 use crate::map::Map;
+use crate::shared::SharedSlice;
 use brigade_core::{Policy, Schedule, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
@@ -15,6 +16,7 @@ use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use std::env;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -168,32 +170,10 @@ impl Builder {
     /// # Errors
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
-        let Builder { mut policy, start_method, memory, state_dir, worker: other, hooks, backtraces } = self;
-        let at_least_one = |what, given: u64| match given {
-            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
-            _ => Ok(()),
-        };
+        let policy = self.policy()?;
+        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, .. } = self;
         let unfit = |(what, source)| BuildError::Hook { what, source };
         let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
-        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
-        if hooks.before.is_some() {
-            // One that never comes back in time must not be tried for ever.
-            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
-            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
-            policy.intensity.within = policy.intensity.within.saturating_add(all);
-        }
-        at_least_one("procs", policy.procs.into())?;
-        at_least_one("attempts", policy.attempts_max.into())?;
-        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
-        at_least_one("memory_limit", memory.rss_bytes_max.unwrap_or(1))?;
-        let some_time = |what, given: Duration| match given.is_zero() {
-            true => Err(BuildError::Setting { what, given: 0, wanted: "more than no time at all" }),
-            false => Ok(()),
-        };
-        some_time("birth_timeout", policy.birth_timeout)?;
-        if let Some(Timeout::After(timeout)) = policy.task_timeout {
-            some_time("task_timeout", timeout)?;
-        }
         let (worker, entry) = match &other {
             Some(program) => (program.clone(), Vec::new()),
             None => init::entry()?,
@@ -237,6 +217,37 @@ impl Builder {
             }
             Err(_) => Err(BuildError::start("its loop panicked: this is a fault of brigade")),
         }
+    }
+}
+
+impl Builder {
+    /// The numbers, if they make sense.
+    fn policy(&self) -> Result<Policy, BuildError> {
+        let at_least_one = |what, given: u64| match given {
+            0 => Err(BuildError::Setting { what, given, wanted: "at least 1" }),
+            _ => Ok(()),
+        };
+        let mut policy = self.policy.clone();
+        at_least_one("procs", policy.procs.into())?;
+        at_least_one("attempts", policy.attempts_max.into())?;
+        at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
+        at_least_one("memory_limit", self.memory.rss_bytes_max.unwrap_or(1))?;
+        let some_time = |what, given: Duration| match given.is_zero() {
+            true => Err(BuildError::Setting { what, given: 0, wanted: "more than no time at all" }),
+            false => Ok(()),
+        };
+        some_time("birth_timeout", policy.birth_timeout)?;
+        if let Some(Timeout::After(timeout)) = policy.task_timeout {
+            some_time("task_timeout", timeout)?;
+        }
+        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
+        if self.hooks.before.is_some() {
+            // One that never comes back in time must not be tried for ever.
+            let once = policy.birth_timeout.saturating_add(policy.backoff.max);
+            let all = once.saturating_mul(policy.intensity.restarts.saturating_add(1));
+            policy.intensity.within = policy.intensity.within.saturating_add(all);
+        }
+        Ok(policy)
     }
 }
 
@@ -354,6 +365,14 @@ impl Pool {
             }
         }
         wrong.map_or(Ok(all), Err)
+    }
+
+    /// Puts values where all workers can look at them, by one copy: what goes along in an argument is a handle.
+    ///
+    /// # Errors
+    /// As [`SharedSlice::new`].
+    pub fn share<T: bytemuck::Pod>(&self, values: impl AsRef<[T]>) -> io::Result<SharedSlice<T>> {
+        SharedSlice::new(values.as_ref())
     }
 
     /// What each worker has done so far, and how long that took: whatever has ended by now is in it.

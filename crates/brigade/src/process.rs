@@ -35,7 +35,7 @@ use std::time::Duration;
 /// Dropping the handle changes nothing. When this process returns from `main`, panics there or calls `exit`, daemonic children
 /// are ended (SIGTERM, and SIGKILL a second later) and others waited for. When it is killed, the kernel kills the daemonic
 /// ones, and the others go on to their end. A child that has ended is reaped when somebody asks for it, at the latest some
-/// starts later.
+/// starts later; if this program was told to ignore SIGCHLD, it does so no more after the first start.
 ///
 /// ```no_run
 /// use brigade::Process;
@@ -65,6 +65,12 @@ struct Child {
 }
 
 /// Why there is no process, or why it cannot be closed.
+///
+/// ```
+/// // Nobody has called `brigade::init()` here.
+/// let told = brigade::Process::builder(|n: u32| println!("{n}"), 1).start().unwrap_err();
+/// assert!(told.to_string().starts_with("brigade::init() was not called"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProcessError {
@@ -399,4 +405,5 @@ extern "C" fn end_children() {
             process.join();
         }
     }
+    nursery::close();
 }

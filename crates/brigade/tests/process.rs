@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, Stdio, exit, id};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -199,6 +200,27 @@ fn whoever_kills_the_template_harms_no_child_and_no_later_start() {
 }
 
 #[test]
+fn a_template_that_is_killed_in_the_middle_of_a_birth_costs_no_child() {
+    apart(|()| {
+        Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        for pace in (0..100).map(|n| Duration::from_micros(4 * n)) {
+            let body = Body::of(Pid::new(template().cast_signed()).expect("a number")).expect("it lives");
+            let killer = thread::spawn(move || {
+                // A pace: the birth has come so far.
+                thread::sleep(pace);
+                body.kill_alone();
+            });
+            let process = Process::builder(ExitCode::from, 7_u8).name("stormy").start().expect("it starts");
+            assert_eq!(process.join(), Exit::Code(7));
+            killer.join().expect("no panic");
+            // Whether it was before or after: there is one when the next begins.
+            Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        }
+        assert!(active_children().is_empty() && children_named("stormy").is_empty());
+    });
+}
+
+#[test]
 fn a_hundred_are_started_at_once_and_terminated_a_millisecond_later() {
     in_tests();
     let one = |_| {
@@ -281,9 +303,9 @@ fn signals(field: &str) -> u64 {
     u64::from_str_radix(line.trim(), 16).expect("a set") & NAMED
 }
 
-/// Runs a test again, alone, in a program that a shell has prepared; what it wrote.
-fn again(test: &str, prepare: &str) -> (Exit, String, String) {
-    let script = format!(r#"{prepare}; AGAIN=1 exec "$0" --exact "$1" --nocapture --test-threads 1"#);
+/// Runs a test again, alone, in a program that is begun in such a way; what it wrote.
+fn again(test: &str, how: &str) -> (Exit, String, String) {
+    let script = format!(r#"AGAIN=1 exec {how} "$0" --exact "$1" --nocapture --test-threads 1"#);
     let own = std::env::current_exe().expect("this test has a file");
     let told = Command::new("sh").arg("-c").arg(script).arg(own).arg(test).stdin(Stdio::null()).output();
     let told = told.expect("a shell");
@@ -299,7 +321,7 @@ fn is_again() -> bool {
 fn a_child_blocks_no_signal_and_ignores_none_that_would_end_it() {
     const TEST: &str = "a_child_blocks_no_signal_and_ignores_none_that_would_end_it";
     if !is_again() {
-        let (exit, _, stderr) = again(TEST, "trap '' TERM USR1 TSTP");
+        let (exit, _, stderr) = again(TEST, "env --ignore-signal=TERM,USR1,TSTP");
         return assert_eq!(exit, Exit::Code(0), "{stderr}");
     }
     in_tests();
@@ -328,7 +350,7 @@ fn group() -> u32 {
 fn a_child_writes_where_its_parent_writes_and_stands_where_it_stands() {
     const TEST: &str = "a_child_writes_where_its_parent_writes_and_stands_where_it_stands";
     if !is_again() {
-        let (exit, stdout, stderr) = again(TEST, ":");
+        let (exit, stdout, stderr) = again(TEST, "");
         assert_eq!(exit, Exit::Code(0), "{stderr}");
         assert_eq!(stdout.matches("hello from Fork in /, as bob\n").count(), 1, "{stdout}");
         assert_eq!(stdout.matches("hello from Spawn in /, as bob\n").count(), 1, "{stdout}");
@@ -358,7 +380,7 @@ fn a_child_writes_where_its_parent_writes_and_stands_where_it_stands() {
 fn a_program_that_was_started_without_stdio_has_children() {
     const TEST: &str = "a_program_that_was_started_without_stdio_has_children";
     if !is_again() {
-        let (exit, ..) = again(TEST, "exec 0<&- 1>&- 2>&-");
+        let (exit, ..) = again(TEST, "0<&- 1>&- 2>&-");
         return assert_eq!(exit, Exit::Code(0));
     }
     in_tests();
@@ -376,7 +398,7 @@ fn a_program_that_was_started_without_stdio_has_children() {
 fn a_program_that_returns_waits_for_its_children_and_says_nothing() {
     const TEST: &str = "a_program_that_returns_waits_for_its_children_and_says_nothing";
     if !is_again() {
-        let (exit, stdout, stderr) = again(TEST, ":");
+        let (exit, stdout, stderr) = again(TEST, "");
         assert_eq!((exit, stderr.as_str()), (Exit::Code(0), ""));
         assert_eq!(stdout.matches("one of eight is done\n").count(), 8, "{stdout}");
         return;
@@ -441,6 +463,20 @@ fn however_a_program_ends_by_itself_daemonic_children_are_ended_and_others_waite
         assert_eq!(process.join(), Exit::Code(code), "{how}");
         assert!(ended(&mut child) && daemonic.iter_mut().all(ended), "{how}");
     }
+}
+
+#[test]
+fn a_program_that_has_ended_leaves_no_template_behind() {
+    in_tests();
+    let ears = Ears::open();
+    let root = |port: u16| {
+        Process::builder(|_: ()| (), ()).start().expect("it starts").join();
+        say(port, &template().to_string());
+    };
+    let root = Process::builder(root, ears.port).start().expect("it starts");
+    let template = ears.hear().0.parse().expect("a number");
+    assert_eq!(root.join(), Exit::Code(0));
+    assert!(Body::of(Pid::new(template).expect("a number")).is_err(), "it is not even a zombie");
 }
 
 #[test]
@@ -524,4 +560,78 @@ fn a_daemonic_tree_four_deep_is_killed_whole_by_its_root() {
     root.kill();
     assert!(all.iter_mut().all(|(_, stream)| ended(stream)));
     assert_eq!(root.join(), Exit::Signal(9));
+}
+
+#[test]
+fn a_process_outlives_the_thread_that_has_started_it() {
+    in_tests();
+    let ears = Ears::open();
+    let port = ears.port;
+    let daemonic = move || {
+        Process::builder(|port| say_and_wait(port, "here"), port).daemon(true).start().expect("it starts")
+    };
+    let process = thread::spawn(daemonic).join().expect("no panic");
+    let (_, mut stream) = ears.hear();
+    tell(&mut stream);
+    assert_eq!(process.join(), Exit::Code(0));
+}
+
+#[test]
+fn a_program_that_was_told_to_ignore_its_children_knows_their_exit_codes() {
+    const TEST: &str = "a_program_that_was_told_to_ignore_its_children_knows_their_exit_codes";
+    if !is_again() {
+        let (exit, _, stderr) = again(TEST, "env --ignore-signal=CHLD");
+        return assert_eq!(exit, Exit::Code(0), "{stderr}");
+    }
+    in_tests();
+    assert_ne!(signals("SigIgn:") & (1 << 16), 0);
+    let process = Process::builder(ExitCode::from, 7_u8).start().expect("it starts");
+    assert_eq!(process.join(), Exit::Code(7));
+}
+
+#[test]
+fn a_signal_that_a_program_hears_ends_no_wait() {
+    apart(|()| {
+        // Whatever the handler does: the system call is interrupted.
+        brigade_os::signals::hear_reopen().expect("a handler");
+        let ears = Ears::open();
+        let process =
+            Process::builder(|port| say_and_wait(port, "here"), ears.port).start().expect("it starts");
+        let (_, mut stream) = ears.hear();
+        let interrupts = thread::spawn(move || {
+            for _ in 0..20 {
+                let killed = Command::new("kill").args(["-USR1", &id().to_string()]).status().expect("kill");
+                assert!(killed.success());
+            }
+            tell(&mut stream);
+        });
+        let began_ns = brigade_os::clock::monotonic_ns();
+        let within = Duration::from_millis(10);
+        let is_over = process.join_timeout(within).is_some();
+        let took = Duration::from_nanos(brigade_os::clock::monotonic_ns() - began_ns);
+        assert!(is_over || took >= within, "{took:?}");
+        assert_eq!(process.join(), Exit::Code(0));
+        interrupts.join().expect("no panic");
+        assert!(brigade_os::signals::asked_to_reopen(), "it was heard");
+    });
+}
+
+#[test]
+fn what_a_terminal_sends_reaches_a_program_and_its_children() {
+    const TEST: &str = "what_a_terminal_sends_reaches_a_program_and_its_children";
+    in_tests();
+    if let Some(port) = std::env::var("PORT").ok().and_then(|port| port.parse().ok()) {
+        let started = Process::builder(say_pid_and_stay, port).start().expect("it starts");
+        started.join();
+    }
+    let ears = Ears::open();
+    let own = std::env::current_exe().expect("this test has a file");
+    let mut command = Command::new(own);
+    command.args(["--exact", TEST]).env("PORT", ears.port.to_string());
+    let mut program = command.process_group(0).stdout(Stdio::null()).spawn().expect("it starts");
+    let (_, mut stream) = ears.hear();
+    let killed = Command::new("kill").args(["-INT", "--", &format!("-{}", program.id())]).status();
+    assert!(killed.expect("kill").success());
+    assert_eq!(program.wait().expect("it is ours").signal(), Some(2));
+    assert!(ended(&mut stream));
 }

@@ -6,10 +6,14 @@ use rustix::time::Timespec;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
+/// How often those who wait look whether somebody died who was to wake them.
+pub const LOOK: Duration = Duration::from_millis(40);
+
 /// What rings for those who wait, in whichever process. They wait for the *next* ring after a number that they have seen,
 /// so none is missed between a look and the wait.
 ///
 /// Whoever is killed while it waits costs the others nothing but needless system calls: it stays among those counted.
+/// Whoever is killed between the ring and the waking costs them [`LOOK`]: each looks itself so often.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Bell {
@@ -43,12 +47,10 @@ impl Bell {
                 break true;
             }
             let Some(left) = remaining(until) else { break false };
-            let left = left.map(|ns| Timespec {
-                tv_sec: (ns / 1_000_000_000) as i64,
-                tv_nsec: (ns % 1_000_000_000) as i64,
-            });
+            let look_ns = LOOK.as_nanos() as u64;
+            let slice = Timespec { tv_sec: 0, tv_nsec: left.unwrap_or(look_ns).min(look_ns) as i64 };
             // Woken, interrupted, or the time is over: the loop sees which.
-            let _ = wait(&self.rings, Flags::empty(), seen, left.as_ref());
+            let _ = wait(&self.rings, Flags::empty(), seen, Some(&slice));
         };
         self.waiting.fetch_sub(1, SeqCst);
         has_rung

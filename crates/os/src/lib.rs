@@ -8,6 +8,7 @@
 //! page.rs   one shared page per slot: what a worker runs, readable after its death
 //! blob.rs   files without a name: what no packet holds
 //! post.rs, kin.rs   the children of a program that has a template for its own processes
+//! frozen.rs bytes that many look at and nobody writes
 //! region.rs shared memory of equals, with robust.rs and futex.rs for who may write it and who waits
 //! ```
 
@@ -19,6 +20,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod death;
 mod entry;
+pub mod frozen;
 pub mod futex;
 pub mod heap;
 pub mod inherit;

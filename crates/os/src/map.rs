@@ -19,7 +19,22 @@ pub(crate) struct Map {
 impl Map {
     /// To read and write, shared with whoever maps the same.
     pub(crate) fn shared(fd: BorrowedFd<'_>, bytes: usize, offset: u64) -> io::Result<Map> {
-        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        Map::new(fd, bytes, offset, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
+    }
+
+    /// To read. What nobody can write any more is the same pages for all, private or not, and a private mapping is the
+    /// only one that kernels before 6.7 give of a descriptor that was opened to write and sealed since.
+    pub(crate) fn read_only(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<Map> {
+        Map::new(fd, bytes, 0, ProtFlags::READ, MapFlags::PRIVATE)
+    }
+
+    fn new(
+        fd: BorrowedFd<'_>,
+        bytes: usize,
+        offset: u64,
+        protection: ProtFlags,
+        flags: MapFlags,
+    ) -> io::Result<Map> {
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing of ours.
         let address = unsafe { mmap(std::ptr::null_mut(), bytes, protection, flags, fd, offset) }?;
         Ok(Map { address: NonNull::new(address).expect("mmap maps nothing at zero"), bytes })
@@ -40,6 +55,9 @@ unsafe impl Sync for Map {}
 
 /// Makes a fresh memfd so long, and takes the memory for it: nobody gets a SIGBUS for want of it later.
 pub(crate) fn reserve(fd: impl AsFd, bytes: u64) -> io::Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
     may_be_so_long(bytes)?;
     // Asked first where it is much: the kernel takes page after page until there is none, and ends somebody for that.
     const MUCH: u64 = 1 << 20;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 /// A few fields of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,59 @@ pub fn stat(pid: u32) -> io::Result<Stat> {
 pub fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm"))
         .map_or_else(|_| String::new(), |name| name.trim_end().to_owned())
+}
+
+/// One process for ever: its number may become another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Its number.
+    pub pid: u32,
+    /// When it was started, as [`Stat::start_ticks`] has it.
+    pub start_ticks: u64,
+}
+
+impl Life {
+    /// That of this process.
+    #[must_use]
+    pub fn own() -> Life {
+        // Asked once, and again by a child that got this as a copy.
+        static PID: AtomicU32 = AtomicU32::new(0);
+        static START: AtomicU64 = AtomicU64::new(0);
+        let pid = crate::Pid::current().number();
+        if PID.load(Acquire) != pid {
+            START.store(stat(pid).map_or(0, |stat| stat.start_ticks), Relaxed);
+            PID.store(pid, Release);
+        }
+        Life { pid, start_ticks: START.load(Relaxed) }
+    }
+
+    /// Whether it is over. A process that is dead and not yet reaped has ended.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        match stat(self.pid) {
+            Ok(stat) if stat.start_ticks != self.start_ticks => true,
+            // Of a process with many threads the first may have ended alone: its pidfd knows.
+            Ok(stat) if matches!(stat.state, 'Z' | 'X') => {
+                let pid = i32::try_from(self.pid).ok().and_then(crate::Pid::new);
+                pid.and_then(|pid| crate::Body::of(pid).ok()).is_none_or(|body| body.has_ended())
+            }
+            Ok(_) => false,
+            Err(error) => error.kind() == io::ErrorKind::NotFound || is_no_such_process(&error),
+        }
+    }
+}
+
+/// What a read of a file in `/proc` says, if the process ended after the file was opened.
+fn is_no_such_process(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// The process of a thread, and the thread's name; none if there is no such thread.
+#[must_use]
+pub fn process_of_thread(tid: u32) -> Option<(u32, String)> {
+    let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    Some((field("Tgid:")?.parse().ok()?, field("Name:")?.to_owned()))
 }
 
 /// Memory of a process that is in RAM, in bytes.
@@ -113,6 +167,29 @@ mod tests {
         let own = stat(std::process::id()).unwrap();
         assert_eq!(Some(own.ppid), crate::Pid::parent().map(crate::Pid::number));
         assert!(rss_bytes(std::process::id()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_process_has_ended_when_it_is_dead_reaped_or_not() {
+        let own = Life::own();
+        assert!(!own.has_ended());
+        assert!(Life { start_ticks: own.start_ticks + 1, ..own }.has_ended(), "its number is another's");
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let life = Life { pid: child.id(), start_ticks: stat(child.id()).unwrap().start_ticks };
+        assert!(!life.has_ended());
+        child.kill().unwrap();
+        while stat(child.id()).unwrap().state != 'Z' {
+            std::thread::yield_now();
+        }
+        assert!(life.has_ended());
+        child.wait().unwrap();
+        assert!(life.has_ended());
+    }
+
+    #[test]
+    fn a_thread_has_a_process_and_a_name() {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        assert_eq!(process_of_thread(tid).unwrap().0, std::process::id());
     }
 
     #[test]

@@ -99,13 +99,15 @@ struct Prologue {
     /// Of which type the value is, and that it was begun.
     mark: AtomicU64,
     tail_bytes: AtomicU64,
+    /// The memory's own, as long as it is there.
+    id: AtomicU64,
 }
 
 /// Such memory, mapped; a clone is the same mapping.
 pub struct Region<T: Shared> {
     map: Arc<Map>,
     tail_bytes: usize,
-    of: PhantomData<T>,
+    of: PhantomData<fn() -> T>,
 }
 
 /// Its seals: whoever maps it can rely on its length.
@@ -131,6 +133,7 @@ impl<T: Shared> Region<T> {
         let region = Region::<T> { map, tail_bytes, of: PhantomData };
         region.begin()?;
         region.prologue().tail_bytes.store(tail_bytes as u64, Relaxed);
+        region.prologue().id.store(fstat(&fd)?.st_ino, Relaxed);
         region.prologue().mark.store(mark::<T>(), Release);
         Ok((region, fd))
     }
@@ -218,6 +221,12 @@ impl<T: Shared> Region<T> {
         unsafe { self.map.address.as_ptr().cast::<u8>().add(tail_at::<T>() + range.start) }
     }
 
+    /// A number that is this memory's own, whoever has mapped it, as long as it is there.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.prologue().id.load(Relaxed)
+    }
+
     /// Whether that is an address in here.
     pub(crate) fn holds(&self, address: *const u8) -> bool {
         let first = self.map.address.as_ptr().addr();
@@ -300,6 +309,7 @@ mod tests {
         let second = Region::<Tally>::open(&fd).unwrap();
         first.parts[2].store(7, Relaxed);
         assert_eq!(second.parts[2].load(Relaxed), 7);
+        assert!(first.id() == second.id() && first.id() != tally().0.id());
         let text: Vec<u8> = (0..100).collect();
         for at in 0..20 {
             first.copy_in(at, &text[..100 - at]);

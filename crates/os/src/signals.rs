@@ -143,6 +143,14 @@ pub fn see_children() -> io::Result<()> {
     Ok(())
 }
 
+/// The same, and no more than that: whoever hears of children by a handler of its own goes on to.
+///
+/// # Errors
+/// If the kernel refuses; it does not.
+pub fn see_children_if_ignored() -> io::Result<()> {
+    if is_ignored(signal::SIGCHLD) { see_children() } else { Ok(()) }
+}
+
 /// Undoes [`hold_back`], and a mask that whoever started us may have left behind: a child that inherits a blocked SIGTERM
 /// cannot be asked to end. SIGTTIN and SIGTTOU stay blocked but in the thread that [`ring`] has started: the terminal
 /// stops nobody who does not hear them. What is executed from here is to begin with [`block_nothing`]. After [`ring`].

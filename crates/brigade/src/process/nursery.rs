@@ -8,7 +8,7 @@ use brigade_os::blob::BlobFile;
 use brigade_os::kin::Surroundings;
 use brigade_os::page::Pages;
 use brigade_os::post::{Post, Received};
-use brigade_os::{Body, Pid, birth, inherit, signals};
+use brigade_os::{Body, Pid, birth, inherit, limits, signals};
 use brigade_wire::{Exit, SlotId, decode_value, encode_value};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -98,6 +98,15 @@ pub(super) fn bear(entry: &Entry, errand: &BlobFile, daemon: bool, method: Start
     Err(io::Error::other(format!("its template was killed {TRIES_MAX} times, the last time by {last}")))
 }
 
+/// Ends the template with its program, so that it is nobody else's to reap. Not if somebody waits for it still.
+pub(super) fn close() {
+    let template = NURSERY_HERE.try_lock().ok().and_then(|mut nursery| nursery.template.take());
+    if let Some(template) = template {
+        template.body.kill_alone();
+        let _ = template.body.reap();
+    }
+}
+
 impl Nursery {
     /// The template and its children are bound to the life of the thread that starts it.
     fn start(&mut self, entry: &Entry) -> io::Result<Template> {
@@ -110,6 +119,8 @@ impl Nursery {
                 self.keeper.insert(sender)
             }
         };
+        // The kernel would bury children unseen, and their exit codes with them.
+        signals::see_children_if_ignored()?;
         let (done, started) = channel();
         let (post, end) = Post::pair()?;
         let pages = Pages::create(1)?;
@@ -194,5 +205,10 @@ impl Template {
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 fn take_hold(pid: Pid) -> io::Result<Body> {
-    Body::of(pid).inspect_err(|_| Body::end_unheld(pid))
+    Body::of(pid).inspect_err(|error| {
+        // For any other reason it is gone, reaped by somebody else in this program, and its number may be a stranger's.
+        if limits::is_scarcity(error) {
+            Body::end_unheld(pid);
+        }
+    })
 }

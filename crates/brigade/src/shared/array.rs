@@ -1,0 +1,280 @@
+//! `SharedArray`.
+
+use crate::handle::Handle;
+use crate::sync::{OwnerDied, told};
+use brigade_os::robust::{Held, Robust};
+use brigade_os::shared;
+use bytemuck::Pod;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::any::type_name;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst, fence};
+
+shared! {
+    /// What is before the elements. Behind them is room for one more: what is being written.
+    pub(super) struct State {
+        mutex: Robust,
+        /// A guard holds the mutex: what its holder does is more than one write.
+        is_guarded: AtomicU32,
+        /// Somebody died with a guard, and nobody was told.
+        is_orphaned: AtomicU32,
+        /// The element that is being written, plus one.
+        writing: AtomicU64,
+    }
+}
+
+/// A fixed number of elements that any number of processes read and write, one at a time.
+///
+/// [`SharedArray::lock`] keeps the others out for as long as its guard lives.
+///
+/// ```
+/// use brigade::shared::SharedArray;
+///
+/// let array = SharedArray::new(&[1.5, 2.5])?;
+/// array.set(0, 9.0);
+/// let guard = array.lock()?;
+/// guard.set(1, guard.get(0) + guard.get(1));
+/// drop(guard);
+/// assert_eq!(array.to_vec(), [9.0, 11.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct SharedArray<T: Pod> {
+    handle: Handle<State>,
+    len: usize,
+    of: PhantomData<T>,
+}
+
+/// A [`SharedArray`] that nobody else reads or writes until this is dropped. If whoever has one dies, the next one that
+/// locks is told.
+#[must_use = "dropping it unlocks"]
+pub struct ArrayGuard<T: Pod> {
+    array: SharedArray<T>,
+    // Before the mutex: nobody guards it when it is free.
+    _guarded: Guarded,
+    held: Held<State>,
+}
+
+/// Says that somebody has a guard, as long as this lives.
+struct Guarded(Handle<State>);
+
+impl Guarded {
+    fn begin(handle: &Handle<State>) -> Guarded {
+        handle.is_guarded.store(1, SeqCst);
+        Guarded(handle.clone())
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.0.is_guarded.store(0, SeqCst);
+    }
+}
+
+impl<T: Pod> SharedArray<T> {
+    /// Of these elements.
+    ///
+    /// # Errors
+    /// If there is not so much memory, or no descriptor to be had.
+    pub fn new(values: &[T]) -> io::Result<SharedArray<T>> {
+        let array = SharedArray::zeroed(values.len())?;
+        array.handle.copy_in(0, bytemuck::cast_slice(values));
+        Ok(array)
+    }
+
+    /// Of so many elements that are all zero bits.
+    ///
+    /// # Errors
+    /// As [`SharedArray::new`].
+    pub fn zeroed(len: usize) -> io::Result<SharedArray<T>> {
+        const { assert!(size_of::<T>() > 0, "elements without bytes need no shared memory") };
+        let bytes = len.checked_add(1).and_then(|len| len.checked_mul(size_of::<T>()));
+        let handle = Handle::create("shared-array", bytes.ok_or(io::ErrorKind::OutOfMemory)?)?;
+        Ok(SharedArray { handle, len, of: PhantomData })
+    }
+
+    /// How many elements it has.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The element at that index.
+    ///
+    /// # Panics
+    /// If there is none, or this thread has a guard of it.
+    pub fn get(&self, index: usize) -> T {
+        let _held = self.held();
+        self.read(index)
+    }
+
+    /// Replaces the element at that index.
+    ///
+    /// # Panics
+    /// As [`SharedArray::get`].
+    pub fn set(&self, index: usize, value: T) {
+        let _held = self.held();
+        self.write(index, value);
+    }
+
+    /// A copy of all, as they are at one moment.
+    ///
+    /// # Panics
+    /// If this thread has a guard of it.
+    pub fn to_vec(&self) -> Vec<T> {
+        let _held = self.held();
+        self.read_all()
+    }
+
+    /// Waits until nobody else has it.
+    ///
+    /// # Errors
+    /// [`OwnerDied`], with the guard, if somebody died with one: elements that belong together may not do so any more.
+    ///
+    /// # Panics
+    /// If this thread has a guard of it.
+    pub fn lock(&self) -> Result<ArrayGuard<T>, OwnerDied<ArrayGuard<T>>> {
+        let held = self.held();
+        let is_orphaned = held.is_orphaned.swap(0, SeqCst) != 0;
+        let guarded = Guarded::begin(&self.handle);
+        told(ArrayGuard { array: self.clone(), _guarded: guarded, held }, is_orphaned)
+    }
+
+    /// Locks, and writes to its end what the dead began.
+    pub(super) fn held(&self) -> Held<State> {
+        let held = self.handle.lock(|state| &state.mutex);
+        if held.owner_died() {
+            if let Some(index) = held.writing.load(SeqCst).checked_sub(1) {
+                self.finish(index as usize, self.read_at(self.len));
+            }
+            if held.is_guarded.swap(0, SeqCst) != 0 {
+                held.is_orphaned.store(1, SeqCst);
+            }
+        }
+        held
+    }
+
+    pub(super) fn read(&self, index: usize) -> T {
+        self.check(index);
+        self.read_at(index)
+    }
+
+    /// First behind the elements, then in its place.
+    pub(super) fn write(&self, index: usize, value: T) {
+        self.check(index);
+        self.write_at(self.len, value);
+        fence(SeqCst);
+        self.handle.writing.store(index as u64 + 1, SeqCst);
+        self.finish(index, value);
+    }
+
+    fn finish(&self, index: usize, value: T) {
+        self.write_at(index, value);
+        fence(SeqCst);
+        self.handle.writing.store(0, SeqCst);
+    }
+
+    fn check(&self, index: usize) {
+        assert!(index < self.len, "index {index} of a shared array of {}", self.len);
+    }
+
+    fn read_at(&self, index: usize) -> T {
+        let mut value = T::zeroed();
+        self.handle.copy_out(index * size_of::<T>(), bytemuck::bytes_of_mut(&mut value));
+        value
+    }
+
+    fn write_at(&self, index: usize, value: T) {
+        self.handle.copy_in(index * size_of::<T>(), bytemuck::bytes_of(&value));
+    }
+
+    fn read_all(&self) -> Vec<T> {
+        let mut all = vec![T::zeroed(); self.len];
+        self.handle.copy_out(0, bytemuck::cast_slice_mut(&mut all));
+        all
+    }
+}
+
+impl<T: Pod> ArrayGuard<T> {
+    /// The element at that index.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn get(&self, index: usize) -> T {
+        self.array.read(index)
+    }
+
+    /// Replaces the element at that index.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn set(&self, index: usize, value: T) {
+        self.array.write(index, value);
+    }
+
+    /// A copy of all.
+    pub fn to_vec(&self) -> Vec<T> {
+        self.array.read_all()
+    }
+
+    /// Replaces all.
+    ///
+    /// # Panics
+    /// If these are not as many.
+    pub fn copy_from_slice(&self, values: &[T]) {
+        assert_eq!(values.len(), self.array.len, "as many as there are");
+        self.array.handle.copy_in(0, bytemuck::cast_slice(values));
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        self.array.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.array.is_empty()
+    }
+}
+
+impl<T: Pod> Clone for SharedArray<T> {
+    fn clone(&self) -> SharedArray<T> {
+        SharedArray { handle: self.handle.clone(), len: self.len, of: PhantomData }
+    }
+}
+
+impl<T: Pod> fmt::Debug for SharedArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedArray").field("of", &type_name::<T>()).field("len", &self.len).finish()
+    }
+}
+
+impl<T: Pod> fmt::Debug for ArrayGuard<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArrayGuard").field("id", &self.held.region().id()).field("len", &self.len()).finish()
+    }
+}
+
+impl<T: Pod> Serialize for SharedArray<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.handle.serialize(serializer)
+    }
+}
+
+impl<'de, T: Pod> Deserialize<'de> for SharedArray<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SharedArray<T>, D::Error> {
+        let handle: Handle<State> = Handle::deserialize(deserializer)?;
+        let bytes = handle.tail_bytes();
+        let len = bytes.checked_div(size_of::<T>()).filter(|_| bytes.is_multiple_of(size_of::<T>()));
+        let len = len.and_then(|len| len.checked_sub(1));
+        let strange =
+            || D::Error::custom(format!("shared array: {bytes} bytes are none of {}", type_name::<T>()));
+        Ok(SharedArray { handle, len: len.ok_or_else(strange)?, of: PhantomData })
+    }
+}

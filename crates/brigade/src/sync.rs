@@ -1,0 +1,96 @@
+//! Locks, semaphores, events, conditions and barriers between processes, and between threads just as well.
+//!
+//! Each is a handle on a little shared memory without a name. Clone it, and send it to workers as an argument or a part of
+//! one. The memory goes when the last handle goes, whatever became of the processes.
+//!
+//! Any process may be killed at any instruction, and nobody waits for it longer than some tens of milliseconds:
+//!
+//! | who is killed                 | what the others see                                                    |
+//! |-------------------------------|------------------------------------------------------------------------|
+//! | the holder of a [`Lock`]      | the next gets it, as [`OwnerDied`] with the guard inside               |
+//! | the holder of a [`Permit`]    | the permit comes back; whoever gets it is told so                      |
+//! | who waits, for whatever       | nothing: no wake-up was meant for it alone                             |
+//! | a party of a [`Barrier`]      | the barrier is broken, for those who wait and those who come           |
+//! | who sets an [`Event`]         | it is set, or it is not                                                |
+//!
+//! ```no_run
+//! use brigade::sync::Lock;
+//! use std::fs;
+//!
+//! fn add(lock: Lock) {
+//!     let _guard = lock.acquire().unwrap_or_else(|died| died.into_inner());
+//!     let count: u64 = fs::read_to_string("count").unwrap().parse().unwrap();
+//!     fs::write("count", (count + 1).to_string()).unwrap();
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     brigade::init();
+//!     fs::write("count", "0")?;
+//!     let (pool, lock) = (brigade::Pool::new()?, Lock::new()?);
+//!     pool.for_each(add, vec![lock; 100])?;
+//!     assert_eq!(fs::read_to_string("count")?, "100");
+//!     Ok(())
+//! }
+//! ```
+
+mod barrier;
+mod condition;
+mod event;
+mod lock;
+mod roster;
+mod semaphore;
+mod watch;
+
+pub use barrier::{Barrier, BarrierError};
+pub use condition::Condition;
+pub use event::Event;
+pub use lock::{Lock, LockGuard, RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore, TooMany};
+pub use watch::{Holder, LockReport, watch_locks, watch_locks_with};
+
+use std::fmt;
+
+/// Got, but from the dead: whoever had it before was killed, crashed or ended with it in hand, so what it stands for may be
+/// half done. As std's `PoisonError` it has what was asked for inside; the next one is not told any more.
+pub struct OwnerDied<T> {
+    got: T,
+}
+
+impl<T> OwnerDied<T> {
+    pub(crate) fn new(got: T) -> OwnerDied<T> {
+        OwnerDied { got }
+    }
+
+    /// What was asked for.
+    pub fn into_inner(self) -> T {
+        self.got
+    }
+
+    /// What was asked for.
+    pub fn get_ref(&self) -> &T {
+        &self.got
+    }
+
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> OwnerDied<U> {
+        OwnerDied::new(f(self.got))
+    }
+}
+
+impl<T> fmt::Debug for OwnerDied<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnerDied").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for OwnerDied<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("whoever had it died with it in hand: see to what it guards, and go on with into_inner()")
+    }
+}
+
+impl<T> std::error::Error for OwnerDied<T> {}
+
+/// Whether it came from the dead.
+pub(crate) fn told<T>(got: T, died: bool) -> Result<T, OwnerDied<T>> {
+    if died { Err(OwnerDied::new(got)) } else { Ok(got) }
+}

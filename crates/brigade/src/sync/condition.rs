@@ -1,0 +1,163 @@
+//! `Condition`.
+
+use crate::handle::Handle;
+use crate::sync::{Lock, LockGuard, OwnerDied};
+use brigade_os::futex::{Bell, LOOK, deadline, remaining};
+use brigade_os::shared;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::time::Duration;
+
+shared! {
+    /// What is beside the lock.
+    struct State {
+        bell: Bell,
+    }
+}
+
+/// Where threads of all processes wait until what a [`Lock`] guards is as they want it.
+///
+/// Who waits may be killed right after it was chosen to be woken, and with it the wake-up would be lost. So nobody is chosen:
+/// all who wait are woken and look, and a wait may end without a reason. [`Condition::wait_for`] does the looking.
+///
+/// ```
+/// use brigade::sync::Condition;
+///
+/// let condition = Condition::new()?;
+/// let guard = condition.acquire()?;
+/// let guard = condition.wait_for(guard, || 2 + 2 == 4)?;
+/// condition.notify();
+/// # drop(guard);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Condition {
+    lock: Lock,
+    state: Handle<State>,
+}
+
+type Waited = (LockGuard, bool);
+
+impl Condition {
+    /// With a lock of its own.
+    ///
+    /// # Errors
+    /// If there is no memory or no descriptor to be had.
+    pub fn new() -> io::Result<Condition> {
+        Condition::on(&Lock::named("condition")?)
+    }
+
+    /// On a lock that others may use, too.
+    ///
+    /// # Errors
+    /// As [`Condition::new`].
+    pub fn on(lock: &Lock) -> io::Result<Condition> {
+        Ok(Condition { lock: lock.clone(), state: Handle::create("condition", 0)? })
+    }
+
+    /// Its lock.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// As [`Lock::acquire`] of its lock.
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn acquire(&self) -> Result<LockGuard, OwnerDied<LockGuard>> {
+        self.lock.acquire()
+    }
+
+    /// Releases the lock, waits until somebody notifies, and acquires it again.
+    ///
+    /// # Errors
+    /// [`OwnerDied`], with the guard, if somebody died with the lock in hand: it may have been about to notify.
+    ///
+    /// # Panics
+    /// If the guard is of another lock.
+    #[track_caller]
+    pub fn wait(&self, guard: LockGuard) -> Result<LockGuard, OwnerDied<LockGuard>> {
+        self.wait_until(guard, None).map(|(guard, _)| guard).map_err(|died| died.map(|(guard, _)| guard))
+    }
+
+    /// As [`Condition::wait`], and false with the guard if nobody notified in that time.
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn wait_timeout(&self, guard: LockGuard, timeout: Duration) -> Result<Waited, OwnerDied<Waited>> {
+        self.wait_until(guard, deadline(Some(timeout)))
+    }
+
+    /// Waits until `is_so`, which is asked with the lock held.
+    ///
+    /// # Errors
+    /// As [`Condition::wait`].
+    #[track_caller]
+    pub fn wait_for(
+        &self,
+        mut guard: LockGuard,
+        mut is_so: impl FnMut() -> bool,
+    ) -> Result<LockGuard, OwnerDied<LockGuard>> {
+        while !is_so() {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`Condition::wait_for`], and false with the guard if it is not so after that time.
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn wait_for_timeout(
+        &self,
+        mut guard: LockGuard,
+        timeout: Duration,
+        mut is_so: impl FnMut() -> bool,
+    ) -> Result<Waited, OwnerDied<Waited>> {
+        let until = deadline(Some(timeout));
+        loop {
+            if is_so() {
+                return Ok((guard, true));
+            }
+            let is_awake;
+            (guard, is_awake) = self.wait_until(guard, until)?;
+            if !is_awake {
+                return Ok((guard, is_so()));
+            }
+        }
+    }
+
+    /// Wakes all who wait, so that they look. Python's wakes one, which might die of it.
+    pub fn notify(&self) {
+        self.state.bell.ring();
+    }
+
+    /// Wakes all who wait.
+    pub fn notify_all(&self) {
+        self.notify();
+    }
+
+    #[track_caller]
+    fn wait_until(&self, guard: LockGuard, until: Option<u64>) -> Result<Waited, OwnerDied<Waited>> {
+        assert!(guard.is_of(&self.lock), "the guard is of another lock than the condition");
+        let seen = self.state.bell.rings();
+        drop(guard);
+        let has_rung = loop {
+            let Some(left) = remaining(until) else { break false };
+            if self.state.bell.wait(seen, Some(left.map_or(LOOK, Duration::from_nanos).min(LOOK))) {
+                break true;
+            }
+            // Nobody will say so who died with the lock in hand.
+            if let Err(died) = self.lock.try_acquire() {
+                return Err(died.map(|guard| (guard, true)));
+            }
+        };
+        match self.lock.acquire() {
+            Ok(guard) => Ok((guard, has_rung)),
+            Err(died) => Err(died.map(|guard| (guard, has_rung))),
+        }
+    }
+}

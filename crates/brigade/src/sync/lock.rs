@@ -1,0 +1,198 @@
+//! `Lock` and `RLock`.
+
+use crate::handle::Handle;
+use crate::sync::watch::{self, Holder, Record, Recorded};
+use crate::sync::{OwnerDied, told};
+use brigade_os::futex::deadline;
+use brigade_os::robust::{Held, Robust};
+use brigade_os::shared;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::time::Duration;
+
+shared! {
+    /// A lock as it lies in memory.
+    pub(crate) struct LockState {
+        mutex: Robust,
+        record: Record,
+    }
+}
+
+shared! {
+    /// A lock that its holder may take again, as it lies in memory.
+    pub(crate) struct RLockState {
+        mutex: Robust<true>,
+        record: Record,
+    }
+}
+
+/// Mutual exclusion between all threads of all processes that have a handle on it.
+///
+/// Its guard belongs to the thread that acquired it. If that dies with the guard in hand, the next one is told
+/// ([`OwnerDied`]) and has the lock. A thread that has it already and asks again panics: see [`RLock`].
+///
+/// ```
+/// use brigade::sync::Lock;
+///
+/// let lock = Lock::new()?;
+/// let guard = lock.acquire()?;
+/// assert!(lock.try_acquire()?.is_none());
+/// drop(guard);
+/// assert!(lock.try_acquire()?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lock(Handle<LockState>);
+
+/// A [`Lock`] that is held, until this is dropped.
+#[must_use = "dropping it releases the lock"]
+pub struct LockGuard {
+    // Before `held`: it is told while it is still held.
+    _watched: Option<watch::Watched>,
+    held: Held<LockState>,
+}
+
+/// A [`Lock`] that the thread that holds it may acquire again; others have it when all its guards are dropped.
+///
+/// ```
+/// use brigade::sync::RLock;
+///
+/// let lock = RLock::new()?;
+/// let _outer = lock.acquire()?;
+/// let _inner = lock.acquire()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RLock(Handle<RLockState>);
+
+/// An [`RLock`] that is held, until this and all others of this thread are dropped.
+#[must_use = "dropping it releases the lock"]
+pub struct RLockGuard {
+    // As above.
+    _watched: Option<watch::Watched>,
+    held: Held<RLockState, true>,
+}
+
+/// What both can do.
+macro_rules! lock {
+    ($lock:ident, $guard:ident, $state:ident, $again:literal, $kind:literal) => {
+        impl $lock {
+            /// A lock that nobody holds.
+            ///
+            /// # Errors
+            /// If there is no memory or no descriptor to be had.
+            pub fn new() -> io::Result<$lock> {
+                $lock::named($kind)
+            }
+
+            /// With a name for reports ([`watch_locks`](crate::sync::watch_locks)), of at most 249 bytes.
+            ///
+            /// # Errors
+            /// As `new`, and if there can be no such name.
+            pub fn named(name: &str) -> io::Result<$lock> {
+                let handle = Handle::<$state>::create(name, 0)?;
+                handle.record.begin();
+                Ok($lock(handle))
+            }
+
+            /// Waits until nobody else has it.
+            ///
+            /// # Errors
+            /// [`OwnerDied`], with the guard, if whoever had it died.
+            #[track_caller]
+            pub fn acquire(&self) -> Result<$guard, OwnerDied<$guard>> {
+                match self.acquire_until(None).transpose() {
+                    Some(guard) => guard,
+                    None => unreachable!("it waits for ever"),
+                }
+            }
+
+            /// `None` if somebody has it.
+            ///
+            /// # Errors
+            /// As [`acquire`](Self::acquire).
+            #[track_caller]
+            pub fn try_acquire(&self) -> Result<Option<$guard>, OwnerDied<$guard>> {
+                let held = self.0.try_lock(|state| &state.mutex);
+                held.map(|held| self.guard(held, Location::caller())).transpose()
+            }
+
+            /// `None` if somebody still has it after that time.
+            ///
+            /// # Errors
+            /// As [`acquire`](Self::acquire).
+            #[track_caller]
+            pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<$guard>, OwnerDied<$guard>> {
+                self.acquire_until(deadline(Some(timeout)))
+            }
+
+            /// Who holds it now, by what the kernel sees.
+            pub fn holder(&self) -> Option<Holder> {
+                watch::holder(self.0.mutex.holder()?, &self.0.record)
+            }
+
+            #[track_caller]
+            pub(crate) fn acquire_until(
+                &self,
+                until: Option<u64>,
+            ) -> Result<Option<$guard>, OwnerDied<$guard>> {
+                let lock = |until| self.0.lock_until(|state| &state.mutex, until);
+                let held = match watch::is_on(&self.0.record) {
+                    false => lock(until),
+                    true => watch::wait(self, Location::caller(), until, lock),
+                };
+                held.map(|held| self.guard(held, Location::caller())).transpose()
+            }
+
+            fn guard(
+                &self,
+                held: Held<$state, $again>,
+                at: &'static Location<'static>,
+            ) -> Result<$guard, OwnerDied<$guard>> {
+                let died = held.owner_died();
+                let watched = watch::is_on(&self.0.record).then(|| watch::taken(self, at));
+                told($guard { _watched: watched, held }, died)
+            }
+        }
+
+        impl Recorded for $lock {
+            fn record(&self) -> &Record {
+                &self.0.record
+            }
+
+            fn id(&self) -> u64 {
+                self.0.id()
+            }
+
+            fn name(&self) -> String {
+                self.0.name()
+            }
+
+            fn holder(&self) -> Option<Holder> {
+                $lock::holder(self)
+            }
+
+            fn boxed(&self) -> Box<dyn Recorded> {
+                Box::new(self.clone())
+            }
+        }
+
+        impl fmt::Debug for $guard {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($guard)).field("lock", &self.held.region().id()).finish()
+            }
+        }
+    };
+}
+
+lock!(Lock, LockGuard, LockState, false, "lock");
+lock!(RLock, RLockGuard, RLockState, true, "rlock");
+
+impl LockGuard {
+    /// Whether it is that lock that it holds.
+    pub(crate) fn is_of(&self, lock: &Lock) -> bool {
+        self.held.region().id() == lock.0.id()
+    }
+}

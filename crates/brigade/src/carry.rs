@@ -1,7 +1,8 @@
 //! What is more than bytes and yet goes along in an argument: a descriptor, behind shared memory or a pipe.
 //!
 //! Its bytes say who has it and under which number, and whoever reads them opens it anew. So it must stay open until then:
-//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until it ends.
+//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until it ends. A
+//! process brings along what its argument carries, and whoever started it keeps nothing.
 
 use brigade_os::lend::{Access, Loan};
 use serde::de::Error as _;
@@ -25,6 +26,9 @@ pub(crate) type Kept = Arc<OwnedFd>;
 thread_local! {
     /// Where those are put that this thread encodes, if somebody keeps them.
     static BASKET: RefCell<Option<Vec<Kept>>> = const { RefCell::new(None) };
+
+    /// What this process has brought along, until its argument is decoded.
+    static BROUGHT: RefCell<Vec<OwnedFd>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What results of this worker carry.
@@ -53,6 +57,26 @@ pub(crate) fn keep(kept: Vec<Kept>) {
     if !kept.is_empty() {
         RESULTS.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
     }
+}
+
+/// These were brought along, for what this thread decodes next in [`unpack`].
+pub(crate) fn bring(brought: Vec<OwnedFd>) {
+    BROUGHT.set(brought);
+}
+
+/// Decodes something, and closes what was brought along for it.
+pub(crate) fn unpack<T>(decode: impl FnOnce() -> T) -> T {
+    let decoded = decode();
+    drop(BROUGHT.take());
+    decoded
+}
+
+/// Whatever end of it was brought along: it is opened anew.
+fn brought(device: u64, inode: u64) -> Option<Loan> {
+    BROUGHT.with_borrow(|brought| {
+        let mut here = brought.iter().filter_map(|fd| Loan::of(fd).ok());
+        here.find(|loan| (loan.device, loan.inode) == (device, inode))
+    })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,7 +109,8 @@ impl<'de> Deserialize<'de> for Carried {
             1 => Access::Write,
             _ => Access::Both,
         };
-        let opened = Loan { owner, number, device, inode }.open(access);
+        let loan = brought(device, inode).unwrap_or(Loan { owner, number, device, inode });
+        let opened = loan.open(access);
         let opened =
             opened.map_err(|error: io::Error| D::Error::custom(format!("shared object: {error}")))?;
         Ok(Carried::new(opened, access))
@@ -116,6 +141,20 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn what_was_brought_along_is_opened_though_nobody_else_keeps_it_and_closed_by_that() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut bytes = Vec::new();
+        let carried = Carried::new(writer.into(), Access::Write);
+        let (encoded, kept) = collect(|| encode_value(&carried, &mut bytes));
+        encoded.unwrap();
+        bring(vec![carried.fd().try_clone_to_owned().unwrap()]);
+        drop((carried, kept));
+        drop(unpack(|| decode_value::<Carried>(&bytes)).unwrap());
+        assert_eq!(reader.read_to_string(&mut String::new()).unwrap(), 0, "its end is seen");
+        assert!(decode_value::<Carried>(&bytes).is_err());
     }
 
     #[test]

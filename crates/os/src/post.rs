@@ -14,8 +14,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// The most files in one packet.
-pub const FILES_MAX: usize = 8;
+/// The most files in one packet: what the kernel takes.
+pub const FILES_MAX: usize = 253;
 
 /// The most bytes in one packet.
 pub const BYTES_MAX: usize = 1_024;
@@ -68,7 +68,8 @@ impl Post {
     /// `BrokenPipe` if the other end is closed; `InvalidInput` if it is more than a packet may have.
     pub fn send(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
         if bytes.is_empty() || bytes.len() > BYTES_MAX || files.len() > FILES_MAX {
-            return Err(io::ErrorKind::InvalidInput.into());
+            let words = format!("{} bytes and {} files are no packet", bytes.len(), files.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
         }
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);

@@ -1,7 +1,7 @@
 //! The other side: this program as the template of processes, and as one of them.
 
 use super::nursery::{Answer, CRADLE, NURSERY, Order};
-use crate::{call, init};
+use crate::{call, carry, init};
 use brigade_os::birth::{self, Side};
 use brigade_os::blob::BlobFile;
 use brigade_os::kin::{self, Surroundings};
@@ -18,7 +18,8 @@ use std::process::{self, Command};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The word after the entry words that makes this program a process; its errand's number follows.
+/// The word after the entry words that makes this program a process; the number of its errand follows, and those of what its
+/// argument carries.
 const ERRAND: &str = "errand";
 
 /// What Rust programs end with after a panic.
@@ -73,7 +74,12 @@ pub(crate) fn serve_as(words: &[String]) -> Option<i32> {
     let number = |word: &str| word.parse().ok();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [NURSERY, post, pages] => Some(told(nursery(number(post)?, number(pages)?))),
-        [ERRAND, errand] => Some(told(inherit::take(number(errand)?).map(run))),
+        [ERRAND, errand, ref carried @ ..] => {
+            let carried: Option<Vec<i32>> = carried.iter().map(|word| number(word)).collect();
+            let carried = carried?.into_iter().map(inherit::take).collect::<io::Result<Vec<_>>>();
+            let errand = inherit::take(number(errand)?);
+            Some(told(errand.and_then(|errand| Ok(run(errand, carried?)))))
+        }
         _ => None,
     }
 }
@@ -111,31 +117,39 @@ fn nursery(post: i32, pages: i32) -> io::Result<i32> {
 /// A child's first steps, before any code of its function.
 fn begin(order: &[u8], files: Vec<OwnedFd>, parent: Pid) -> io::Result<i32> {
     let order: Order = decode_value(order).map_err(io::Error::other)?;
-    let [errand, around @ ..] = <[OwnedFd; 4]>::try_from(files).map_err(|_| io::ErrorKind::InvalidData)?;
+    let mut files = files.into_iter();
+    let first: Vec<OwnedFd> = files.by_ref().take(4).collect();
+    let [errand, around @ ..] = <[OwnedFd; 4]>::try_from(first).map_err(|_| io::ErrorKind::InvalidData)?;
     Surroundings::received(around).enter()?;
     if order.daemon && birth::die_with(parent).is_err() {
         birth::leave(0);
     }
     kin::hear_signals()?;
     if order.anew {
-        return Err(execute(&errand));
+        return Err(execute(&errand, files.as_slice()));
     }
-    Ok(run(errand))
+    Ok(run(errand, files.collect()))
 }
 
 /// Becomes this program anew; returns only if that failed.
-fn execute(errand: &OwnedFd) -> io::Error {
+fn execute(errand: &OwnedFd, carried: &[OwnedFd]) -> io::Error {
     let executed = || -> io::Result<io::Error> {
         let (program, words) = init::entry().map_err(io::Error::other)?;
         let mut command = Command::new(program);
         let errand = inherit::pass(&mut command, errand)?;
-        Ok(command.args(words).arg(ERRAND).arg(errand.to_string()).exec())
+        command.args(words).arg(ERRAND).arg(errand.to_string());
+        for fd in carried {
+            let fd = inherit::pass(&mut command, fd)?;
+            command.arg(fd.to_string());
+        }
+        Ok(command.exec())
     };
     executed().unwrap_or_else(|error| error)
 }
 
 /// Calls the function; what it returns is the exit code. A panic has said its words already.
-fn run(errand: OwnedFd) -> i32 {
+fn run(errand: OwnedFd, carried: Vec<OwnedFd>) -> i32 {
+    carry::bring(carried);
     let called = catch_unwind(AssertUnwindSafe(|| {
         let bytes =
             BlobFile::received(errand).and_then(|file| file.read_all()).map_err(|error| error.to_string())?;

@@ -161,7 +161,7 @@ pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
     caller(function, items)
 }
 
-/// The call of a process: of one item, which may be of any length. And what that carries.
+/// The call of a process, of one item, which may be of any length; and what that carries.
 pub(crate) fn errand<A: Value, T: Termination>(
     function: fn(A) -> T,
     argument: &A,

@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// The most files in one packet: what the kernel takes.
+/// The most files in one packet: the kernel's own limit, `SCM_MAX_FD`.
 pub const FILES_MAX: usize = 253;
 
 /// The most bytes in one packet.
@@ -68,8 +68,7 @@ impl Post {
     /// `BrokenPipe` if the other end is closed; `InvalidInput` if it is more than a packet may have.
     pub fn send(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
         if bytes.is_empty() || bytes.len() > BYTES_MAX || files.len() > FILES_MAX {
-            let words = format!("{} bytes and {} files are no packet", bytes.len(), files.len());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+            return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);

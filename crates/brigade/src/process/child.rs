@@ -76,9 +76,7 @@ pub(crate) fn serve_as(words: &[String]) -> Option<i32> {
         [NURSERY, post, pages] => Some(told(nursery(number(post)?, number(pages)?))),
         [ERRAND, errand, ref carried @ ..] => {
             let carried: Option<Vec<i32>> = carried.iter().map(|word| number(word)).collect();
-            let carried = carried?.into_iter().map(inherit::take).collect::<io::Result<Vec<_>>>();
-            let errand = inherit::take(number(errand)?);
-            Some(told(errand.and_then(|errand| Ok(run(errand, carried?)))))
+            Some(told(anew(number(errand)?, carried?)))
         }
         _ => None,
     }
@@ -115,20 +113,19 @@ fn nursery(post: i32, pages: i32) -> io::Result<i32> {
 }
 
 /// A child's first steps, before any code of its function.
-fn begin(order: &[u8], files: Vec<OwnedFd>, parent: Pid) -> io::Result<i32> {
+fn begin(order: &[u8], mut files: Vec<OwnedFd>, parent: Pid) -> io::Result<i32> {
     let order: Order = decode_value(order).map_err(io::Error::other)?;
-    let mut files = files.into_iter();
-    let first: Vec<OwnedFd> = files.by_ref().take(4).collect();
-    let [errand, around @ ..] = <[OwnedFd; 4]>::try_from(first).map_err(|_| io::ErrorKind::InvalidData)?;
+    let carried = files.split_off(files.len().min(4));
+    let [errand, around @ ..] = <[OwnedFd; 4]>::try_from(files).map_err(|_| io::ErrorKind::InvalidData)?;
     Surroundings::received(around).enter()?;
     if order.daemon && birth::die_with(parent).is_err() {
         birth::leave(0);
     }
     kin::hear_signals()?;
     if order.anew {
-        return Err(execute(&errand, files.as_slice()));
+        return Err(execute(&errand, &carried));
     }
-    Ok(run(errand, files.collect()))
+    Ok(run(errand, carried))
 }
 
 /// Becomes this program anew; returns only if that failed.
@@ -136,21 +133,26 @@ fn execute(errand: &OwnedFd, carried: &[OwnedFd]) -> io::Error {
     let executed = || -> io::Result<io::Error> {
         let (program, words) = init::entry().map_err(io::Error::other)?;
         let mut command = Command::new(program);
-        let errand = inherit::pass(&mut command, errand)?;
-        command.args(words).arg(ERRAND).arg(errand.to_string());
-        for fd in carried {
-            let fd = inherit::pass(&mut command, fd)?;
-            command.arg(fd.to_string());
+        command.args(words).arg(ERRAND);
+        for file in [errand].into_iter().chain(carried) {
+            let number = inherit::pass(&mut command, file)?;
+            command.arg(number.to_string());
         }
         Ok(command.exec())
     };
     executed().unwrap_or_else(|error| error)
 }
 
+/// What was executed so.
+fn anew(errand: i32, carried: Vec<i32>) -> io::Result<i32> {
+    let carried = carried.into_iter().map(inherit::take).collect::<io::Result<_>>()?;
+    Ok(run(inherit::take(errand)?, carried))
+}
+
 /// Calls the function; what it returns is the exit code. A panic has said its words already.
 fn run(errand: OwnedFd, carried: Vec<OwnedFd>) -> i32 {
-    carry::bring(carried);
     let called = catch_unwind(AssertUnwindSafe(|| {
+        carry::bring(carried);
         let bytes =
             BlobFile::received(errand).and_then(|file| file.read_all()).map_err(|error| error.to_string())?;
         let (errand, call) = Errand::read(&bytes)?;

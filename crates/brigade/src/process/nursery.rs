@@ -8,7 +8,7 @@ use crate::init;
 use brigade_os::blob::BlobFile;
 use brigade_os::kin::Surroundings;
 use brigade_os::page::Pages;
-use brigade_os::post::{Post, Received};
+use brigade_os::post::{FILES_MAX, Post, Received};
 use brigade_os::{Body, Pid, birth, inherit, limits, proc, signals};
 use brigade_wire::{Exit, SlotId, decode_value, encode_value};
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many templates may be killed during one birth.
 const TRIES_MAX: u32 = 5;
 
-/// What the template is told, beside some files: errand, stdout, stderr, directory, and what the argument carries.
+/// What the template is told, beside files: errand, stdout, stderr, directory, and those that the argument carries.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Order {
     /// Dies with the program.
@@ -78,15 +78,19 @@ static NURSERY_HERE: Mutex<Nursery> = Mutex::new(Nursery { template: None, keepe
 pub(super) fn bear(
     entry: &Entry,
     errand: &BlobFile,
-    carried: &[Kept],
+    kept: &[Kept],
     daemon: bool,
     method: StartMethod,
 ) -> io::Result<Body> {
     let order = Order { daemon, anew: method == StartMethod::Spawn };
     let around = Surroundings::current()?;
-    let mut files = vec![errand.fd()];
-    files.extend(around.fds());
-    files.extend(carried.iter().map(|kept| kept.as_fd()));
+    let [stdout, stderr, dir] = around.fds();
+    let files = [errand.fd(), stdout, stderr, dir];
+    if files.len() + kept.len() > FILES_MAX {
+        let (given, most) = (kept.len(), FILES_MAX - files.len());
+        return Err(io::Error::other(format!("its argument has {given} shared objects: {most} is the most")));
+    }
+    let files: Vec<BorrowedFd<'_>> = files.into_iter().chain(kept.iter().map(AsFd::as_fd)).collect();
     let mut nursery = NURSERY_HERE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = Exit::Unknown;
     for _ in 0..TRIES_MAX {

@@ -30,6 +30,7 @@
 //! | `Process(target=f, args=(a,))`     | [`Process::builder`]`(f, a)`                       |
 //! | `active_children()` …              | [`active_children`], [`current_process`], [`parent_process`], [`cpu_count`] |
 //! | `Pipe()`, `Pipe(False)`            | [`duplex`], [`pipe`]                               |
+//! | `Queue`, `JoinableQueue`, `SimpleQueue` | [`Queue`]                                     |
 //! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //! | `Lock`, `RLock`, `Semaphore`, …    | [`sync`]                                           |
@@ -60,6 +61,7 @@ mod map;
 mod parcel;
 mod pool;
 mod process;
+mod queue;
 pub mod shared;
 pub mod sync;
 mod tasks;
@@ -86,5 +88,6 @@ pub use map::Map;
 pub use pool::{Builder, Pool};
 pub use process::child::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use process::{Process, ProcessBuilder, ProcessError, active_children, cpu_count};
+pub use queue::{JoinableQueue, Lease, Queue, QueueError, SimpleQueue};
 pub use tasks::{Task, Tasks, worker};
 pub use threads::ThreadExecutor;

@@ -40,6 +40,9 @@
 //!
 //! Functions go to workers by their place in this program, so they may capture nothing, and both are always of one build. What
 //! they take and give is anything that serde can write and read.
+//!
+//! With the feature `tracing` a subscriber of that crate sees the life of each pool, and each call from its submission to its
+//! result, with pid and attempts. Rust 1.95 or later, Linux 5.4 or later.
 #![forbid(unsafe_code)]
 
 mod actor;
@@ -63,6 +66,8 @@ pub mod shared;
 pub mod sync;
 mod tasks;
 mod threads;
+mod trace;
+mod watch;
 
 pub use actor::{Worker, WorkerPool};
 pub use brigade_core::Schedule;

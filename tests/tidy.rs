@@ -45,6 +45,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "serde",
             "sha2",
             "thiserror",
+            "tracing",
         ],
     ),
     (

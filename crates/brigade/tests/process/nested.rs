@@ -1,5 +1,6 @@
 //! What crosses into processes, and what they may have in turn: arguments of any size, pools, processes ten deep.
 
+use super::in_tests;
 use brigade::{
     Exit, Pool, Process, ProcessError, StartMethod, active_children, cpu_count, current_process,
     parent_process,
@@ -7,8 +8,6 @@ use brigade::{
 use std::process::id;
 use std::thread;
 use std::time::Duration;
-
-brigade::test_entry!(in_tests);
 
 fn started(code: Result<Process, ProcessError>) -> Exit {
     code.expect("it starts").join()

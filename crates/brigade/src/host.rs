@@ -437,14 +437,13 @@ impl Work for Bench {
         let Some(order) = self.take(task) else { return Ok(()) };
         let word = match outcome {
             Outcome::Value(bytes) => Word::Value(bytes.clone()),
-            Outcome::Failed(message) => Word::Lost(TaskError::Decode { message: message.clone() }),
+            Outcome::Failed(message) => Word::Lost(TaskError::Failed { message: message.clone() }),
             Outcome::Panicked { message, location } => {
                 let (message, location) = (message.clone(), location.clone());
                 Word::Lost(TaskError::Panicked { message, location, backtrace: String::new() })
             }
             Outcome::Quarantined { attempts } => {
-                let (attempts, logs) = (attempts.clone(), self.logs.clone());
-                Word::Lost(TaskError::Quarantined { attempts, pid: order.pid, logs })
+                Word::Lost(TaskError::given_up(attempts.clone(), order.pid, self.logs.clone()))
             }
         };
         self.say(order, word);

@@ -161,22 +161,24 @@ pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
     caller(function, items)
 }
 
-/// The call of a process: of one item, which may be of any length.
+/// The call of a process, of one item, which may be of any length; and what that carries.
 pub(crate) fn errand<A: Value, T: Termination>(
     function: fn(A) -> T,
     argument: &A,
-) -> Result<Vec<u8>, TaskError> {
+) -> Result<(Vec<u8>, Vec<Kept>), TaskError> {
     let caller = position_of_caller(enter::<A, T>);
     let (caller, function) = caller.zip(position(function)).ok_or(TaskError::Foreign)?;
     let mut bytes = [caller.number().to_le_bytes(), function.number().to_le_bytes()].concat();
-    encode_value(argument, &mut bytes).map_err(|error| TaskError::Encode { message: error.to_string() })?;
-    Ok(bytes)
+    let (encoded, kept) = carry::collect(|| encode_value(argument, &mut bytes));
+    encoded.map_err(|error| TaskError::Encode { message: error.to_string() })?;
+    Ok((bytes, kept))
 }
 
 /// The caller of a process: its result is the exit code, one byte.
 fn enter<A: Value, T: Termination>(function: Position, argument: &[u8]) -> Result<Vec<u8>, String> {
     let function = function_at::<A, T>(function).ok_or("a call of what is no function of this program")?;
-    let argument = decode_value::<A>(argument).map_err(|error| format!("its argument: {error}"))?;
+    let argument = carry::unpack(|| decode_value::<A>(argument));
+    let argument = argument.map_err(|error| format!("its argument: {error}"))?;
     Ok(vec![exit_code(function(argument).report()) as u8])
 }
 

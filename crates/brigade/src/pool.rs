@@ -210,6 +210,8 @@ impl Builder {
         let loop_desk = Arc::clone(&desk);
         let body = move || {
             let callbacks = host::hold(plan, loop_desk, dir, line, ready);
+            // What their arguments carry was to be there for every worker.
+            drop(hooks);
             Runs::prune(&state, RUNS_KEPT);
             callbacks
         };
@@ -238,6 +240,15 @@ impl Builder {
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
+        at_least_one("memory_limit", self.memory.rss_bytes_max.unwrap_or(1))?;
+        let some_time = |what, given: Duration| match given.is_zero() {
+            true => Err(BuildError::Setting { what, given: 0, wanted: "more than no time at all" }),
+            false => Ok(()),
+        };
+        some_time("birth_timeout", policy.birth_timeout)?;
+        if let Some(Timeout::After(timeout)) = policy.task_timeout {
+            some_time("task_timeout", timeout)?;
+        }
         policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
         if self.hooks.before.is_some() {
             // One that never comes back in time must not be tried for ever.

@@ -117,9 +117,9 @@ fn of_a_killed_parent_the_daemonic_children_die_and_the_others_go_on() {
             );
             start(
                 |port| {
-                    let _stream = say(port, "waits");
                     let parent = parent_process().expect("it has one");
                     assert!(parent.is_alive() && !parent.join_timeout(Duration::ZERO));
+                    let _stream = say(port, "waits");
                     parent.join();
                     assert!(!parent.is_alive());
                     say(port, "goes on");

@@ -256,3 +256,54 @@ fn a_map_that_is_cancelled_ends_at_once() {
     assert_eq!(pool.submit(square, 5).join(), Ok(25));
     pool.join();
 }
+
+/// Takes its time, and now and then its worker along.
+fn moody(n: u64) -> u64 {
+    thread::sleep(Duration::from_micros(n % 7 * 300));
+    if n.is_multiple_of(97) {
+        process::abort();
+    }
+    square(n)
+}
+
+#[test]
+fn every_job_has_one_word_whatever_is_done_to_it_and_to_its_worker() {
+    in_tests();
+    let pool = Pool::builder().procs(3).attempts(50).max_tasks_per_child(40).build().expect("a pool");
+    let (sender, told) = channel();
+    let each = |first: u64| {
+        let sender = sender.clone();
+        let words = (first..first + 400).map(|n| {
+            let (job, sender) = (pool.submit(moody, n), sender.clone());
+            job.on_done(move |word| sender.send((n, word)).unwrap_or_default());
+            let pid = job.pid().filter(|_| n % 50 == 0);
+            if let Some(pid) = pid {
+                let killed = process::Command::new("kill").args(["-9", &pid.to_string()]).output();
+                assert!(killed.is_ok(), "there is a kill");
+            }
+            let is_cancelled = n.is_multiple_of(97) || n % 3 == 0;
+            let was_first = is_cancelled && job.cancel();
+            (n, job, was_first)
+        });
+        words.collect::<Vec<_>>()
+    };
+    let jobs: Vec<_> = thread::scope(|scope| {
+        let hands: Vec<_> = (0..4).map(|at| scope.spawn(move || each(1 + at * 1_000))).collect();
+        hands.into_iter().flat_map(|hand| hand.join().expect("it ends")).collect()
+    });
+    let all = jobs.len();
+    for (n, job, was_first) in jobs {
+        let word = job.join_timeout(Duration::from_secs(120)).expect("it has a word");
+        match word {
+            Ok(value) => assert!(!was_first && value == square(n), "{n}"),
+            Err(TaskError::Cancelled) => assert!(was_first, "{n} was not cancelled"),
+            Err(error) => assert!(n.is_multiple_of(97) && !was_first, "{n}: {error}"),
+        }
+    }
+    pool.join();
+    let mut words: Vec<u64> = told.try_iter().map(|(n, _)| n).collect();
+    let all_told = words.len();
+    words.sort_unstable();
+    words.dedup();
+    assert_eq!((all_told, words.len()), (all, all), "each was told, and none twice");
+}

@@ -1,6 +1,6 @@
 //! Calls that nobody wants any more, tried with real processes.
 
-use brigade::{Job, Pool, TaskError, Until, as_completed, wait};
+use brigade::{Job, Pool, StartMethod, TaskError, Until, as_completed, wait};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -95,21 +95,26 @@ fn is_lent<R: brigade::Value>(job: &Job<R>) {
 
 #[test]
 fn a_call_that_waits_is_never_begun_and_one_that_runs_ends_with_its_worker() {
-    let marks = Marks::new("waits");
-    let pool = pool(1);
-    let before = pool.submit(own_pid, ()).join().expect("a pid");
-    let running = pool.submit(for_ever, ());
-    let waiting = pool.submit(touch, marks.mark("waiting"));
-    let wanted = pool.submit(own_pid, ());
-    is_lent(&running);
-    assert!(waiting.cancel() && waiting.is_done() && !waiting.cancel());
-    assert!(running.cancel() && !running.cancel());
-    assert_eq!((waiting.join(), running.join()), (Err(TaskError::Cancelled), Err(TaskError::Cancelled)));
-    let after = wanted.join().expect("it was not cancelled");
-    assert_ne!(before, after, "another process does what comes after it");
-    assert_eq!(pool.submit(square, 7).join(), Ok(49));
-    pool.join();
-    assert_eq!(marks.count(), 0);
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        in_tests();
+        let marks = Marks::new("waits");
+        let pool = Pool::builder().procs(1).start_method(method).build().expect("a pool");
+        let before = pool.submit(own_pid, ()).join().expect("a pid");
+        let running = pool.submit(for_ever, ());
+        let waiting = pool.submit(touch, marks.mark("waiting"));
+        let wanted = pool.submit(own_pid, ());
+        is_lent(&running);
+        assert!(waiting.cancel() && waiting.is_done() && !waiting.cancel());
+        assert!(running.cancel() && !running.cancel());
+        let words = (waiting.join(), running.join());
+        assert_eq!(words, (Err(TaskError::Cancelled), Err(TaskError::Cancelled)));
+        let after = wanted.join().expect("it was not cancelled");
+        assert_ne!(before, after, "another process does what comes after it");
+        assert_eq!(pool.submit(square, 7).join(), Ok(49));
+        assert_eq!(pool.loads()[0].deaths, 0, "{method:?}: it was to die");
+        pool.join();
+        assert_eq!(marks.count(), 0, "{method:?}");
+    }
 }
 
 #[test]

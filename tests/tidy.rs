@@ -43,6 +43,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "crc32c",
             "serde",
             "thiserror",
+            "tracing",
         ],
     ),
     (

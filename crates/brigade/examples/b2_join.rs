@@ -1,8 +1,11 @@
 //! B2: what `join` does: without it the program gets on while its child sleeps, with it the child has ended.
 
+mod article;
+
+use article::{second, seconds};
 use brigade::{Process, ProcessError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn sleep(time: Duration) {
     println!("child begins");
@@ -12,7 +15,7 @@ fn sleep(time: Duration) {
 
 fn main() -> Result<(), ProcessError> {
     brigade::init();
-    let time = Duration::from_millis(500);
+    let (began, time) = (Instant::now(), 5 * second());
     let without = Process::builder(sleep, time).start()?;
     println!("end, without join");
     assert!(without.is_alive());
@@ -22,5 +25,6 @@ fn main() -> Result<(), ProcessError> {
     with.join();
     println!("end, with join");
     assert_eq!((with.is_alive(), with.exit_code()), (false, Some(0)));
+    seconds([began.elapsed()]);
     Ok(())
 }

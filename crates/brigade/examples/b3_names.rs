@@ -1,6 +1,10 @@
 //! B3: name and number of the current process, in parent and child.
 
+mod article;
+
+use article::seconds;
 use brigade::{Process, ProcessError, current_process, parent_process};
+use std::time::Instant;
 
 fn show(main_pid: u32) {
     let own = current_process();
@@ -11,11 +15,13 @@ fn show(main_pid: u32) {
 
 fn main() -> Result<(), ProcessError> {
     brigade::init();
+    let began = Instant::now();
     let own = current_process();
     println!("{} {}", own.name(), own.pid());
     assert_eq!(own.name(), "MainProcess");
     let process = Process::builder(show, own.pid()).name("SubProcess").start()?;
     process.join();
     assert_eq!((process.name(), process.exit_code()), ("SubProcess", Some(0)));
+    seconds([began.elapsed()]);
     Ok(())
 }

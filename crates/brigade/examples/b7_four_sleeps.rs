@@ -1,23 +1,29 @@
-//! B7: four sleeps in a row, and then in four processes at once.
+//! B7: a second's sleep, four times in a row, then in four processes.
 
+mod article;
+
+use article::{second, seconds, timed};
 use brigade::{Exit, Process, ProcessError};
+use std::error::Error;
 use std::thread;
-use std::time::{Duration, Instant};
 
-fn main() -> Result<(), ProcessError> {
+fn nap(_: ()) {
+    thread::sleep(second());
+}
+
+fn by_processes() -> Result<Vec<Exit>, ProcessError> {
+    let naps = (0..4).map(|_| Process::builder(nap, ()).start()).collect::<Result<Vec<_>, _>>()?;
+    Ok(naps.iter().map(Process::join).collect())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
     brigade::init();
-    let second = Duration::from_millis(500);
-    let began = Instant::now();
-    (0..4).for_each(|_| thread::sleep(second));
-    let in_a_row = began.elapsed();
+    let ((), row) = timed(|| [(); 4].into_iter().for_each(nap));
+    let (ends, together) = timed(by_processes);
 
-    let began = Instant::now();
-    let all =
-        (0..4).map(|_| Process::builder(thread::sleep, second).start()).collect::<Result<Vec<_>, _>>()?;
-    assert!(all.iter().all(|process| process.join() == Exit::Code(0)));
-    let at_once = began.elapsed();
-
-    assert!(at_once < in_a_row, "{at_once:?} at once, {in_a_row:?} in a row");
-    println!("seconds {:.3} {:.3}", in_a_row.as_secs_f64(), at_once.as_secs_f64());
+    println!("in a row {row:.2?}, in four processes {together:.2?}");
+    assert_eq!(ends?, [Exit::Code(0); 4]);
+    assert!(together < row / 2);
+    seconds([row, together]);
     Ok(())
 }

@@ -1,16 +1,20 @@
 //! D4: each of the active children is joined, and shown with name, number and whether it is alive.
 
+mod article;
+
+use article::{second, seconds};
 use brigade::{Process, ProcessError, active_children};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 fn print_sum((a, b): (i32, i32)) {
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(second());
     println!("{}", a + b);
 }
 
 fn main() -> Result<(), ProcessError> {
     brigade::init();
+    let began = Instant::now();
     let pairs = [(1, 2), (2, 3), (3, 4)];
     for pair in pairs {
         Process::builder(print_sum, pair).start()?;
@@ -23,5 +27,6 @@ fn main() -> Result<(), ProcessError> {
         assert_eq!((process.is_alive(), process.exit_code()), (false, Some(0)));
     }
     assert!(active_children().is_empty());
+    seconds([began.elapsed()]);
     Ok(())
 }

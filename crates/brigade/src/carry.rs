@@ -1,7 +1,9 @@
 //! What is more than bytes and yet goes along in an argument: a descriptor, behind shared memory or a pipe.
 //!
 //! Its bytes say who has it and under which number, and whoever reads them opens it anew. So it must stay open until then:
-//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until it ends.
+//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until it ends. A
+//! process of its own is handed it when it is born, so that nobody else need keep it: whoever waits for the end of a pipe
+//! waits for that process alone.
 
 use brigade_os::lend::{Access, Loan};
 use serde::de::Error as _;
@@ -27,6 +29,11 @@ thread_local! {
     static BASKET: RefCell<Option<Vec<Kept>>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// What came along with the argument that is to be read on this thread.
+    static BROUGHT: RefCell<Vec<OwnedFd>> = const { RefCell::new(Vec::new()) };
+}
+
 /// What results of this worker carry.
 static RESULTS: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 
@@ -43,9 +50,11 @@ impl Carried {
 
 /// Encodes something, and gives what that carries.
 pub(crate) fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Kept>) {
-    let outer = BASKET.replace(Some(Vec::new()));
+    // At the very end of a thread there is none: then nobody keeps anything, and what would have to be kept is not written.
+    let swap = |basket| BASKET.try_with(|own| own.replace(basket)).ok().flatten();
+    let outer = swap(Some(Vec::new()));
     let encoded = encode();
-    (encoded, BASKET.replace(outer).unwrap_or_default())
+    (encoded, swap(outer).unwrap_or_default())
 }
 
 /// Keeps these until this process ends: nobody says when whoever gets a result has read it.
@@ -53,6 +62,24 @@ pub(crate) fn keep(kept: Vec<Kept>) {
     if !kept.is_empty() {
         RESULTS.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
     }
+}
+
+/// These have come along with an argument that this thread is about to read.
+pub(crate) fn bring(files: Vec<OwnedFd>) {
+    BROUGHT.set(files);
+}
+
+/// Reads an argument, and closes what came along: it has opened what it needs.
+pub(crate) fn unpack<T>(read: impl FnOnce() -> T) -> T {
+    let value = read();
+    BROUGHT.take();
+    value
+}
+
+/// The number of what came along, if it is the same as this.
+fn brought(device: u64, inode: u64) -> Option<Loan> {
+    let is_it = |loan: &Loan| (loan.device, loan.inode) == (device, inode);
+    BROUGHT.with_borrow(|all| all.iter().filter_map(|fd| Loan::of(fd).ok()).find(is_it))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,8 +94,10 @@ struct Numbers {
 impl Serialize for Carried {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let loan = Loan::of(self.fd()).map_err(S::Error::custom)?;
-        let kept = BASKET.with_borrow_mut(|basket| basket.as_mut().map(|kept| kept.push(self.fd.clone())));
-        if kept.is_none() {
+        let keep = |basket: &RefCell<Option<Vec<Kept>>>| {
+            basket.borrow_mut().as_mut().map(|kept| kept.push(self.fd.clone()))
+        };
+        if BASKET.try_with(keep).ok().flatten().is_none() {
             let words = "shared objects can be sent to processes of this program, and written nowhere else";
             return Err(S::Error::custom(words));
         }
@@ -85,7 +114,8 @@ impl<'de> Deserialize<'de> for Carried {
             1 => Access::Write,
             _ => Access::Both,
         };
-        let opened = Loan { owner, number, device, inode }.open(access);
+        let loan = brought(device, inode).unwrap_or(Loan { owner, number, device, inode });
+        let opened = loan.open(access);
         let opened =
             opened.map_err(|error: io::Error| D::Error::custom(format!("shared object: {error}")))?;
         Ok(Carried::new(opened, access))
@@ -116,6 +146,20 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn what_was_brought_along_is_opened_though_nobody_else_keeps_it_and_closed_by_that() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut bytes = Vec::new();
+        let carried = Carried::new(writer.into(), Access::Write);
+        let (encoded, kept) = collect(|| encode_value(&carried, &mut bytes));
+        encoded.unwrap();
+        bring(vec![carried.fd().try_clone_to_owned().unwrap()]);
+        drop((carried, kept));
+        drop(unpack(|| decode_value::<Carried>(&bytes)).unwrap());
+        assert_eq!(reader.read_to_string(&mut String::new()).unwrap(), 0, "its end is seen");
+        assert!(decode_value::<Carried>(&bytes).is_err());
     }
 
     #[test]

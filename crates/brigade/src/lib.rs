@@ -30,6 +30,7 @@
 //! | `Process(target=f, args=(a,))`     | [`Process::builder`]`(f, a)`                       |
 //! | `active_children()` …              | [`active_children`], [`current_process`], [`parent_process`], [`cpu_count`] |
 //! | `Pipe()`, `Pipe(False)`            | [`duplex`], [`pipe`]                               |
+//! | `Queue`, `JoinableQueue`, `SimpleQueue` | [`Queue`]                                     |
 //! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //! | `Lock`, `RLock`, `Semaphore`, …    | [`sync`]                                           |
@@ -39,6 +40,9 @@
 //!
 //! Functions go to workers by their place in this program, so they may capture nothing, and both are always of one build. What
 //! they take and give is anything that serde can write and read.
+//!
+//! With the feature `tracing` a subscriber of that crate sees the life of each pool, and each call from its submission to its
+//! result, with pid and attempts. Rust 1.95 or later, Linux 5.4 or later.
 #![forbid(unsafe_code)]
 
 mod actor;
@@ -57,10 +61,13 @@ mod map;
 mod parcel;
 mod pool;
 mod process;
+mod queue;
 pub mod shared;
 pub mod sync;
 mod tasks;
 mod threads;
+mod trace;
+mod watch;
 
 pub use actor::{Worker, WorkerPool};
 pub use brigade_core::Schedule;
@@ -81,5 +88,11 @@ pub use map::Map;
 pub use pool::{Builder, Pool};
 pub use process::child::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use process::{Process, ProcessBuilder, ProcessError, active_children, cpu_count};
+pub use queue::{JoinableQueue, Lease, Queue, QueueError, SimpleQueue};
 pub use tasks::{Task, Tasks, worker};
 pub use threads::ThreadExecutor;
+
+/// The programs of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/GUIDE.md")]
+struct Guide;

@@ -203,6 +203,8 @@ impl Builder {
         let loop_desk = Arc::clone(&desk);
         let body = move || {
             let callbacks = host::hold(plan, loop_desk, dir, line, ready);
+            // What their arguments carry was to be there for every worker.
+            drop(hooks);
             Runs::prune(&state, RUNS_KEPT);
             callbacks
         };

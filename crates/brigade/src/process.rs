@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start ─▶ errand: a sealed memfd with name, function, argument
-//!   │  a packet: errand, stdout, stderr, directory                      nursery.rs
+//!   │  a packet: errand, stdout, stderr, directory, what the argument carries      nursery.rs
 //!   ▼
 //! template (one thread) ── clone(CLONE_PARENT) ──▶ child: a child of the program itself
 //!                                                    │ fork: calls the function
@@ -152,8 +152,8 @@ impl<A: Value, T: Termination> ProcessBuilder<A, T> {
     /// at its end, or the system refuses.
     pub fn start(self) -> Result<Process, ProcessError> {
         let ProcessBuilder { function, argument, name, identity, daemon, start_method } = self;
-        let call = match call::errand(function, &argument) {
-            Ok(call) => call,
+        let (call, kept) = match call::errand(function, &argument) {
+            Ok(errand) => errand,
             Err(error) => return Err(ProcessError::Call { name, error }),
         };
         drop(argument);
@@ -168,7 +168,8 @@ impl<A: Value, T: Termination> ProcessBuilder<A, T> {
         let errand = Errand::new(&name, identity, daemon).write(&call).map_err(wrong(&name))?;
         drop(call);
         let template = nursery::Entry::of_this_program()?;
-        let body = nursery::bear(&template, &errand, daemon, start_method).map_err(wrong(&name))?;
+        let body = nursery::bear(&template, &errand, &kept, daemon, start_method).map_err(wrong(&name))?;
+        drop(kept);
         let child = Arc::new(Child { name, daemon, body, exit: Mutex::default() });
         children().register(Process { child })
     }

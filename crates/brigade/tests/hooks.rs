@@ -187,3 +187,18 @@ fn workers_that_die_are_initialized_anew() {
     assert!(pool.submit(|_: ()| process::abort(), ()).join().map(|(): ()| ()).is_err());
     assert_eq!(pool.submit(count, ()).join(), Ok(11));
 }
+
+#[test]
+fn what_an_initializer_is_given_may_carry_a_pipe_also_for_workers_that_come_later() {
+    in_tests();
+    let (receiver, sender) = brigade::pipe::<u32>().expect("a pipe");
+    let tell = |sender: brigade::Sender<u32>| sender.send(&process::id()).map_err(|error| error.to_string());
+    let pool =
+        Pool::builder().procs(1).max_tasks_per_child(1).initializer(tell, sender).build().expect("a pool");
+    for _ in 0..3 {
+        let pid = pool.submit(|_: ()| process::id(), ()).join().expect("a pid");
+        let told = receiver.recv_timeout(Duration::from_secs(60)).expect("each says who it is");
+        assert_eq!(told, pid);
+    }
+    drop(pool);
+}

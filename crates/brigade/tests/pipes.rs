@@ -1,7 +1,9 @@
 //! What people rely on in pipes between processes, tried with real ones.
 
 use brigade::connection::wait;
-use brigade::{Connection, ConnectionError, Pool, Receiver, Sender, StartMethod, TaskError, duplex, pipe};
+use brigade::{
+    Connection, ConnectionError, Pool, Process, Receiver, Sender, StartMethod, TaskError, duplex, pipe,
+};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -333,4 +335,28 @@ fn a_worker_that_is_stopped_and_continued_goes_on_to_wait() {
         here.send(&n).expect("it waits");
     }
     assert_eq!(job.join(), Ok(42));
+}
+
+fn tell_and_stay(numbers: Sender<u32>) {
+    (0..3).for_each(|n| numbers.send(&n).expect("somebody reads"));
+    numbers.close();
+    thread::sleep(Duration::from_secs(3_600));
+}
+
+#[test]
+fn an_end_that_a_process_was_handed_is_nobody_elses() {
+    in_tests();
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        let (receiver, sender) = pipe().expect("a pipe");
+        let builder = Process::builder(tell_and_stay, sender).daemon(true).start_method(method);
+        let process = builder.start().expect("a process");
+        let told: Result<Vec<u32>, _> = receiver.iter().collect();
+        assert_eq!(told.expect("numbers, and the end"), [0, 1, 2], "{method:?}");
+        assert!(process.is_alive());
+        process.kill();
+        process.join();
+    }
+    let ends: Vec<_> = (0..300).map(|_| pipe::<u32>().expect("a pipe").1).collect();
+    let refused = Process::builder(|_: Vec<Sender<u32>>| (), ends).start().expect_err("too many");
+    assert!(refused.to_string().contains("300 shared objects: 249 is the most"), "{refused}");
 }

@@ -4,14 +4,13 @@
 //! error, and with no signal. It is a memfd that cannot shrink, so what was once written to stays there to be read.
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fallocate, fcntl_add_seals, fcntl_get_seals,
+    FallocateFlags, MemfdFlags, SealFlags, SeekFrom, fallocate, fcntl_add_seals, fcntl_get_seals, fstat,
     memfd_create, seek,
 };
-use rustix::io::{Errno, pread};
+use rustix::io::{Errno, pread, pwrite};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
 use crate::Pid;
 use crate::map::may_be_so_long;
@@ -97,45 +96,22 @@ impl BlobFile {
     /// Writes at an offset. What a failed write left there is given back.
     ///
     /// # Errors
-    /// If there is no memory, or the limit of the size of files (`ulimit -f`) is in the way.
+    /// As [`write_at`].
     pub fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let end = offset.saturating_add(bytes.len() as u64);
-        may_be_so_long(end)?;
-        self.file.write_all_at(bytes, offset).inspect_err(|_| self.give_back(offset, bytes.len() as u64))
+        write_at(&self.file, bytes, offset).inspect_err(|_| self.give_back(offset, bytes.len() as u64))
     }
 
-    /// Reads so many bytes from an offset. Takes no memory for what the file is too short for.
+    /// Reads so many bytes from an offset.
     ///
     /// # Errors
-    /// `UnexpectedEof` if they are not there, `OutOfMemory` if there is no room for them here.
+    /// As [`read_at`].
     pub fn read(&self, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
-        let end = offset.checked_add(bytes).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let there = self.file.metadata()?.len();
-        if end > there {
-            let words = format!("{there} bytes are there, not {end}");
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words));
-        }
-        let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let mut read = Vec::new();
-        read.try_reserve_exact(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        while read.len() < bytes {
-            let at = offset + read.len() as u64;
-            match pread(&self.file, rustix::buffer::spare_capacity(&mut read), at) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // The allocator may have given more room than was asked for.
-        read.truncate(bytes);
-        Ok(read)
+        read_at(&self.file, offset, bytes)
     }
 
     /// Gives the memory of these bytes back to the kernel, and of the rest of their last page.
     pub fn give_back(&self, offset: u64, bytes: u64) {
-        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        // If this fails they are kept until the file goes.
-        let _ = fallocate(&self.file, hole, offset, BlobFile::rounded(bytes));
+        give_back_at(&self.file, offset, BlobFile::rounded(bytes));
     }
 
     /// Whether everything that was written was given back.
@@ -149,6 +125,59 @@ impl BlobFile {
     pub fn rounded(bytes: u64) -> u64 {
         bytes.next_multiple_of(PAGE_BYTES)
     }
+}
+
+/// Writes at an offset of such a file.
+///
+/// # Errors
+/// If there is no memory, or the limit of the size of files (`ulimit -f`) is in the way.
+pub fn write_at(file: impl AsFd, bytes: &[u8], offset: u64) -> io::Result<()> {
+    may_be_so_long(offset.saturating_add(bytes.len() as u64))?;
+    let mut written = 0;
+    while written < bytes.len() {
+        match pwrite(&file, &bytes[written..], offset + written as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => written += more,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads so many bytes from an offset of such a file. Takes no memory for what the file is too short for.
+///
+/// # Errors
+/// `UnexpectedEof` if they are not there, `OutOfMemory` if there is no room for them here.
+pub fn read_at(file: impl AsFd, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
+    let end = offset.checked_add(bytes).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let there = fstat(&file)?.st_size as u64;
+    if end > there {
+        let words = format!("{there} bytes are there, not {end}");
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words));
+    }
+    let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut read = Vec::new();
+    read.try_reserve_exact(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    while read.len() < bytes {
+        let at = offset + read.len() as u64;
+        match pread(&file, rustix::buffer::spare_capacity(&mut read), at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The allocator may have given more room than was asked for.
+    read.truncate(bytes);
+    Ok(read)
+}
+
+/// Gives the memory of these bytes of such a file back to the kernel; of a page that they fill in part nothing but zeros is
+/// left there.
+pub fn give_back_at(file: impl AsFd, offset: u64, bytes: u64) {
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    // If this fails they are kept until the file goes.
+    let _ = fallocate(&file, hole, offset, bytes);
 }
 
 fn is_ours(owner: u32) -> io::Result<()> {

@@ -10,6 +10,7 @@
 //! post.rs, kin.rs   the children of a program that has a template for its own processes
 //! frozen.rs bytes that many look at and nobody writes
 //! region.rs shared memory of equals, with robust.rs and futex.rs for who may write it and who waits
+//! rows.rs   the same where it may be much and is taken as it is needed; seat.rs says who of them is still there
 //! ```
 
 pub mod birth;
@@ -38,6 +39,8 @@ pub mod proc;
 pub mod ready;
 pub mod region;
 pub mod robust;
+pub mod rows;
+pub mod seat;
 pub mod signals;
 pub mod spread;
 pub mod strays;

@@ -1,7 +1,7 @@
 //! The other side: this program as the template of processes, and as one of them.
 
 use super::nursery::{Answer, CRADLE, NURSERY, Order};
-use crate::{call, init};
+use crate::{call, carry, init};
 use brigade_os::birth::{self, Side};
 use brigade_os::blob::BlobFile;
 use brigade_os::kin::{self, Surroundings};
@@ -18,7 +18,8 @@ use std::process::{self, Command};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The word after the entry words that makes this program a process; its errand's number follows.
+/// The word after the entry words that makes this program a process; the number of its errand follows, and those of what its
+/// argument carries.
 const ERRAND: &str = "errand";
 
 /// What Rust programs end with after a panic.
@@ -73,7 +74,10 @@ pub(crate) fn serve_as(words: &[String]) -> Option<i32> {
     let number = |word: &str| word.parse().ok();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [NURSERY, post, pages] => Some(told(nursery(number(post)?, number(pages)?))),
-        [ERRAND, errand] => Some(told(inherit::take(number(errand)?).map(run))),
+        [ERRAND, errand, ref carried @ ..] => {
+            let carried: Option<Vec<i32>> = carried.iter().map(|word| number(word)).collect();
+            Some(told(anew(number(errand)?, carried?)))
+        }
         _ => None,
     }
 }
@@ -109,8 +113,9 @@ fn nursery(post: i32, pages: i32) -> io::Result<i32> {
 }
 
 /// A child's first steps, before any code of its function.
-fn begin(order: &[u8], files: Vec<OwnedFd>, parent: Pid) -> io::Result<i32> {
+fn begin(order: &[u8], mut files: Vec<OwnedFd>, parent: Pid) -> io::Result<i32> {
     let order: Order = decode_value(order).map_err(io::Error::other)?;
+    let carried = files.split_off(files.len().min(4));
     let [errand, around @ ..] = <[OwnedFd; 4]>::try_from(files).map_err(|_| io::ErrorKind::InvalidData)?;
     Surroundings::received(around).enter()?;
     if order.daemon && birth::die_with(parent).is_err() {
@@ -118,25 +123,36 @@ fn begin(order: &[u8], files: Vec<OwnedFd>, parent: Pid) -> io::Result<i32> {
     }
     kin::hear_signals()?;
     if order.anew {
-        return Err(execute(&errand));
+        return Err(execute(&errand, &carried));
     }
-    Ok(run(errand))
+    Ok(run(errand, carried))
 }
 
 /// Becomes this program anew; returns only if that failed.
-fn execute(errand: &OwnedFd) -> io::Error {
+fn execute(errand: &OwnedFd, carried: &[OwnedFd]) -> io::Error {
     let executed = || -> io::Result<io::Error> {
         let (program, words) = init::entry().map_err(io::Error::other)?;
         let mut command = Command::new(program);
-        let errand = inherit::pass(&mut command, errand)?;
-        Ok(command.args(words).arg(ERRAND).arg(errand.to_string()).exec())
+        command.args(words).arg(ERRAND);
+        for file in [errand].into_iter().chain(carried) {
+            let number = inherit::pass(&mut command, file)?;
+            command.arg(number.to_string());
+        }
+        Ok(command.exec())
     };
     executed().unwrap_or_else(|error| error)
 }
 
+/// What was executed so.
+fn anew(errand: i32, carried: Vec<i32>) -> io::Result<i32> {
+    let carried = carried.into_iter().map(inherit::take).collect::<io::Result<_>>()?;
+    Ok(run(inherit::take(errand)?, carried))
+}
+
 /// Calls the function; what it returns is the exit code. A panic has said its words already.
-fn run(errand: OwnedFd) -> i32 {
+fn run(errand: OwnedFd, carried: Vec<OwnedFd>) -> i32 {
     let called = catch_unwind(AssertUnwindSafe(|| {
+        carry::bring(carried);
         let bytes =
             BlobFile::received(errand).and_then(|file| file.read_all()).map_err(|error| error.to_string())?;
         let (errand, call) = Errand::read(&bytes)?;

@@ -2,16 +2,18 @@
 
 use super::ProcessError;
 use crate::StartMethod;
+use crate::carry::Kept;
 use crate::error::BuildError;
 use crate::init;
 use brigade_os::blob::BlobFile;
 use brigade_os::kin::Surroundings;
 use brigade_os::page::Pages;
-use brigade_os::post::{Post, Received};
-use brigade_os::{Body, Pid, birth, inherit, limits, signals};
+use brigade_os::post::{FILES_MAX, Post, Received};
+use brigade_os::{Body, Pid, birth, inherit, limits, proc, signals};
 use brigade_wire::{Exit, SlotId, decode_value, encode_value};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
@@ -28,10 +30,13 @@ pub(super) const CRADLE: SlotId = SlotId(0);
 /// How long the template may take to answer: a new one may have a second's work before `init`.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// How many templates may be killed during one birth.
 const TRIES_MAX: u32 = 5;
 
-/// What the template is told, beside four files: errand, stdout, stderr, directory.
+/// What the template is told, beside files: errand, stdout, stderr, directory, and those that the argument carries.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Order {
     /// Dies with the program.
@@ -70,9 +75,22 @@ struct Nursery {
 static NURSERY_HERE: Mutex<Nursery> = Mutex::new(Nursery { template: None, keeper: None });
 
 /// Brings a child into the world.
-pub(super) fn bear(entry: &Entry, errand: &BlobFile, daemon: bool, method: StartMethod) -> io::Result<Body> {
+pub(super) fn bear(
+    entry: &Entry,
+    errand: &BlobFile,
+    kept: &[Kept],
+    daemon: bool,
+    method: StartMethod,
+) -> io::Result<Body> {
     let order = Order { daemon, anew: method == StartMethod::Spawn };
     let around = Surroundings::current()?;
+    let [stdout, stderr, dir] = around.fds();
+    let files = [errand.fd(), stdout, stderr, dir];
+    if files.len() + kept.len() > FILES_MAX {
+        let (given, most) = (kept.len(), FILES_MAX - files.len());
+        return Err(io::Error::other(format!("its argument has {given} shared objects: {most} is the most")));
+    }
+    let files: Vec<BorrowedFd<'_>> = files.into_iter().chain(kept.iter().map(AsFd::as_fd)).collect();
     let mut nursery = NURSERY_HERE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = Exit::Unknown;
     for _ in 0..TRIES_MAX {
@@ -80,7 +98,7 @@ pub(super) fn bear(entry: &Entry, errand: &BlobFile, daemon: bool, method: Start
             Some(template) => template,
             None => nursery.start(entry)?,
         };
-        match template.bear(order, errand, &around) {
+        match template.bear(order, &files) {
             Ok(body) => {
                 nursery.template = Some(template);
                 return body;
@@ -160,29 +178,34 @@ struct Template {
 struct Silent;
 
 impl Template {
-    fn bear(
-        &self,
-        order: Order,
-        errand: &BlobFile,
-        around: &Surroundings,
-    ) -> Result<io::Result<Body>, Silent> {
+    fn bear(&self, order: Order, files: &[BorrowedFd<'_>]) -> Result<io::Result<Body>, Silent> {
         let mut packet = Vec::new();
         encode_value(&order, &mut packet).expect("two flags can be encoded");
-        let [stdout, stderr, dir] = around.fds();
-        let files = [errand.fd(), stdout, stderr, dir];
-        match self.post.send(&packet, &files) {
+        match self.post.send(&packet, files) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Silent),
             Err(error) => return Ok(Err(error)),
         }
-        match self.post.receive(Some(ANSWER_WITHIN)) {
-            Ok(Received::Packet(answer, _)) => match decode_value::<Answer>(&answer) {
-                Ok(Ok(())) => self.take_born().map(take_hold).ok_or(Silent),
-                Ok(Err(words)) => Ok(Err(io::Error::other(words))),
-                Err(_) => Err(Silent),
-            },
-            Ok(Received::End | Received::Nothing) | Err(_) => Err(Silent),
+        match self.hear().ok_or(Silent)? {
+            Ok(()) => self.take_born().map(take_hold).ok_or(Silent),
+            Err(words) => Ok(Err(io::Error::other(words))),
         }
+    }
+
+    /// Its answer, if there is one in time. Who is stopped is not waited for.
+    fn hear(&self) -> Option<Answer> {
+        for _ in 0..ANSWER_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+            match self.post.receive(Some(LOOK_EVERY)) {
+                Ok(Received::Packet(answer, _)) => return decode_value(&answer).ok(),
+                Ok(Received::Nothing) if !self.is_stopped() => {}
+                Ok(Received::Nothing | Received::End) | Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    fn is_stopped(&self) -> bool {
+        proc::stat(self.body.pid().number()).is_ok_and(|stat| matches!(stat.state, 'T' | 't'))
     }
 
     /// The kernel has written its number, whatever became of the template meanwhile.

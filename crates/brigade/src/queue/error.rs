@@ -1,0 +1,56 @@
+//! What can go wrong with a queue.
+
+use std::io;
+
+/// Why nothing was put, or got.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// It was closed: nothing is taken any more, and what was taken is with somebody.
+    #[error("the queue is closed")]
+    Closed,
+    /// There was no room in the time that was given.
+    #[error("the queue is full")]
+    Full,
+    /// There was nothing in the time that was given.
+    #[error("the queue is empty")]
+    Empty,
+    /// Not all was done in the time that was given.
+    #[error("{unfinished} items of the queue are not done")]
+    Unfinished {
+        /// How many are not.
+        unfinished: u64,
+    },
+    /// More are done than were got.
+    #[error("task_done was called more often than items were got")]
+    NothingToDo,
+    /// The item is larger than the queue may ever hold.
+    #[error("an item of {bytes} bytes: the queue holds {most}, see Queue::with_capacity")]
+    TooLarge {
+        /// Bytes that it has.
+        bytes: u64,
+        /// Bytes that there is room for.
+        most: u64,
+    },
+    /// The item cannot be written as bytes; the queue is as it was.
+    #[error("cannot be encoded: {message}")]
+    Encode {
+        /// What serde said.
+        message: String,
+    },
+    /// The item cannot be read from its bytes, and is gone.
+    #[error("cannot be decoded: {message}")]
+    Decode {
+        /// What serde said.
+        message: String,
+    },
+    /// Something has changed an item in memory; it is gone.
+    #[error("an item of {bytes} bytes is damaged: its checksum does not hold")]
+    Damaged {
+        /// Bytes that it has.
+        bytes: u64,
+    },
+    /// The system says no.
+    #[error("queue: {0}")]
+    Os(#[from] io::Error),
+}

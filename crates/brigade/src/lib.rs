@@ -98,3 +98,8 @@ pub use process::{Process, ProcessBuilder, ProcessError, active_children, cpu_co
 pub use queue::{JoinableQueue, Lease, Queue, QueueError, SimpleQueue};
 pub use tasks::{Task, Tasks, worker};
 pub use threads::ThreadExecutor;
+
+/// The programs of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/GUIDE.md")]
+struct Guide;

@@ -72,6 +72,10 @@ mod threads;
 mod trace;
 mod watch;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/FROM_PYTHON.md")]
+struct FromPython;
+
 pub use actor::{Worker, WorkerPool};
 pub use brigade_core::Schedule;
 #[doc(hidden)]

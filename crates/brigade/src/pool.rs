@@ -386,7 +386,8 @@ impl Pool {
 
     /// What each worker has done so far, and how long that took: whatever has ended by now is in it.
     ///
-    /// ```no_run
+    /// ```
+    /// # brigade::test_entry!(init); init();
     /// # fn square(n: u64) -> u64 { n * n }
     /// let pool = brigade::Pool::builder().procs(4).schedule(brigade::Schedule::Stealing).build()?;
     /// let sum = pool.map_reduce(square, 0..1_000, 0, |sum, n| sum + n);

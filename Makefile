@@ -5,8 +5,8 @@ ARGS ?= --procs 4
 comma := ,
 
 run: ; @cargo build --release --locked && cargo run --release --locked --quiet -- $(ARGS)
-test: ; cargo test --locked --workspace -- --quiet
-check: ; cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings && cargo clippy --locked --workspace --all-targets --features brigade-core/seeded-bugs -- -D warnings
+test: ; cargo test --locked --workspace -- --quiet && cargo test --locked --workspace --features brigade/tracing --test traced -- --quiet
+check: ; cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings && cargo clippy --locked --workspace --all-targets --features brigade-core/seeded-bugs,brigade/tracing -- -D warnings
 tidy: ; cargo test --locked --test main -- --quiet tidy::
 storm: ; STORM_SCHEDULES=1000000 cargo test --release --locked --package brigade-core --test storms -- --nocapture && cargo test --release --locked --package brigade-core --features seeded-bugs --test seeded_bugs -- --nocapture && MALFORMED=10000000 cargo test --release --locked --package brigade-wire --test malformed -- --nocapture && BENT=1000000 cargo test --release --locked --package brigade-journal --test bent -- --nocapture && cargo build --release --locked --example stunt && GARBAGE=1000000 cargo test --release --locked --test main -- --nocapture malformed_frames_of_many_kinds
 # 10,000 faults over 1,000,000 tasks; a seed is drawn and printed, `make chaos SEED=7` throws that one's again.

@@ -9,14 +9,14 @@ use crate::call::{self, Call, Value};
 use crate::error::TaskError;
 use crate::job::{Job, State};
 use crate::load::Scale;
+use crate::trace::Span;
+use crate::watch::Watcher;
 use brigade_core::Verdict;
 use brigade_supervisor::error::RunError;
 use brigade_supervisor::remote::{self, Remote};
-use brigade_supervisor::run::{Arrivals, Cancels, Plan, Report, Witness, Work};
+use brigade_supervisor::run::{Arrivals, Cancels, Plan, Report, Work};
 use brigade_supervisor::rundir::RunDir;
-use brigade_supervisor::status::Status;
-use brigade_supervisor::story::{Line, Tallied, Told};
-use brigade_wire::{Outcome, SlotId, TaskId};
+use brigade_wire::{Outcome, TaskId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::ops::Range;
@@ -26,7 +26,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 /// What became of the items of a call.
 #[derive(Clone, Debug)]
@@ -58,6 +57,22 @@ pub(crate) struct Order {
     pub(crate) sink: Arc<dyn Sink>,
     /// Who was lent it last; 0 before that.
     pub(crate) pid: u32,
+    /// How often it was lent.
+    pub(crate) lends: u32,
+    pub(crate) span: Span,
+}
+
+impl Order {
+    pub(crate) fn new(ticket: Ticket, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Order {
+        let span = Span::call(ticket.0, call.items());
+        Order { ticket, call, items, sink, pid: 0, lends: 0, span }
+    }
+
+    pub(crate) fn lent(&mut self, task: u64, pid: u32) {
+        (self.pid, self.lends) = (pid, self.lends + 1);
+        self.span.lent(task, pid, self.lends);
+        self.sink.lent(pid);
+    }
 }
 
 /// Who takes calls.
@@ -121,15 +136,8 @@ struct Tray {
 
 impl Desk {
     pub(crate) fn new(remote: Remote, procs: u32, worker: Option<PathBuf>) -> Desk {
-        Desk {
-            remote,
-            procs: AtomicU32::new(procs),
-            worker,
-            tasks: OnceLock::new(),
-            tickets: AtomicU64::new(0),
-            scale: Scale::new(procs),
-            tray: Mutex::default(),
-        }
+        let (scale, procs, tasks) = (Scale::new(procs), AtomicU32::new(procs), OnceLock::new());
+        Desk { remote, procs, worker, tasks, tickets: AtomicU64::new(0), scale, tray: Mutex::default() }
     }
 
     /// The worker program, if it is another one, and its tasks.
@@ -167,7 +175,7 @@ impl Desk {
             return Err(error.clone());
         }
         let is_first = tray.is_empty();
-        tray.orders.push(Order { ticket, call, items, sink, pid: 0 });
+        tray.orders.push(Order::new(ticket, call, items, sink));
         drop(tray);
         if is_first {
             self.remote.arrivals();
@@ -264,8 +272,8 @@ impl Tray {
 struct Bench {
     desk: Arc<Desk>,
     orders: HashMap<TaskId, Order>,
-    /// The same by their tickets.
-    tasks: BTreeSet<(Ticket, TaskId)>,
+    /// The same by their tickets, since somebody cancelled something.
+    tasks: Option<BTreeSet<(Ticket, TaskId)>>,
     /// What was not wanted any more when somebody came to the desk the last time.
     cancels: Vec<(Ticket, bool)>,
     /// Whatever has not begun was not wanted any more then.
@@ -306,13 +314,17 @@ pub(crate) fn call_back(callback: Callback) {
 
 impl Bench {
     fn put(&mut self, task: TaskId, order: Order) {
-        self.tasks.insert((order.ticket, task));
+        if let Some(tasks) = &mut self.tasks {
+            tasks.insert((order.ticket, task));
+        }
         self.orders.insert(task, order);
     }
 
     fn take(&mut self, task: TaskId) -> Option<Order> {
         let order = self.orders.remove(&task)?;
-        self.tasks.remove(&(order.ticket, task));
+        if let Some(tasks) = &mut self.tasks {
+            tasks.remove(&(order.ticket, task));
+        }
         Some(order)
     }
 
@@ -321,7 +333,8 @@ impl Bench {
     }
 
     /// The final word. What the call has kept is closed before anybody hears it.
-    fn say(&mut self, Order { call, items, sink, .. }: Order, word: Word) {
+    fn say(&mut self, Order { call, items, sink, span, .. }: Order, word: Word) {
+        span.ended(&word);
         drop(call);
         let callbacks = sink.settle(items, word);
         self.callbacks.call(callbacks);
@@ -364,12 +377,13 @@ impl Work for Bench {
     }
 
     fn split(&mut self, task: TaskId, parts: TaskId) {
-        let Some(Order { ticket, call, items, sink, pid }) = self.take(task) else { return };
+        let Some(Order { ticket, call, items, sink, pid, lends, span }) = self.take(task) else { return };
         let half = call.items() / 2;
         let halves = [0..half, half..call.items()];
         for (number, half) in (parts.0..).zip(halves) {
             let items = items.start + u64::from(half.start)..items.start + u64::from(half.end);
-            let order = Order { ticket, call: call.part(half), items, sink: Arc::clone(&sink), pid };
+            let (call, sink, span) = (call.part(half), Arc::clone(&sink), span.clone());
+            let order = Order { ticket, call, items, sink, pid, lends, span };
             self.put(TaskId(number), order);
         }
     }
@@ -399,10 +413,17 @@ impl Work for Bench {
         if mem::take(&mut self.is_cleared) {
             cancels.waiting.extend(self.orders.keys());
         }
-        for (ticket, begun) in mem::take(&mut self.cancels) {
-            let tasks = self.tasks.range((ticket, TaskId(0))..=(ticket, TaskId(u64::MAX)));
+        let unwanted = mem::take(&mut self.cancels);
+        if unwanted.is_empty() {
+            return cancels;
+        }
+        // Kept from now on: whoever never cancels does not pay for it, and whoever does has all of it looked through once.
+        let by_ticket = || self.orders.iter().map(|(task, order)| (order.ticket, *task)).collect();
+        let tasks = self.tasks.get_or_insert_with(by_ticket);
+        for (ticket, begun) in unwanted {
             let which = if begun { &mut cancels.all } else { &mut cancels.waiting };
-            which.extend(tasks.map(|(_, task)| *task));
+            which
+                .extend(tasks.range((ticket, TaskId(0))..=(ticket, TaskId(u64::MAX))).map(|(_, task)| *task));
         }
         cancels
     }
@@ -415,8 +436,7 @@ impl Work for Bench {
 
     fn lent(&mut self, task: TaskId, pid: u32) {
         if let Some(order) = self.orders.get_mut(&task) {
-            order.pid = pid;
-            order.sink.lent(pid);
+            order.lent(task.0, pid);
         }
     }
 
@@ -428,14 +448,13 @@ impl Work for Bench {
         let Some(order) = self.take(task) else { return Ok(()) };
         let word = match outcome {
             Outcome::Value(bytes) => Word::Value(bytes.clone()),
-            Outcome::Failed(message) => Word::Lost(TaskError::Decode { message: message.clone() }),
+            Outcome::Failed(message) => Word::Lost(TaskError::Failed { message: message.clone() }),
             Outcome::Panicked { message, location } => {
                 let (message, location) = (message.clone(), location.clone());
                 Word::Lost(TaskError::Panicked { message, location, backtrace: String::new() })
             }
             Outcome::Quarantined { attempts } => {
-                let (attempts, logs) = (attempts.clone(), self.logs.clone());
-                Word::Lost(TaskError::Quarantined { attempts, pid: order.pid, logs })
+                Word::Lost(TaskError::given_up(attempts.clone(), order.pid, self.logs.clone()))
             }
         };
         self.say(order, word);
@@ -449,52 +468,6 @@ impl Work for Bench {
     fn is_exact(&self) -> bool {
         true
     }
-}
-
-/// Keeps the loads up to date, and why the run was given up, if it was; all else that happens is in `events.ndjson`.
-struct Watcher {
-    desk: Arc<Desk>,
-    /// Why the last worker was not born that was not.
-    unborn: Option<String>,
-    why: Option<String>,
-}
-
-impl Witness for Watcher {
-    fn tell(&mut self, line: &Line) {
-        match &line.told {
-            Told::WorkerUnborn { reason, .. } => self.unborn = Some(reason.clone()),
-            Told::WorkerReady { slot, pid, .. } => {
-                self.unborn = None;
-                self.desk.scale.change(slot.0, |load| load.pid = Some(*pid));
-            }
-            Told::WorkerExit { slot, planned, .. } => self.desk.scale.change(slot.0, |load| {
-                load.pid = None;
-                load.deaths += u64::from(!planned);
-            }),
-            Told::GaveUp { reason, last_lines } => {
-                let unborn = self.unborn.iter().map(String::as_str);
-                let words = last_lines.last().map(|line| last_words(line));
-                let all: Vec<&str> = [reason.as_str()].into_iter().chain(unborn).chain(words).collect();
-                self.why = Some(all.join(": "));
-            }
-            _ => {}
-        }
-    }
-
-    fn worked(&mut self, slot: SlotId, attempts: u64, busy: Duration) {
-        self.desk.scale.change(slot.0, |load| {
-            load.calls += attempts;
-            load.busy += busy;
-        });
-    }
-
-    fn progress(&mut self, _: &Tallied) {}
-    fn show(&mut self, _: &Status) {}
-}
-
-/// A line of a worker's log without what stands before the words.
-fn last_words(line: &str) -> &str {
-    line.split_once("cannot run: ").map_or(line, |(_, words)| words)
 }
 
 /// Holds the run to its end, on this thread, and leaves nobody without a word. Returns who calls back, if anybody does.
@@ -513,15 +486,16 @@ pub(crate) fn hold(
     let mut bench = Bench {
         desk,
         orders: HashMap::new(),
-        tasks: BTreeSet::new(),
+        tasks: None,
         cancels: Vec::new(),
         is_cleared: false,
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };
-    let mut witness = Watcher { desk: Arc::clone(&bench.desk), unborn: None, why: None };
+    let mut witness = Watcher::new(Arc::clone(&bench.desk));
+    let pool = Span::pool(plan.policy.procs);
     let held = catch_unwind(AssertUnwindSafe(|| {
-        brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun)
+        pool.within(|| brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun))
     }));
     let (error, is_clean) = match held {
         Ok(Ok(report)) => {

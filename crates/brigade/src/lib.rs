@@ -34,12 +34,17 @@
 //! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //! | `Lock`, `RLock`, `Semaphore`, …    | [`sync`]                                           |
+//! | `Value`, `Array`, `shared_memory`  | [`shared`]                                         |
+//! | `Manager()`                        | [`manager`]                                        |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
 //! its story ([`TaskError::Quarantined`]). A chunk of a map that kills is halved until the one bad item is alone.
 //!
 //! Functions go to workers by their place in this program, so they may capture nothing, and both are always of one build. What
 //! they take and give is anything that serde can write and read.
+//!
+//! With the feature `tracing` a subscriber of that crate sees the life of each pool, and each call from its submission to its
+//! result, with pid and attempts. Rust 1.95 or later, Linux 5.4 or later.
 #![forbid(unsafe_code)]
 
 mod actor;
@@ -54,6 +59,7 @@ mod host;
 mod init;
 mod job;
 mod load;
+pub mod manager;
 mod map;
 mod parcel;
 mod pool;
@@ -63,6 +69,12 @@ pub mod shared;
 pub mod sync;
 mod tasks;
 mod threads;
+mod trace;
+mod watch;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/FROM_PYTHON.md")]
+struct FromPython;
 
 pub use actor::{Worker, WorkerPool};
 pub use brigade_core::Schedule;
@@ -86,3 +98,8 @@ pub use process::{Process, ProcessBuilder, ProcessError, active_children, cpu_co
 pub use queue::{JoinableQueue, Lease, Queue, QueueError, SimpleQueue};
 pub use tasks::{Task, Tasks, worker};
 pub use threads::ThreadExecutor;
+
+/// The programs of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/GUIDE.md")]
+struct Guide;

@@ -19,6 +19,10 @@ const CHUNK_ITEMS_MAX: u32 = 1_024;
 /// Bytes of arguments after which a chunk is large enough, however many items it has.
 const CHUNK_BYTES: usize = 3_000;
 
+/// Bytes that the results of a chunk may have, by those that were seen: whoever waits for the first of them waits for all, and
+/// all are in memory at once.
+const CHUNK_RESULT_BYTES: u64 = 64 << 10;
+
 /// The results of [`Pool::map`](crate::Pool::map), in order unless it is [`unordered`](Map::unordered).
 ///
 /// Dropping it cancels what was handed in and no worker has yet. Chunks that run are done, and their results are for nobody;
@@ -55,6 +59,9 @@ struct Shared {
 #[derive(Default)]
 struct Done {
     chunks: BTreeMap<u64, (u64, Word)>,
+    /// Items whose results are known, and how long one is: upward at once, downward in eighths.
+    known: u64,
+    result_bytes: u64,
 }
 
 impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
@@ -167,13 +174,15 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
     }
 
     /// Some chunks for each worker, so that none waits long for the last. Where nobody knows how many items there are,
-    /// chunks grow with those that there were.
+    /// chunks grow with those that there were. How long results are only they can say, so no chunk has more items than results
+    /// are known.
     fn fair_size(&self) -> u32 {
         let items = match self.items.size_hint() {
             (least, Some(most)) if least == most => least as u64,
             _ => self.handed,
         };
-        u32::try_from(items.div_ceil(self.ahead() as u64)).unwrap_or(u32::MAX).clamp(1, CHUNK_ITEMS_MAX)
+        let size = items.div_ceil(self.ahead() as u64).min(self.shared.lock().bearable());
+        u32::try_from(size).unwrap_or(u32::MAX).clamp(1, CHUNK_ITEMS_MAX)
     }
 
     /// Opens the next chunk: waits for it. False if there is none.
@@ -234,6 +243,23 @@ impl<I, A, R> fmt::Debug for Map<I, A, R> {
     }
 }
 
+impl Done {
+    /// So many items have this word.
+    fn learn(&mut self, count: u64, word: &Word) {
+        if let Word::Value(bytes) = word {
+            let each = bytes.len() as u64 / count.max(1);
+            let less = self.result_bytes.saturating_sub(each);
+            self.result_bytes = if less > 0 { self.result_bytes - less / 8 } else { each };
+            self.known += count;
+        }
+    }
+
+    /// How many items a chunk may have for its results.
+    fn bearable(&self) -> u64 {
+        self.known.min(CHUNK_RESULT_BYTES / self.result_bytes.max(1))
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Done> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
@@ -256,7 +282,10 @@ impl Shared {
 
 impl Sink for Shared {
     fn settle(&self, items: Range<u64>, word: Word) -> Vec<Callback> {
-        self.lock().chunks.insert(items.start, (items.end - items.start, word));
+        let (mut done, count) = (self.lock(), items.end - items.start);
+        done.learn(count, &word);
+        done.chunks.insert(items.start, (count, word));
+        drop(done);
         self.more.notify_one();
         Vec::new()
     }

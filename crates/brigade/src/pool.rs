@@ -9,7 +9,7 @@ use crate::job::Job;
 use crate::load::Loads;
 use crate::map::Map;
 use crate::shared::SharedSlice;
-use brigade_core::{Policy, Schedule, Timeout};
+use brigade_core::{Lookahead, Policy, Schedule, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
@@ -59,7 +59,14 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Builder {
         Builder {
-            policy: Policy { procs: brigade_os::limits::cores(), hold: true, ..Policy::default() },
+            policy: Policy {
+                procs: brigade_os::limits::cores(),
+                hold: true,
+                // Nobody knows how long a call takes: one that was lent ahead would wait behind it while others are idle, and the
+                // results of those before it would wait with them. Short work is to travel in the chunks of a map.
+                lookahead: Lookahead { tasks: 0, ..Policy::default().lookahead },
+                ..Policy::default()
+            },
             start_method: StartMethod::Fork,
             memory: Memory::default(),
             state_dir: None,
@@ -203,6 +210,8 @@ impl Builder {
         let loop_desk = Arc::clone(&desk);
         let body = move || {
             let callbacks = host::hold(plan, loop_desk, dir, line, ready);
+            // What their arguments carry was to be there for every worker.
+            drop(hooks);
             Runs::prune(&state, RUNS_KEPT);
             callbacks
         };
@@ -231,6 +240,15 @@ impl Builder {
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
+        at_least_one("memory_limit", self.memory.rss_bytes_max.unwrap_or(1))?;
+        let some_time = |what, given: Duration| match given.is_zero() {
+            true => Err(BuildError::Setting { what, given: 0, wanted: "more than no time at all" }),
+            false => Ok(()),
+        };
+        some_time("birth_timeout", policy.birth_timeout)?;
+        if let Some(Timeout::After(timeout)) = policy.task_timeout {
+            some_time("task_timeout", timeout)?;
+        }
         policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
         if self.hooks.before.is_some() {
             // One that never comes back in time must not be tried for ever.
@@ -368,7 +386,8 @@ impl Pool {
 
     /// What each worker has done so far, and how long that took: whatever has ended by now is in it.
     ///
-    /// ```no_run
+    /// ```
+    /// # brigade::test_entry!(init); init();
     /// # fn square(n: u64) -> u64 { n * n }
     /// let pool = brigade::Pool::builder().procs(4).schedule(brigade::Schedule::Stealing).build()?;
     /// let sum = pool.map_reduce(square, 0..1_000, 0, |sum, n| sum + n);

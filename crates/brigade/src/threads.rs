@@ -118,12 +118,14 @@ impl Bench {
 
     /// A thread's life.
     fn work(&self) {
-        while let Some(Order { call, items, sink, .. }) = self.next() {
-            sink.lent(process::id());
+        while let Some(mut order) = self.next() {
+            order.lent(order.ticket.0, process::id());
+            let Order { call, items, sink, span, .. } = order;
             let word = match call::run(call.bytes()) {
                 Ok(results) => Word::Value(results),
                 Err(message) => Word::Lost(TaskError::Decode { message }),
             };
+            span.ended(&word);
             sink.settle(items, word).into_iter().for_each(call_back);
         }
     }
@@ -167,7 +169,7 @@ impl Intake for Bench {
         if tray.is_closed {
             return Err(TaskError::Shutdown);
         }
-        tray.orders.push_back(Order { ticket, call, items, sink, pid: 0 });
+        tray.orders.push_back(Order::new(ticket, call, items, sink));
         drop(tray);
         self.more.notify_one();
         Ok(())

@@ -77,7 +77,9 @@ fn each_worker_calls_the_initializer_once_before_its_first_call() {
 /// How a pool ends whose initializer fails so, and how often that was tried.
 fn failure(initializer: fn((String, u32)) -> Result<(), String>, kind: u32) -> (String, usize) {
     let notes = Notes::new();
-    let builder = Pool::builder().procs(1).birth_timeout(Duration::from_millis(500));
+    // Only who hangs is to be overtaken by it, however slow this machine is.
+    let patience = if kind == HANG { Duration::from_millis(500) } else { Duration::from_secs(60) };
+    let builder = Pool::builder().procs(1).birth_timeout(patience);
     let pool = builder.initializer(initializer, (notes.path(), kind)).build().expect("a pool");
     let told = pool.submit(|n: u32| n, 1).join().expect_err("no worker comes so far");
     assert!(matches!(told, TaskError::Pool(_)), "{told:?}");
@@ -87,6 +89,8 @@ fn failure(initializer: fn((String, u32)) -> Result<(), String>, kind: u32) -> (
     assert_eq!(told.lines().count(), 1, "{told}");
     (told, notes.lines().len())
 }
+
+const HANG: u32 = 5;
 
 fn fail((path, kind): (String, u32)) -> Result<(), String> {
     note(path);
@@ -117,10 +121,11 @@ fn an_initializer_that_fails_is_an_error_with_its_words_and_no_worker_is_born_ag
 
 #[test]
 fn an_initializer_that_dies_or_hangs_is_tried_a_few_times_and_then_it_is_an_error() {
-    for (kind, words) in [(3, "exit code 3"), (4, "SIGABRT"), (5, "no hello within 500ms")] {
+    for (kind, words) in [(3, "exit code 3"), (4, "SIGABRT"), (HANG, "no hello within 500ms")] {
         let (told, times) = failure(fail, kind);
         assert!(told.contains(words), "{told}");
-        assert!((2..=6).contains(&times), "{kind}: {times} times");
+        // Who hangs may be killed before it has noted anything.
+        assert!(times <= 6 && (times >= 2 || kind == HANG), "{kind}: {times} times");
     }
 }
 
@@ -186,4 +191,19 @@ fn workers_that_die_are_initialized_anew() {
     assert_eq!((pool.submit(count, ()).join(), pool.submit(count, ()).join()), (Ok(11), Ok(12)));
     assert!(pool.submit(|_: ()| process::abort(), ()).join().map(|(): ()| ()).is_err());
     assert_eq!(pool.submit(count, ()).join(), Ok(11));
+}
+
+#[test]
+fn what_an_initializer_is_given_may_carry_a_pipe_also_for_workers_that_come_later() {
+    in_tests();
+    let (receiver, sender) = brigade::pipe::<u32>().expect("a pipe");
+    let tell = |sender: brigade::Sender<u32>| sender.send(&process::id()).map_err(|error| error.to_string());
+    let pool =
+        Pool::builder().procs(1).max_tasks_per_child(1).initializer(tell, sender).build().expect("a pool");
+    for _ in 0..3 {
+        let pid = pool.submit(|_: ()| process::id(), ()).join().expect("a pid");
+        let told = receiver.recv_timeout(Duration::from_secs(60)).expect("each says who it is");
+        assert_eq!(told, pid);
+    }
+    drop(pool);
 }

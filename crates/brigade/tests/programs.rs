@@ -13,16 +13,25 @@ use std::time::{Duration, Instant};
 const PROGRAMS: &[(&str, &str)] = &[
     ("a1_loop", "7.474"),
     ("a2_threads", "no faster"),
+    ("a3_processes", "3.767"),
     ("b1_hello", ""),
     ("b2_join", ""),
     ("b3_names", ""),
     ("b4_daemon", ""),
     ("b5_kill", ""),
+    ("b6_queue", ""),
     ("b7_four_sleeps", "4.01 1.11"),
     ("b8_executor", "1.15"),
     ("c1_pool_map", "about 3"),
+    ("c2_lock", ""),
+    ("c2_rlock", ""),
+    ("c2_deadlock", ""),
+    ("c3_producer_consumer", ""),
     ("c4_executor", ""),
+    ("c5_queue", ""),
     ("c5_pipe", ""),
+    ("c6_task_queue", ""),
+    ("c7_shared_memory", ""),
     ("c8_map_reduce", ""),
     ("c9_word_count", ""),
     ("c10_factorials", ""),
@@ -33,6 +42,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("c15_fetch", ""),
     ("c15_resize", ""),
     ("c15_echo_server", ""),
+    ("c16_schedules", ""),
+    ("c17_hybrid", ""),
     ("c18_native_kernel", ""),
     ("c19_two_hosts", ""),
     ("d1_executors", "about 3"),
@@ -68,7 +79,13 @@ fn every_program_of_the_articles_does_what_it_says() {
 }
 
 #[test]
-fn every_program_is_run() {
+fn every_row_of_the_articles_has_a_program_and_every_program_is_run() {
+    let rows = [('a', 3), ('b', 8), ('c', 19), ('d', 4), ('e', 4)];
+    let rows = rows.into_iter().flat_map(|(part, rows)| (1..=rows).map(move |row| format!("{part}{row}")));
+    let is_there = |row: &String| PROGRAMS.iter().any(|(name, _)| name.split('_').next() == Some(row));
+    let missing: Vec<String> = rows.filter(|row| !is_there(row)).collect();
+    assert!(missing.is_empty(), "no program: {missing:?}");
+
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let files = fs::read_dir(folder).expect("there are examples").flatten().map(|entry| entry.path());
     let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));

@@ -1,6 +1,7 @@
 //! A child process held by its pidfd, so that no signal can reach a stranger that got its number.
 
-use crate::clock::monotonic_ns;
+use crate::clock::Deadline;
+use crate::ready::ready;
 use brigade_wire::Exit;
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use std::fmt;
@@ -175,7 +176,7 @@ impl Body {
     /// Waits for its end, for so long at most, and for ever if not said; false if it has not ended.
     #[must_use]
     pub fn await_end(&self, within: Option<Duration>) -> bool {
-        await_readable(self.pidfd(), within).unwrap_or(false)
+        ready(&[self.pidfd()], within.map(Deadline::after)).is_ok_and(|ended| !ended.is_empty())
     }
 
     /// Waits for its end and takes its status; at once if its pidfd is readable.
@@ -229,23 +230,6 @@ fn send_to_group(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
 
 fn nix_signal(signal: Signal) -> nix::sys::signal::Signal {
     nix::sys::signal::Signal::try_from(signal.as_raw()).expect("only named signals are sent to groups")
-}
-
-/// Waits until there is something to read, or to be seen, at a descriptor; false if not within the time. A signal is no end of it.
-pub(crate) fn await_readable(fd: BorrowedFd<'_>, within: Option<Duration>) -> io::Result<bool> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let until_ns = within.map(|within| monotonic_ns().saturating_add(saturated_ns(within)));
-    let mut waited = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    let ready = retry(|| {
-        let left = until_ns.map(|until| Duration::from_nanos(until.saturating_sub(monotonic_ns())));
-        let left = left.and_then(|left| Timespec::try_from(left).ok());
-        poll(&mut waited, left.as_ref())
-    })?;
-    Ok(ready > 0)
-}
-
-fn saturated_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Repeats a call that a signal interrupted.

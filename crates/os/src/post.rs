@@ -1,7 +1,9 @@
 //! Packets between two processes of one program, with open files in them: how a template is told what its next child begins
 //! with.
 
-use crate::body::{await_readable, retry};
+use crate::body::retry;
+use crate::clock::Deadline;
+use crate::ready::ready;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -83,7 +85,7 @@ impl Post {
     /// # Errors
     /// What the kernel says, EMFILE in particular: a packet whose files have no room here is lost.
     pub fn receive(&self, within: Option<Duration>) -> io::Result<Received> {
-        if !await_readable(self.fd(), within)? {
+        if ready(&[self.fd()], within.map(Deadline::after))?.is_empty() {
             return Ok(Received::Nothing);
         }
         let (mut bytes, mut space) = ([0; BYTES_MAX], [MaybeUninit::uninit(); SPACE]);

@@ -1,13 +1,13 @@
 //! The chronicle: tells the run's story to its witness, to `events.ndjson` and to the logs of those it is about.
 
-use crate::run::Witness;
+use crate::run::{Host, Witness};
 use crate::rundir::RunDir;
 use crate::status::{DEAD_MAX, Dead, Status};
 use crate::story::{Line, SCHEMA, Tallied, Told};
 use brigade_os::{clock, logfile};
 use brigade_wire::{Exit, SlotId, TaskId, WorkerId};
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,11 +23,18 @@ const PROGRESS_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// The dead of a run whose logs are kept, the last ones: 40 MiB at a block or so each, however long a run goes on killing.
 const LOGS_OF_DEAD_MAX: usize = 10_000;
 
+/// How long the story of a run in a program may grow before it is put aside, in place of what was put aside before: a pool may
+/// be held for months, and its program turns no logs over.
+const EVENTS_BYTES_MAX: u64 = 1 << 20;
+
 pub(crate) struct Chronicle<'a> {
     witness: &'a mut dyn Witness,
     /// None since it could not be written.
     events: Option<BufWriter<File>>,
     events_path: PathBuf,
+    events_bytes: u64,
+    /// Only the last of the story is kept.
+    is_bounded: bool,
     lost: Lost,
     logs: OwnedFd,
     logs_path: PathBuf,
@@ -59,6 +66,7 @@ impl<'a> Chronicle<'a> {
     pub(crate) fn open(
         dir: &RunDir,
         began_ns: u64,
+        host: Host,
         witness: &'a mut dyn Witness,
     ) -> io::Result<Chronicle<'a>> {
         let events_path = dir.events_file();
@@ -66,6 +74,8 @@ impl<'a> Chronicle<'a> {
             witness,
             events: Some(open_events(&events_path)?),
             events_path,
+            events_bytes: 0,
+            is_bounded: host == Host::Program,
             lost: Lost::default(),
             logs: logfile::open_dir(dir.logs())?,
             logs_path: dir.logs().to_path_buf(),
@@ -84,9 +94,23 @@ impl<'a> Chronicle<'a> {
         let line = Line { v: SCHEMA, t: (t * 1e6).round() / 1e6, told };
         self.witness.tell(&line);
         let Some(events) = &mut self.events else { return self.lost.add(1, None) };
-        if let Err(error) = write(events, &line) {
-            self.events_are_broken(error, 1);
+        match write(events, &line) {
+            Ok(bytes) => self.events_bytes += bytes,
+            Err(error) => return self.events_are_broken(error, 1),
         }
+        if self.is_bounded && self.events_bytes > EVENTS_BYTES_MAX {
+            self.put_aside();
+        }
+    }
+
+    /// The story goes on in a new file.
+    fn put_aside(&mut self) {
+        self.events_bytes = 0;
+        self.flush();
+        if let Err(error) = fs::rename(&self.events_path, self.events_path.with_extension("ndjson.1")) {
+            return self.warn(format!("cannot rename events.ndjson: {error}; it grows on"));
+        }
+        self.reopen();
     }
 
     /// Before the loop sleeps: whoever reads the file sees all that happened.
@@ -108,12 +132,12 @@ impl<'a> Chronicle<'a> {
         }
     }
 
-    /// Shows the state at this moment.
     /// Told to the witness alone: it happens too often to be a story.
     pub(crate) fn worked(&mut self, slot: SlotId, attempts: u64, busy: Duration) {
         self.witness.worked(slot, attempts, busy);
     }
 
+    /// Shows the state at this moment.
     pub(crate) fn show(&mut self, status: &Status) {
         self.witness.show(status);
     }
@@ -253,9 +277,11 @@ impl<'a> Chronicle<'a> {
     }
 }
 
-fn write(events: &mut BufWriter<File>, line: &Line) -> io::Result<()> {
-    serde_json::to_writer(&mut *events, line)?;
-    events.write_all(b"\n")
+/// Returns how many bytes that were.
+fn write(events: &mut BufWriter<File>, line: &Line) -> io::Result<u64> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    events.write_all(&bytes).map(|()| bytes.len() as u64)
 }
 
 fn open_events(path: &Path) -> io::Result<BufWriter<File>> {

@@ -201,7 +201,8 @@ impl<'a> Driver<'a> {
             pages,
             undertaker: Undertaker::start().map_err(os("start the undertaker"))?,
             backstop: Backstop::start().map_err(os("start the backstop"))?,
-            chronicle: Chronicle::open(dir, began_ns, witness).map_err(os("open events.ndjson"))?,
+            chronicle: Chronicle::open(dir, began_ns, plan.host, witness)
+                .map_err(os("open events.ndjson"))?,
             publisher: Publisher::new(dir, plan.host),
             restarts: BTreeMap::new(),
             wished_ns: BTreeMap::new(),

@@ -481,3 +481,28 @@ fn what_a_terminal_sends_reaches_a_program_and_its_children() {
     assert_eq!(program.wait().expect("it is ours").signal(), Some(2));
     assert!(ended(&mut stream));
 }
+
+fn send_numbers(numbers: brigade::Sender<u32>) {
+    (0..3).for_each(|n| numbers.send(&n).expect("somebody reads"));
+    drop(numbers);
+    sleep_long(());
+}
+
+#[test]
+fn what_is_given_to_a_process_is_its_own_alone() {
+    in_tests();
+    for method in METHODS {
+        let (numbers, sender) = brigade::pipe().expect("a pipe");
+        let process = Process::builder(send_numbers, sender).daemon(true).start_method(method).start();
+        let process = process.expect("a process");
+        let got: Vec<u32> = numbers.iter().map(|n| n.expect("a number")).collect();
+        assert_eq!(
+            got,
+            [0, 1, 2],
+            "and the end, although the process lives: nobody keeps what was given away"
+        );
+        assert!(process.is_alive());
+        process.kill();
+        process.join();
+    }
+}

@@ -62,6 +62,7 @@ mod parcel;
 mod pool;
 mod process;
 mod queue;
+mod share;
 pub mod shared;
 pub mod sync;
 mod tasks;

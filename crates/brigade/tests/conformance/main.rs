@@ -6,6 +6,7 @@ mod data_path;
 mod life_cycle;
 mod shutdown;
 mod stage;
+mod surroundings;
 mod time_limits;
 
 brigade::test_entry!(in_tests);

@@ -93,13 +93,12 @@ impl Call {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
         let (encoded, kept) = carry::collect(|| encode_value(item, &mut self.bytes));
-        if let Err(error) = encoded {
+        let written = encoded.map_err(|error| error.to_string()).and_then(|()| seal(&mut self.bytes, start));
+        if let Err(message) = written {
             self.bytes.truncate(start);
-            return Err(TaskError::Encode { message: error.to_string() });
+            return Err(TaskError::Encode { message });
         }
         self.kept.extend(kept);
-        let length = (self.bytes.len() - start - 4) as u32;
-        self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.items += 1;
         self.weight = self.weight.saturating_add(1);
         Ok(())
@@ -198,8 +197,11 @@ pub(crate) fn each<A: Value, R: Value>(function: fn(A) -> R, items: &[u8]) -> Ve
         let start = results.len();
         results.extend([0; 4]);
         one(function, item, &mut results);
-        let length = (results.len() - start - 4) as u32;
-        results[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        if let Err(words) = seal(&mut results, start) {
+            results.truncate(start + 4);
+            said(Tag::Unencoded, &words, &mut results);
+            seal(&mut results, start).expect("a line is no longer than anything may be");
+        }
     }
     results
 }
@@ -256,6 +258,14 @@ pub(crate) fn result<R: Value>(bytes: &[u8]) -> Result<R, TaskError> {
 /// The results of a chunk.
 pub(crate) fn results(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     pieces(bytes)
+}
+
+/// Writes the length of the piece that ends here into the four bytes at its start.
+fn seal(bytes: &mut [u8], start: usize) -> Result<(), String> {
+    let length = bytes.len() - start - 4;
+    let fits = u32::try_from(length).map_err(|_| format!("{length} bytes: {} are the most", u32::MAX))?;
+    bytes[start..start + 4].copy_from_slice(&fits.to_le_bytes());
+    Ok(())
 }
 
 /// Each with its length before it; a length that is more than there is ends them.

@@ -149,6 +149,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_brought_along_is_opened_though_nobody_else_keeps_it_and_closed_by_that() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut bytes = Vec::new();
+        let carried = Carried::new(writer.into(), Access::Write);
+        let (encoded, kept) = collect(|| encode_value(&carried, &mut bytes));
+        encoded.unwrap();
+        bring(vec![carried.fd().try_clone_to_owned().unwrap()]);
+        drop((carried, kept));
+        drop(unpack(|| decode_value::<Carried>(&bytes)).unwrap());
+        assert_eq!(reader.read_to_string(&mut String::new()).unwrap(), 0, "its end is seen");
+        assert!(decode_value::<Carried>(&bytes).is_err());
+    }
+
+    #[test]
     fn nobody_writes_one_where_nobody_keeps_it() {
         let (reader, _writer) = io::pipe().unwrap();
         let carried = Carried::new(reader.into(), Access::Read);

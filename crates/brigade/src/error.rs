@@ -30,6 +30,22 @@ pub enum TaskError {
         /// Where the workers' logs are, each as `<pid>.log`.
         logs: PathBuf,
     },
+    /// Every attempt was ended at its deadline ([`Builder::task_timeout`](crate::Builder::task_timeout)).
+    #[error("timed out, given up after {}: {}", counted(.attempts.len()), told(.attempts, *.pid, .logs))]
+    TimedOut {
+        /// Every attempt, first to last.
+        attempts: Vec<FailedAttempt>,
+        /// The process of the last one.
+        pid: u32,
+        /// Where the workers' logs are, each as `<pid>.log`.
+        logs: PathBuf,
+    },
+    /// The worker could not call the function.
+    #[error("failed: {}", one_line(.message))]
+    Failed {
+        /// What it said.
+        message: String,
+    },
     /// The argument, or the result, cannot be written as bytes.
     #[error("cannot be encoded: {}", one_line(.message))]
     Encode {
@@ -85,6 +101,17 @@ pub enum TaskError {
     /// The pool has ended before its time.
     #[error("the pool has ended: {0}")]
     Pool(Arc<str>),
+}
+
+impl TaskError {
+    /// Of a call that is not tried again.
+    pub(crate) fn given_up(attempts: Vec<FailedAttempt>, pid: u32, logs: PathBuf) -> TaskError {
+        let timed_out = !attempts.is_empty() && attempts.iter().all(|it| it.end == Mishap::TimedOut);
+        match timed_out {
+            true => TaskError::TimedOut { attempts, pid, logs },
+            false => TaskError::Quarantined { attempts, pid, logs },
+        }
+    }
 }
 
 /// Why there is no pool.

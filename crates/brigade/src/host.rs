@@ -272,8 +272,8 @@ impl Tray {
 struct Bench {
     desk: Arc<Desk>,
     orders: HashMap<TaskId, Order>,
-    /// The same by their tickets.
-    tasks: BTreeSet<(Ticket, TaskId)>,
+    /// The same by their tickets, since somebody cancelled something.
+    tasks: Option<BTreeSet<(Ticket, TaskId)>>,
     /// What was not wanted any more when somebody came to the desk the last time.
     cancels: Vec<(Ticket, bool)>,
     /// Whatever has not begun was not wanted any more then.
@@ -314,13 +314,17 @@ pub(crate) fn call_back(callback: Callback) {
 
 impl Bench {
     fn put(&mut self, task: TaskId, order: Order) {
-        self.tasks.insert((order.ticket, task));
+        if let Some(tasks) = &mut self.tasks {
+            tasks.insert((order.ticket, task));
+        }
         self.orders.insert(task, order);
     }
 
     fn take(&mut self, task: TaskId) -> Option<Order> {
         let order = self.orders.remove(&task)?;
-        self.tasks.remove(&(order.ticket, task));
+        if let Some(tasks) = &mut self.tasks {
+            tasks.remove(&(order.ticket, task));
+        }
         Some(order)
     }
 
@@ -409,10 +413,17 @@ impl Work for Bench {
         if mem::take(&mut self.is_cleared) {
             cancels.waiting.extend(self.orders.keys());
         }
-        for (ticket, begun) in mem::take(&mut self.cancels) {
-            let tasks = self.tasks.range((ticket, TaskId(0))..=(ticket, TaskId(u64::MAX)));
+        let unwanted = mem::take(&mut self.cancels);
+        if unwanted.is_empty() {
+            return cancels;
+        }
+        // Kept from now on: whoever never cancels does not pay for it, and whoever does has all of it looked through once.
+        let by_ticket = || self.orders.iter().map(|(task, order)| (order.ticket, *task)).collect();
+        let tasks = self.tasks.get_or_insert_with(by_ticket);
+        for (ticket, begun) in unwanted {
             let which = if begun { &mut cancels.all } else { &mut cancels.waiting };
-            which.extend(tasks.map(|(_, task)| *task));
+            which
+                .extend(tasks.range((ticket, TaskId(0))..=(ticket, TaskId(u64::MAX))).map(|(_, task)| *task));
         }
         cancels
     }
@@ -437,14 +448,13 @@ impl Work for Bench {
         let Some(order) = self.take(task) else { return Ok(()) };
         let word = match outcome {
             Outcome::Value(bytes) => Word::Value(bytes.clone()),
-            Outcome::Failed(message) => Word::Lost(TaskError::Decode { message: message.clone() }),
+            Outcome::Failed(message) => Word::Lost(TaskError::Failed { message: message.clone() }),
             Outcome::Panicked { message, location } => {
                 let (message, location) = (message.clone(), location.clone());
                 Word::Lost(TaskError::Panicked { message, location, backtrace: String::new() })
             }
             Outcome::Quarantined { attempts } => {
-                let (attempts, logs) = (attempts.clone(), self.logs.clone());
-                Word::Lost(TaskError::Quarantined { attempts, pid: order.pid, logs })
+                Word::Lost(TaskError::given_up(attempts.clone(), order.pid, self.logs.clone()))
             }
         };
         self.say(order, word);
@@ -476,7 +486,7 @@ pub(crate) fn hold(
     let mut bench = Bench {
         desk,
         orders: HashMap::new(),
-        tasks: BTreeSet::new(),
+        tasks: None,
         cancels: Vec::new(),
         is_cleared: false,
         callbacks: Callbacks::default(),

@@ -115,6 +115,11 @@ fn own_depth() -> u32 {
     env::var(DEPTH).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
+/// This is a worker of a pool, or its template.
+pub(crate) fn be_worker() {
+    WORKER.get_or_init(|| ());
+}
+
 /// Whether this is a worker of a pool.
 pub(crate) fn is_worker() -> bool {
     WORKER.get().is_some()
@@ -142,7 +147,7 @@ pub(crate) fn serve_if_asked() {
     if let Some(code) = child::serve_as(&words) {
         process::exit(code);
     }
-    WORKER.get_or_init(|| ());
+    be_worker();
     let trade = Trade { tasks: &[(call::NAME, call::run)], begin: hooks::begin, end: hooks::end };
     if let Some(code) = brigade_worker::serve_as(words.into_iter(), trade) {
         process::exit(exit_code(code));

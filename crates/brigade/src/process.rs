@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start ─▶ errand: a sealed memfd with name, function, argument
-//!   │  a packet: errand, stdout, stderr, directory                      nursery.rs
+//!   │  a packet: errand, stdout, stderr, directory, what the argument carries      nursery.rs
 //!   ▼
 //! template (one thread) ── clone(CLONE_PARENT) ──▶ child: a child of the program itself
 //!                                                    │ fork: calls the function

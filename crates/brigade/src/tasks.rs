@@ -7,7 +7,7 @@
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
 use crate::host::{self, Intake};
-use crate::init::init;
+use crate::init::{be_worker, init};
 use crate::job::Job;
 use crate::map::Map;
 use crate::pool::Pool;
@@ -98,6 +98,7 @@ static OWN: OnceLock<Tasks> = OnceLock::new();
 /// As [`init`](crate::init), which it calls first: its tasks may have pools of their own.
 pub fn worker(tasks: Tasks) -> ExitCode {
     init();
+    be_worker();
     let tasks = OWN.get_or_init(|| tasks);
     let names = tasks.list.iter().map(|entry| entry.signature.as_str());
     let table: Vec<(&str, TaskFn)> =

@@ -1,6 +1,6 @@
 //! Calls that nobody wants any more, tried with real processes.
 
-use brigade::{Job, Pool, TaskError, Until, as_completed, wait};
+use brigade::{Job, Pool, StartMethod, TaskError, Until, as_completed, wait};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -95,21 +95,26 @@ fn is_lent<R: brigade::Value>(job: &Job<R>) {
 
 #[test]
 fn a_call_that_waits_is_never_begun_and_one_that_runs_ends_with_its_worker() {
-    let marks = Marks::new("waits");
-    let pool = pool(1);
-    let before = pool.submit(own_pid, ()).join().expect("a pid");
-    let running = pool.submit(for_ever, ());
-    let waiting = pool.submit(touch, marks.mark("waiting"));
-    let wanted = pool.submit(own_pid, ());
-    is_lent(&running);
-    assert!(waiting.cancel() && waiting.is_done() && !waiting.cancel());
-    assert!(running.cancel() && !running.cancel());
-    assert_eq!((waiting.join(), running.join()), (Err(TaskError::Cancelled), Err(TaskError::Cancelled)));
-    let after = wanted.join().expect("it was not cancelled");
-    assert_ne!(before, after, "another process does what comes after it");
-    assert_eq!(pool.submit(square, 7).join(), Ok(49));
-    pool.join();
-    assert_eq!(marks.count(), 0);
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        in_tests();
+        let marks = Marks::new("waits");
+        let pool = Pool::builder().procs(1).start_method(method).build().expect("a pool");
+        let before = pool.submit(own_pid, ()).join().expect("a pid");
+        let running = pool.submit(for_ever, ());
+        let waiting = pool.submit(touch, marks.mark("waiting"));
+        let wanted = pool.submit(own_pid, ());
+        is_lent(&running);
+        assert!(waiting.cancel() && waiting.is_done() && !waiting.cancel());
+        assert!(running.cancel() && !running.cancel());
+        let words = (waiting.join(), running.join());
+        assert_eq!(words, (Err(TaskError::Cancelled), Err(TaskError::Cancelled)));
+        let after = wanted.join().expect("it was not cancelled");
+        assert_ne!(before, after, "another process does what comes after it");
+        assert_eq!(pool.submit(square, 7).join(), Ok(49));
+        assert_eq!(pool.loads()[0].deaths, 0, "{method:?}: it was to die");
+        pool.join();
+        assert_eq!(marks.count(), 0, "{method:?}");
+    }
 }
 
 #[test]
@@ -255,4 +260,55 @@ fn a_map_that_is_cancelled_ends_at_once() {
     map.cancel();
     assert_eq!(pool.submit(square, 5).join(), Ok(25));
     pool.join();
+}
+
+/// Takes its time, and now and then its worker along.
+fn moody(n: u64) -> u64 {
+    thread::sleep(Duration::from_micros(n % 7 * 300));
+    if n.is_multiple_of(97) {
+        process::abort();
+    }
+    square(n)
+}
+
+#[test]
+fn every_job_has_one_word_whatever_is_done_to_it_and_to_its_worker() {
+    in_tests();
+    let pool = Pool::builder().procs(3).attempts(50).max_tasks_per_child(40).build().expect("a pool");
+    let (sender, told) = channel();
+    let each = |first: u64| {
+        let sender = sender.clone();
+        let words = (first..first + 400).map(|n| {
+            let (job, sender) = (pool.submit(moody, n), sender.clone());
+            job.on_done(move |word| sender.send((n, word)).unwrap_or_default());
+            let pid = job.pid().filter(|_| n % 50 == 0);
+            if let Some(pid) = pid {
+                let killed = process::Command::new("kill").args(["-9", &pid.to_string()]).output();
+                assert!(killed.is_ok(), "there is a kill");
+            }
+            let is_cancelled = n.is_multiple_of(97) || n % 3 == 0;
+            let was_first = is_cancelled && job.cancel();
+            (n, job, was_first)
+        });
+        words.collect::<Vec<_>>()
+    };
+    let jobs: Vec<_> = thread::scope(|scope| {
+        let hands: Vec<_> = (0..4).map(|at| scope.spawn(move || each(1 + at * 1_000))).collect();
+        hands.into_iter().flat_map(|hand| hand.join().expect("it ends")).collect()
+    });
+    let all = jobs.len();
+    for (n, job, was_first) in jobs {
+        let word = job.join_timeout(Duration::from_secs(120)).expect("it has a word");
+        match word {
+            Ok(value) => assert!(!was_first && value == square(n), "{n}"),
+            Err(TaskError::Cancelled) => assert!(was_first, "{n} was not cancelled"),
+            Err(error) => assert!(n.is_multiple_of(97) && !was_first, "{n}: {error}"),
+        }
+    }
+    pool.join();
+    let mut words: Vec<u64> = told.try_iter().map(|(n, _)| n).collect();
+    let all_told = words.len();
+    words.sort_unstable();
+    words.dedup();
+    assert_eq!((all_told, words.len()), (all, all), "each was told, and none twice");
 }

@@ -21,14 +21,30 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<VALUE_BYTES_MAX>> = binc
 #[non_exhaustive]
 pub enum ValueError {
     /// Its `Serialize` says no.
-    #[error("{0}")]
+    #[error("{}", encoding(.0))]
     Encode(#[from] bincode::error::EncodeError),
     /// The bytes, or its `Deserialize`, say no.
-    #[error("{0}")]
+    #[error("{}", decoding(.0))]
     Decode(#[from] bincode::error::DecodeError),
     /// The value ended before the bytes did.
     #[error("{0} bytes too many")]
     Trailing(usize),
+}
+
+/// In the words of the type's own `Serialize`, if they are that: bincode would tell what variant of its error they are, too.
+fn encoding(error: &bincode::error::EncodeError) -> String {
+    match error {
+        bincode::error::EncodeError::OtherString(words) => words.clone(),
+        error => error.to_string(),
+    }
+}
+
+/// The same for `Deserialize`.
+fn decoding(error: &bincode::error::DecodeError) -> String {
+    match error {
+        bincode::error::DecodeError::OtherString(words) => words.clone(),
+        error => error.to_string(),
+    }
 }
 
 /// Writes a value behind what the buffer holds; after an error the buffer is as it was.

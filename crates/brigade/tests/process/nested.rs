@@ -2,8 +2,8 @@
 
 use super::in_tests;
 use brigade::{
-    Exit, Pool, Process, ProcessError, StartMethod, active_children, cpu_count, current_process,
-    parent_process,
+    ConnectionError, Exit, Pool, Process, ProcessError, Receiver, Sender, StartMethod, active_children,
+    cpu_count, current_process, parent_process, pipe,
 };
 use std::process::id;
 use std::thread;
@@ -21,6 +21,29 @@ fn an_argument_may_have_a_hundred_megabytes_or_none_at_all() {
         let text = "0123456789".repeat(10_000_000);
         assert_eq!(started(Process::builder(check, text).start_method(method).start()), Exit::Code(0));
         assert_eq!(started(Process::builder(|()| (), ()).start_method(method).start()), Exit::Code(0));
+    }
+}
+
+#[test]
+fn the_ends_of_pipes_go_along_and_whoever_started_the_process_keeps_none() {
+    in_tests();
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        let (numbers, theirs) = pipe::<u32>().expect("a pipe");
+        let (asked, ask) = pipe::<u32>().expect("a pipe");
+        let double = |(asked, answers): (Receiver<u32>, Sender<u32>)| {
+            for number in asked.iter() {
+                answers.send(&(2 * number.expect("a number"))).expect("somebody receives");
+            }
+        };
+        let process =
+            Process::builder(double, (asked, theirs)).start_method(method).start().expect("it starts");
+        for number in [1, 20] {
+            ask.send(&number).expect("somebody receives");
+            assert_eq!(numbers.recv().expect("an answer"), 2 * number);
+        }
+        drop(ask);
+        assert_eq!(process.join(), Exit::Code(0), "{method:?}: it saw the end");
+        assert!(matches!(numbers.recv(), Err(ConnectionError::Closed)), "{method:?}: and so do we");
     }
 }
 

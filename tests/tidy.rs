@@ -41,7 +41,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "brigade-worker",
             "bytemuck",
             "crc32c",
+            "hmac",
             "serde",
+            "sha2",
             "thiserror",
             "tracing",
         ],
@@ -301,6 +303,33 @@ fn every_promise_names_its_test_or_is_called_open() {
         faults,
         "name the test in backquotes, or write **open** and when it comes, or **does not arise** and why",
     );
+}
+
+#[test]
+fn every_link_of_a_document_leads_somewhere() {
+    let mut faults = Vec::new();
+    for document in documents() {
+        let folder = document.parent().expect("a document is in a folder");
+        let text = fs::read_to_string(top().join(&document)).expect("it was found");
+        for (line, text) in (1..).zip(text.lines()) {
+            let away = links(text).filter(|to| !top().join(folder).join(to).exists());
+            faults.extend(away.map(|to| format!("{}:{line}: {to}", document.display())));
+        }
+    }
+    report(faults, "there is no such file: correct the link");
+}
+
+#[test]
+fn every_program_stands_in_the_tables_for_those_who_come_from_python() {
+    let mut faults = Vec::new();
+    let programs = read_all("crates/brigade/examples").into_iter().map(|source| source.path);
+    let programs: Vec<String> = programs.filter(|path| !path.ends_with("/mod.rs")).collect();
+    for table in ["docs/FROM_PYTHON.md", "docs/FROM_PYTHON.ko.md"] {
+        let text = read(table);
+        let missing = programs.iter().filter(|path| !text.contains(&format!("](../{path})")));
+        faults.extend(missing.map(|path| format!("{table}: {path}")));
+    }
+    report(faults, "link it where its call is told");
 }
 
 #[test]
@@ -601,6 +630,23 @@ fn tests_of(code: &str) -> Vec<String> {
 }
 
 // Documents.
+
+/// From the top of the repository: those beside the manifest, and those in `docs`.
+fn documents() -> Vec<PathBuf> {
+    let files =
+        ["", "docs"].into_iter().flat_map(|folder| fs::read_dir(top().join(folder)).into_iter().flatten());
+    let paths = files.flatten().map(|entry| entry.path());
+    let documents = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents.map(|path| path.strip_prefix(top()).expect("it was found below the top").to_owned()).collect()
+}
+
+/// The files that a line links, without places in them.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(to, _)| to));
+    let files =
+        targets.filter(|to| !to.contains("://")).map(|to| to.split_once('#').map_or(to, |(file, _)| file));
+    files.filter(|file| !file.is_empty())
+}
 
 /// Names in backquotes that are sentences: four words at least, so that no function of the kernel's is taken for one.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {

@@ -7,18 +7,15 @@ use brigade::{Exit, Process, ProcessError};
 use std::error::Error;
 use std::thread;
 
-fn nap(_: ()) {
-    thread::sleep(second());
-}
-
 fn by_processes() -> Result<Vec<Exit>, ProcessError> {
-    let naps = (0..4).map(|_| Process::builder(nap, ()).start()).collect::<Result<Vec<_>, _>>()?;
+    let naps =
+        (0..4).map(|_| Process::builder(thread::sleep, second()).start()).collect::<Result<Vec<_>, _>>()?;
     Ok(naps.iter().map(Process::join).collect())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     brigade::init();
-    let ((), row) = timed(|| [(); 4].into_iter().for_each(nap));
+    let ((), row) = timed(|| (0..4).for_each(|_| thread::sleep(second())));
     let (ends, together) = timed(by_processes);
 
     println!("in a row {row:.2?}, in four processes {together:.2?}");

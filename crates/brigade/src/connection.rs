@@ -1,4 +1,4 @@
-//! Pipes between processes: one way ([`pipe`]) or both ([`duplex`]), and waiting for several of them ([`wait`]).
+//! Pipes between processes: one way ([`pipe()`]) or both ([`duplex`]), and waiting for several of them ([`wait`]).
 //!
 //! ```no_run
 //! use brigade::{Connection, Sender, duplex, pipe};

@@ -34,6 +34,8 @@
 //! | `multiprocessing.connection.wait`  | [`connection::wait`]                               |
 //! | `if __name__ == "__main__"`        | [`init`]                                           |
 //! | `Lock`, `RLock`, `Semaphore`, …    | [`sync`]                                           |
+//! | `Value`, `Array`, `shared_memory`  | [`shared`]                                         |
+//! | `Manager()`                        | [`manager`]                                        |
 //!
 //! What dies with a worker is one attempt at one call: it is tried again, three times in all, and then given up alone, with
 //! its story ([`TaskError::Quarantined`]). A chunk of a map that kills is halved until the one bad item is alone.
@@ -57,6 +59,7 @@ mod host;
 mod init;
 mod job;
 mod load;
+pub mod manager;
 mod map;
 mod parcel;
 mod pool;
@@ -68,6 +71,10 @@ mod tasks;
 mod threads;
 mod trace;
 mod watch;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/FROM_PYTHON.md")]
+struct FromPython;
 
 pub use actor::{Worker, WorkerPool};
 pub use brigade_core::Schedule;

@@ -13,6 +13,8 @@
 //! | a party of a [`Barrier`]      | the barrier is broken, for those who wait and those who come           |
 //! | who sets an [`Event`]         | it is set, or it is not                                                |
 //!
+//! Whoever is merely stopped (SIGSTOP) keeps what it has until it goes on: time-outs are for that.
+//!
 //! ```no_run
 //! use brigade::sync::Lock;
 //! use std::fs;

@@ -77,7 +77,9 @@ fn each_worker_calls_the_initializer_once_before_its_first_call() {
 /// How a pool ends whose initializer fails so, and how often that was tried.
 fn failure(initializer: fn((String, u32)) -> Result<(), String>, kind: u32) -> (String, usize) {
     let notes = Notes::new();
-    let builder = Pool::builder().procs(1).birth_timeout(Duration::from_millis(500));
+    // Only who hangs is to be overtaken by it, however slow this machine is.
+    let patience = if kind == HANG { Duration::from_millis(500) } else { Duration::from_secs(60) };
+    let builder = Pool::builder().procs(1).birth_timeout(patience);
     let pool = builder.initializer(initializer, (notes.path(), kind)).build().expect("a pool");
     let told = pool.submit(|n: u32| n, 1).join().expect_err("no worker comes so far");
     assert!(matches!(told, TaskError::Pool(_)), "{told:?}");
@@ -87,6 +89,8 @@ fn failure(initializer: fn((String, u32)) -> Result<(), String>, kind: u32) -> (
     assert_eq!(told.lines().count(), 1, "{told}");
     (told, notes.lines().len())
 }
+
+const HANG: u32 = 5;
 
 fn fail((path, kind): (String, u32)) -> Result<(), String> {
     note(path);
@@ -117,10 +121,11 @@ fn an_initializer_that_fails_is_an_error_with_its_words_and_no_worker_is_born_ag
 
 #[test]
 fn an_initializer_that_dies_or_hangs_is_tried_a_few_times_and_then_it_is_an_error() {
-    for (kind, words) in [(3, "exit code 3"), (4, "SIGABRT"), (5, "no hello within 500ms")] {
+    for (kind, words) in [(3, "exit code 3"), (4, "SIGABRT"), (HANG, "no hello within 500ms")] {
         let (told, times) = failure(fail, kind);
         assert!(told.contains(words), "{told}");
-        assert!((2..=6).contains(&times), "{kind}: {times} times");
+        // Who hangs may be killed before it has noted anything.
+        assert!(times <= 6 && (times >= 2 || kind == HANG), "{kind}: {times} times");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a pool offers beside plain calls, tried with real processes.
 
-use brigade::{Pool, TaskError};
+use brigade::{Pool, TaskError, Until, wait};
 use std::process;
 
 brigade::test_entry!(in_tests);
@@ -55,9 +55,8 @@ fn a_panic_brings_what_had_called_it_where_that_was_asked_for() {
 fn what_is_given_up_names_attempt_cause_pid_and_log() {
     let pool = pool(1);
     let job = pool.submit(|_: ()| -> u32 { process::abort() }, ());
-    while !job.is_done() {
-        std::thread::yield_now();
-    }
+    let (mut done, _) = wait([job], Until::AllCompleted, None);
+    let job = done.remove(0);
     let pid = job.pid().expect("somebody ran it");
     let told = job.join().expect_err("it never returns");
     let words = told.to_string();

@@ -3,7 +3,7 @@
 use brigade::sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, watch_locks_with,
 };
-use brigade::{Job, Pool, StartMethod, TaskError};
+use brigade::{Job, Pool, Process, StartMethod, TaskError};
 use std::collections::BTreeSet;
 use std::process;
 use std::sync::mpsc::channel;
@@ -116,6 +116,38 @@ fn locks_travel_several_levels_deep_and_in_whatever() {
 }
 
 #[test]
+fn processes_get_all_of_it_in_their_argument_and_their_death_is_told() {
+    type All = (Lock, RLock, Semaphore, Event, Condition, Barrier);
+    fn meet((lock, rlock, semaphore, event, condition, barrier): All) {
+        barrier.wait().expect("both come");
+        let _held = (lock.acquire(), rlock.acquire(), semaphore.acquire(), condition.acquire());
+        event.set();
+        hang()
+    }
+    in_tests();
+    for method in METHODS {
+        let all: All = (
+            Lock::new().unwrap(),
+            RLock::new().unwrap(),
+            Semaphore::new(1).unwrap(),
+            Event::new().unwrap(),
+            Condition::new().unwrap(),
+            Barrier::new(2).unwrap(),
+        );
+        let process = Process::builder(meet, all.clone()).start_method(method).daemon(true).start().unwrap();
+        let (lock, rlock, semaphore, event, condition, barrier) = all;
+        barrier.wait().unwrap();
+        event.wait();
+        assert!(lock.try_acquire().unwrap().is_none() && condition.lock().try_acquire().unwrap().is_none());
+        process.kill();
+        assert!(lock.acquire().is_err() && rlock.acquire().is_err(), "{method:?}");
+        assert!(semaphore.acquire().is_err() && condition.acquire().is_err());
+        assert_eq!(barrier.wait(), Err(BarrierError::Died { pid: process.pid() }));
+        process.join();
+    }
+}
+
+#[test]
 fn a_lock_is_never_lost_however_often_its_holders_are_killed() {
     let (lock, rlock) = (Lock::new().unwrap(), RLock::new().unwrap());
     let churn = |(lock, rlock): (Lock, RLock)| {
@@ -170,6 +202,37 @@ fn nobody_waits_in_vain_on_a_condition_however_often_others_are_killed() {
     assert!(woken > 0);
     drop(condition.lock().acquire_timeout(LONG));
     assert!(condition.lock().try_acquire().unwrap().is_some());
+}
+
+#[test]
+fn a_barrier_is_whole_after_a_reset_however_often_its_parties_are_killed() {
+    let barrier = Barrier::new(2).unwrap();
+    let churn = |barrier: Barrier| {
+        let mut passed = 0;
+        for _ in 0..50 {
+            match barrier.wait_timeout(Duration::from_millis(20)) {
+                Ok(_) => passed += 1,
+                Err(_) => barrier.reset(),
+            }
+        }
+        (process::id(), passed)
+    };
+    assert!(storm(200, churn, barrier.clone()) > 0);
+    let is_passed = || {
+        thread::scope(|scope| {
+            let other = scope.spawn(|| barrier.wait_timeout(LONG));
+            barrier.wait_timeout(LONG).is_ok() && other.join().unwrap().is_ok()
+        })
+    };
+    barrier.reset();
+    // Of those who were killed last it is told perhaps once more.
+    assert!(
+        is_passed()
+            || (0..3).any(|_| {
+                barrier.reset();
+                is_passed()
+            })
+    );
 }
 
 #[test]
@@ -428,10 +491,8 @@ fn locks_taken_in_both_orders_are_reported_here_and_across_processes() {
     assert!(reports.try_recv().is_err());
     both(&third, &first);
     let report = reports.try_recv().expect("it goes round by three");
-    assert!(
-        report.contains("watched-third#") && report.contains("watched-first#") && report.contains("sync.rs:"),
-        "{report}"
-    );
+    assert!(report.contains("watched-third#") && report.contains("watched-first#"), "{report}");
+    assert_eq!(report.matches("tests/sync.rs:").count(), 2, "{report}");
     let pool = pool(1, StartMethod::Fork);
     let (one, two) = (Lock::named("watched-one").unwrap(), RLock::named("watched-two").unwrap());
     let job = pool.submit(

@@ -14,9 +14,10 @@ use crate::clock::monotonic_ns;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What the names of ours begin with.
@@ -49,9 +50,12 @@ impl Cgroup {
 
     /// The same below another one, of either version: nobody has been born into it.
     pub(crate) fn make_below(above: &Path) -> io::Result<Cgroup> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
         prune(above);
         let mut last = io::Error::other("every name is taken");
-        for n in 0..NAMES_MAX {
+        for _ in 0..NAMES_MAX {
+            // No name twice: the guard of a run that is over may come late, and would end those of another run.
+            let n = MADE.fetch_add(1, Relaxed);
             match Cgroup::make_at(above.join(format!("{PREFIX}{}-{n}", Pid::current()))) {
                 Ok(made) => return Ok(made),
                 Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists) => last = error,
@@ -98,7 +102,9 @@ impl Cgroup {
     /// Ends all that is in it, waits (for so long at most) until nobody is left, and removes it. Does nothing if
     /// somebody else has done so.
     pub fn end(&self, within: Duration) {
-        if fs::write(self.path.join("cgroup.kill"), "1").is_ok() {
+        // In this one and no other, should its name have been given anew.
+        let kill = self.open_file("cgroup.kill", OFlags::WRONLY);
+        if kill.and_then(|mut kill| kill.write_all(b"1")).is_ok() {
             self.await_empty(within);
         }
         remove(&self.path);
@@ -124,13 +130,17 @@ impl Cgroup {
         theirs.split('/').any(|part| part == name)
     }
 
+    fn open_file(&self, name: &str, access: OFlags) -> io::Result<File> {
+        Ok(rustix::fs::openat(&self.dir, name, access | OFlags::CLOEXEC, Mode::empty())?.into())
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
 
     fn await_empty(&self, within: Duration) {
         let until_ns = monotonic_ns() + within.as_nanos() as u64;
-        let Ok(events) = File::open(self.path.join("cgroup.events")) else { return };
+        let Ok(events) = self.open_file("cgroup.events", OFlags::RDONLY) else { return };
         let look_again = Timespec::try_from(LOOK_EVERY).expect("a few milliseconds fit");
         while is_populated(&events) && monotonic_ns() < until_ns {
             // The kernel says PRI when the file reads otherwise than at the last look.
@@ -247,6 +257,25 @@ mod tests {
         let path = made.path().to_path_buf();
         drop(made);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn whoever_ends_a_cgroup_that_is_gone_ends_nobody_in_another() {
+        let Ok(made) = Cgroup::make() else {
+            return eprintln!("not tried: there is no cgroup to be had here");
+        };
+        let late = Cgroup::open(made.path()).unwrap();
+        drop(made);
+        let next = Cgroup::make().unwrap();
+        assert_ne!(next.path(), late.path());
+        fs::create_dir(late.path()).unwrap();
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        fs::write(late.path().join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        late.end(Duration::ZERO);
+        assert!(sleeper.try_wait().unwrap().is_none(), "it was killed for its name");
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        late.remove_within(Duration::from_secs(5));
     }
 
     #[test]

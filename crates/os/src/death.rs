@@ -1,10 +1,11 @@
 //! The undertaker: one thread that sleeps until a child dies, and then performs the rites for it.
 
 use crate::body::{Body, retry};
-use rustix::event::epoll;
+use rustix::event::{EventfdFlags, epoll, eventfd};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -23,7 +24,13 @@ struct Cemetery {
     epoll: OwnedFd,
     /// By the number of the pidfd, which is open for as long as its grave is here.
     graves: Mutex<HashMap<u64, Grave>>,
+    /// Nobody tells it of others any more; readable once that is so.
+    is_over: AtomicBool,
+    over: OwnedFd,
 }
+
+/// What stands for `over`: no descriptor has this number.
+const OVER: u64 = u64::MAX;
 
 struct Grave {
     body: Arc<Body>,
@@ -37,13 +44,22 @@ impl std::fmt::Debug for Grave {
 }
 
 impl Undertaker {
-    /// Starts the thread. It lives as long as the process.
+    /// Starts the thread. It lives until this is dropped and everybody it was told of is dead.
     ///
     /// # Errors
     /// If there is no descriptor or no thread to be had.
     pub fn start() -> io::Result<Undertaker> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let cemetery = Arc::new(Cemetery { epoll, graves: Mutex::default() });
+        let over = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // Told once: it stays readable.
+        epoll::add(
+            &epoll,
+            &over,
+            epoll::EventData::new_u64(OVER),
+            epoll::EventFlags::IN | epoll::EventFlags::ET,
+        )?;
+        let cemetery =
+            Arc::new(Cemetery { epoll, graves: Mutex::default(), is_over: AtomicBool::new(false), over });
         let own = Arc::clone(&cemetery);
         thread::Builder::new().name("undertaker".into()).stack_size(64 << 10).spawn(move || own.keep())?;
         Ok(Undertaker { cemetery })
@@ -63,6 +79,13 @@ impl Undertaker {
     }
 }
 
+impl Drop for Undertaker {
+    fn drop(&mut self) {
+        self.cemetery.is_over.store(true, SeqCst);
+        let _ = rustix::io::write(&self.cemetery.over, &1_u64.to_ne_bytes());
+    }
+}
+
 impl Cemetery {
     fn keep(&self) {
         let mut events = Vec::with_capacity(64);
@@ -75,6 +98,9 @@ impl Cemetery {
             }
             for event in &events {
                 self.bury(event.data.u64());
+            }
+            if self.is_over.load(SeqCst) && self.graves().is_empty() {
+                return;
             }
         }
     }

@@ -43,6 +43,8 @@ pub mod rows;
 pub mod seat;
 pub mod signals;
 pub mod spread;
+#[cfg(feature = "steps")]
+pub mod steps;
 pub mod strays;
 pub mod text;
 

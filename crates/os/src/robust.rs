@@ -1,7 +1,7 @@
 //! A mutex in shared memory whose next holder is told when the last one died: the C library's robust one.
 //!
 //! Each thread has a list of those that it holds, and the kernel goes through it when the thread ends, by whatever. So a
-//! process that was made by a raw clone must be given its list ([`List`]), as the C library's `fork` does.
+//! process that was made by a raw clone must be given its list (`List`), as the C library's `fork` does.
 
 use crate::futex::remaining;
 use crate::region::{Region, Shared};

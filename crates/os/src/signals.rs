@@ -131,6 +131,13 @@ pub fn hold_back() {
     let _ = set.thread_block();
 }
 
+/// Ctrl-C is for somebody else: this process ends when that one needs it no more.
+pub fn ignore_interrupts() {
+    use nix::sys::signal::{SigHandler, signal as set};
+    // SAFETY: SIG_IGN is no handler, so no code of ours can run in a signal's context.
+    let _ = unsafe { set(Signal::SIGINT, SigHandler::SigIgn) };
+}
+
 /// Undoes what whoever started us may have left behind: an ignored SIGCHLD, for then the kernel would bury our children
 /// unseen. Before [`ring`].
 ///

@@ -30,6 +30,8 @@ struct Watch {
 struct Send {
     under_way: Option<(u32, Arc<Body>)>,
     is_watched: bool,
+    /// Nobody sends any more.
+    is_over: bool,
 }
 
 impl Backstop {
@@ -55,6 +57,13 @@ impl Backstop {
     }
 }
 
+impl Drop for Backstop {
+    fn drop(&mut self) {
+        self.watch.lock().is_over = true;
+        self.watch.began.notify_one();
+    }
+}
+
 impl Watch {
     fn lock(&self) -> MutexGuard<'_, Send> {
         self.send.lock().unwrap_or_else(PoisonError::into_inner)
@@ -63,8 +72,11 @@ impl Watch {
     fn keep(&self) {
         let mut now = self.lock();
         loop {
-            while !now.is_watched {
+            while !now.is_watched && !now.is_over {
                 now = self.began.wait(now).unwrap_or_else(PoisonError::into_inner);
+            }
+            if now.is_over {
+                return;
             }
             drop(now);
             thread::sleep(LOOK_EVERY);

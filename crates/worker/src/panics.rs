@@ -1,6 +1,7 @@
 //! A panic in a task is an ending with its message and place, not a death.
 
 use brigade_wire::Ending;
+use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
@@ -45,14 +46,26 @@ pub enum Caught<R> {
 /// Runs one of several calls that a task is made of: a panic is its own, and the others go on. Its words are known in a worker,
 /// and wherever they are [remembered](crate::remember_panics).
 pub fn caught_call<R>(call: impl FnOnce() -> R) -> Caught<R> {
+    // Of a panic that somebody else has caught before.
+    drop(LAST.take());
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Caught::Value(value),
-        Err(_) => {
-            let (message, location, backtrace) = LAST.with_borrow_mut(Option::take).unwrap_or_default();
+        Err(payload) => {
+            let told = LAST.take().unwrap_or_else(|| (words(&*payload), String::new(), String::new()));
+            let (message, location, backtrace) = told;
             Caught::Panicked { message, location, backtrace }
         }
     }
 }
+
+/// What it says itself, where the hook was somebody else's, or was not called.
+fn words(payload: &(dyn Any + Send)) -> String {
+    let text =
+        payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    text.unwrap_or(NO_TEXT).to_owned()
+}
+
+const NO_TEXT: &str = "a payload that is not text";
 
 /// Runs a task to its ending.
 pub(crate) fn caught(task: impl FnOnce() -> Result<Vec<u8>, String>) -> Ending {
@@ -72,12 +85,13 @@ fn backtrace() -> String {
 }
 
 fn message(info: &PanicHookInfo<'_>) -> String {
-    info.payload_as_str().unwrap_or("a payload that is not text").to_string()
+    info.payload_as_str().unwrap_or(NO_TEXT).to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::panic::resume_unwind;
 
     #[test]
     fn a_panic_ends_with_its_message_and_place() {
@@ -88,5 +102,15 @@ mod tests {
         assert!(location.contains("panics.rs:"), "{location}");
         assert_eq!(caught(|| Ok(vec![1])), Ending::Value(vec![1]));
         assert_eq!(caught(|| Err("no".into())), Ending::Failed("no".into()));
+    }
+
+    #[test]
+    fn words_are_those_of_the_panic_also_where_no_hook_was_called() {
+        remember();
+        assert!(catch_unwind(|| panic!("an earlier one")).is_err());
+        let panicked = |message: &str| Ending::Panicked { message: message.into(), location: String::new() };
+        assert_eq!(caught(|| resume_unwind(Box::new("thrown on"))), panicked("thrown on"));
+        assert_eq!(caught(|| resume_unwind(Box::new("so".to_owned()))), panicked("so"));
+        assert_eq!(caught(|| resume_unwind(Box::new(7))), panicked(NO_TEXT));
     }
 }

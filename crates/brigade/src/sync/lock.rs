@@ -115,8 +115,10 @@ macro_rules! lock {
             /// As [`acquire`](Self::acquire).
             #[track_caller]
             pub fn try_acquire(&self) -> Result<Option<$guard>, OwnerDied<$guard>> {
+                // Not in a closure, which has another caller.
+                let at = Location::caller();
                 let held = self.0.try_lock(|state| &state.mutex);
-                held.map(|held| self.guard(held, Location::caller())).transpose()
+                held.map(|held| self.guard(held, at)).transpose()
             }
 
             /// `None` if somebody still has it after that time.
@@ -138,12 +140,13 @@ macro_rules! lock {
                 &self,
                 until: Option<u64>,
             ) -> Result<Option<$guard>, OwnerDied<$guard>> {
+                let at = Location::caller();
                 let lock = |until| self.0.lock_until(|state| &state.mutex, until);
                 let held = match watch::is_on(&self.0.record) {
                     false => lock(until),
-                    true => watch::wait(self, Location::caller(), until, lock),
+                    true => watch::wait(self, at, until, lock),
                 };
-                held.map(|held| self.guard(held, Location::caller())).transpose()
+                held.map(|held| self.guard(held, at)).transpose()
             }
 
             fn guard(

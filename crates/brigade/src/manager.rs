@@ -1,0 +1,307 @@
+//! A process that serves lists, dicts, namespaces and values to all others, as Python's `Manager`: slower than shared memory,
+//! and for anything that serde can write and read.
+//!
+//! Proxies stand for its objects. They are plain data: clone them, and send them to workers as arguments or parts of them, or
+//! put one into another. The objects live as long as their manager, and a client that dies harms nobody: what it asked for was
+//! done as a whole, or not at all. If the manager dies, the next use of a proxy is an error.
+//!
+//! ```no_run
+//! use brigade::manager::{ListProxy, Manager};
+//!
+//! fn append((lines, name): (ListProxy<String>, String)) {
+//!     lines.append(&name).expect("the manager outlives its pool");
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     brigade::init();
+//!     let manager = Manager::new()?;
+//!     let (lines, pool) = (manager.list::<String>()?, brigade::Pool::new()?);
+//!     pool.for_each(append, ["a", "b", "c"].map(|name| (lines.clone(), name.to_owned())))?;
+//!     assert_eq!(lines.len()?, 3);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A manager with an address and a key can be used by programs that know both, of the same build or not, so long as both mean
+//! the same types: see [`Manager::connect`].
+
+mod client;
+mod proxies;
+mod server;
+mod talk;
+
+pub use proxies::{DictProxy, ListProxy, NamespaceProxy, ValueProxy};
+
+use crate::{Process, ProcessError, Value};
+use client::Line;
+use serde::{Deserialize, Serialize};
+use server::Charge;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::time::Duration;
+
+/// A manager, which ends when this is dropped.
+#[derive(Debug)]
+pub struct Manager {
+    client: ManagerClient,
+    process: Process,
+}
+
+/// What a manager is to be like.
+#[derive(Clone, Default)]
+#[must_use = "nothing is there before it is started"]
+pub struct ManagerBuilder {
+    address: Option<String>,
+    key: Option<Vec<u8>>,
+}
+
+/// Somebody who may use a manager; can be sent to workers.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ManagerClient {
+    line: Line,
+}
+
+/// Why a manager does not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// It has ended, or was killed, or there never was one.
+    #[error("no manager at {address}: {source}: it has ended, and its objects with it")]
+    Gone {
+        /// Where it was.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It has ended, and another one has its address.
+    #[error("the manager at {address} is another one by now: the objects of the former are gone")]
+    Replaced {
+        /// Where both were.
+        address: String,
+    },
+    /// The key is not the manager's.
+    #[error("the manager at {address} has another key")]
+    Denied {
+        /// Where it is.
+        address: String,
+    },
+    /// A key of no bytes, which everybody would have.
+    #[error("the key is empty: whoever is to use the manager needs one that others cannot guess")]
+    EmptyKey,
+    /// It could not begin.
+    #[error("manager at {address} cannot be started: {source}")]
+    Start {
+        /// Where it was to be.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no process for it.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A list has no such index.
+    #[error("index {index} of a list of {len}")]
+    OutOfRange {
+        /// What was asked for.
+        index: usize,
+        /// How many values there are.
+        len: u64,
+    },
+    /// What has that name is something else.
+    #[error("{name} is of type {has}, and not {asked}")]
+    OtherType {
+        /// Which name.
+        name: String,
+        /// What it is.
+        has: String,
+        /// What it was taken for.
+        asked: String,
+    },
+    /// A value cannot be written as bytes.
+    #[error("cannot be encoded: {message}")]
+    Encode {
+        /// What serde said.
+        message: String,
+    },
+    /// A value cannot be read from its bytes.
+    #[error("cannot be decoded: {message}")]
+    Decode {
+        /// What serde said.
+        message: String,
+    },
+}
+
+impl Manager {
+    /// One at an address and with a key that nobody else knows.
+    ///
+    /// # Errors
+    /// If [`init`](crate::init) was not called, or the system refuses.
+    pub fn new() -> Result<Manager, ManagerError> {
+        Manager::builder().start()
+    }
+
+    /// To say where it is to be, and with which key.
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder::default()
+    }
+
+    /// To use the manager that another program has started. What it is told by name there, it is asked for by the same name
+    /// here.
+    ///
+    /// # Errors
+    /// [`ManagerError::Gone`] if there is none, [`ManagerError::Denied`] if it has another key.
+    pub fn connect(address: &str, key: &[u8]) -> Result<ManagerClient, ManagerError> {
+        Line::to(address, key).map(|line| ManagerClient { line })
+    }
+
+    /// What workers may have of it.
+    pub fn client(&self) -> ManagerClient {
+        self.client.clone()
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Ends it. Dropping it does the same.
+    pub fn shutdown(self) {}
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.process.kill();
+        self.process.join();
+        talk::forget(&self.client.line.address);
+    }
+}
+
+impl Deref for Manager {
+    type Target = ManagerClient;
+
+    fn deref(&self) -> &ManagerClient {
+        &self.client
+    }
+}
+
+impl ManagerBuilder {
+    /// Where it listens: the path of a socket, which it makes and removes; or behind an `@` a name that is in no file system.
+    /// If not said, such a name by chance.
+    pub fn address(mut self, address: impl Into<String>) -> ManagerBuilder {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// What clients must show that they have, without sending it. If not said, 32 bytes by chance.
+    pub fn key(mut self, key: impl Into<Vec<u8>>) -> ManagerBuilder {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Starts it: a daemonic process, which ends with this one.
+    ///
+    /// # Errors
+    /// [`ManagerError::Start`] if somebody else has that address, or the system refuses; [`ManagerError::EmptyKey`]; and if
+    /// [`init`](crate::init) was not called.
+    pub fn start(self) -> Result<Manager, ManagerError> {
+        let chance = |source| ManagerError::Start { address: "an address by chance".into(), source };
+        let instance = talk::random().map_err(chance)?;
+        let key = match self.key {
+            Some(key) if key.is_empty() => return Err(ManagerError::EmptyKey),
+            Some(key) => key,
+            None => talk::random::<32>().map_err(chance)?.to_vec(),
+        };
+        let address =
+            self.address.unwrap_or_else(|| format!("@brigade-{:032x}", u128::from_le_bytes(instance)));
+        let wrong = |source| ManagerError::Start { address: address.clone(), source };
+        talk::socket_address(&address).map_err(wrong)?;
+        let charge = Charge { address: address.clone(), key: key.clone(), instance };
+        let process = Process::builder(server::serve, charge).name("Manager").daemon(true).start()?;
+        // It listens within a millisecond or two; that it has ended instead is seen at once.
+        while process.join_timeout(Duration::from_millis(1)).is_none() {
+            match Line::to(&address, &key) {
+                Ok(line) if line.instance == instance => {
+                    return Ok(Manager { client: ManagerClient { line }, process });
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Err(wrong(io::Error::from_raw_os_error(process.exit_code().unwrap_or_default())))
+    }
+}
+
+impl ManagerClient {
+    /// A new, empty list.
+    ///
+    /// # Errors
+    /// If the manager is gone.
+    pub fn list<T: Value>(&self) -> Result<ListProxy<T>, ManagerError> {
+        ListProxy::make(&self.line, None)
+    }
+
+    /// The list of that name, which is new and empty for the first who asks.
+    ///
+    /// # Errors
+    /// [`ManagerError::OtherType`] if something else has that name; if the manager is gone.
+    pub fn list_named<T: Value>(&self, name: &str) -> Result<ListProxy<T>, ManagerError> {
+        ListProxy::make(&self.line, Some(name))
+    }
+
+    /// A new, empty dict.
+    ///
+    /// # Errors
+    /// If the manager is gone.
+    pub fn dict<K: Value, V: Value>(&self) -> Result<DictProxy<K, V>, ManagerError> {
+        DictProxy::make(&self.line, None)
+    }
+
+    /// The dict of that name, which is new and empty for the first who asks.
+    ///
+    /// # Errors
+    /// As [`ManagerClient::list_named`].
+    pub fn dict_named<K: Value, V: Value>(&self, name: &str) -> Result<DictProxy<K, V>, ManagerError> {
+        DictProxy::make(&self.line, Some(name))
+    }
+
+    /// A new value.
+    ///
+    /// # Errors
+    /// If it cannot be encoded, or the manager is gone.
+    pub fn value<T: Value>(&self, first: &T) -> Result<ValueProxy<T>, ManagerError> {
+        ValueProxy::make(&self.line, None, first)
+    }
+
+    /// The value of that name, which is `first` for the first who asks.
+    ///
+    /// # Errors
+    /// As [`ManagerClient::list_named`].
+    pub fn value_named<T: Value>(&self, name: &str, first: &T) -> Result<ValueProxy<T>, ManagerError> {
+        ValueProxy::make(&self.line, Some(name), first)
+    }
+
+    /// The namespace of that name, which has nothing in it for the first who asks.
+    ///
+    /// # Errors
+    /// As [`ManagerClient::list_named`].
+    pub fn namespace(&self, name: &str) -> Result<NamespaceProxy, ManagerError> {
+        NamespaceProxy::make(&self.line, Some(name))
+    }
+
+    /// Where the manager is.
+    pub fn address(&self) -> &str {
+        &self.line.address
+    }
+}
+
+impl fmt::Debug for ManagerClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the manager at {}", self.line.address)
+    }
+}
+
+impl fmt::Debug for ManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerBuilder").field("address", &self.address).finish_non_exhaustive()
+    }
+}

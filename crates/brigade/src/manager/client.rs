@@ -1,0 +1,156 @@
+//! A client's side of the conversation: connections that wait for the next question, and what can go wrong.
+
+use super::ManagerError;
+use super::talk::{self, Answer, Ask, Blob, Instance, OfDict, OfList};
+use crate::carry;
+use brigade_wire::{decode_value, encode_value};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// Where a manager is, and how it is known there; goes along in every proxy.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) address: String,
+    pub(super) key: Vec<u8>,
+    pub(super) instance: Instance,
+}
+
+/// Connections of this process that nobody uses now. Each thread that asks takes one, or makes one.
+static IDLE: LazyLock<Mutex<HashMap<Instance, Vec<UnixStream>>>> = LazyLock::new(Mutex::default);
+
+fn idle() -> MutexGuard<'static, HashMap<Instance, Vec<UnixStream>>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Line {
+    /// To whoever serves that address now.
+    pub(super) fn to(address: &str, key: &[u8]) -> Result<Line, ManagerError> {
+        if key.is_empty() {
+            return Err(ManagerError::EmptyKey);
+        }
+        let (stream, instance) = greet(address, key)?;
+        idle().entry(instance).or_default().push(stream);
+        Ok(Line { address: address.to_owned(), key: key.to_vec(), instance })
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) fn ask(&self, ask: &Ask) -> Result<Answer, ManagerError> {
+        let stream = self.take()?;
+        let answered = talk::say(&stream, ask).and_then(|()| talk::hear(&stream));
+        match answered {
+            Ok(answer) => {
+                idle().entry(self.instance).or_default().push(stream);
+                Ok(answer)
+            }
+            Err(source) => {
+                // The others lead to the same end.
+                idle().remove(&self.instance);
+                Err(self.gone(source))
+            }
+        }
+    }
+
+    fn take(&self) -> Result<UnixStream, ManagerError> {
+        if let Some(stream) = idle().get_mut(&self.instance).and_then(Vec::pop) {
+            return Ok(stream);
+        }
+        let (stream, instance) = greet(&self.address, &self.key)?;
+        match instance == self.instance {
+            true => Ok(stream),
+            false => Err(ManagerError::Replaced { address: self.address.clone() }),
+        }
+    }
+
+    pub(super) fn make(&self, name: Option<&str>, is_list: bool, shape: &str) -> Result<u64, ManagerError> {
+        let ask = Ask::Make { name: name.map(str::to_owned), is_list, shape: shape.to_owned() };
+        match self.ask(&ask)? {
+            Answer::Object(id) => Ok(id),
+            Answer::OtherShape(has) => {
+                let name = name.unwrap_or_default().to_owned();
+                Err(ManagerError::OtherType { name, has, asked: shape.to_owned() })
+            }
+            _ => Err(self.strange()),
+        }
+    }
+
+    fn gone(&self, source: io::Error) -> ManagerError {
+        ManagerError::Gone { address: self.address.clone(), source }
+    }
+
+    /// An answer to another question.
+    pub(super) fn strange(&self) -> ManagerError {
+        self.gone(io::Error::new(io::ErrorKind::InvalidData, "it answers another question than was asked"))
+    }
+}
+
+fn greet(address: &str, key: &[u8]) -> Result<(UnixStream, Instance), ManagerError> {
+    let met = talk::connect(address).and_then(|stream| {
+        let instance = talk::introduce(&stream, key)?;
+        Ok((stream, instance))
+    });
+    let address = || address.to_owned();
+    met.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => ManagerError::Denied { address: address() },
+        _ => ManagerError::Gone { address: address(), source },
+    })
+}
+
+/// One object of a manager.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Object {
+    pub(super) line: Line,
+    pub(super) id: u64,
+}
+
+impl Object {
+    pub(super) fn list(&self, ask: OfList) -> Result<Answer, ManagerError> {
+        self.line.ask(&Ask::List(self.id, ask))
+    }
+
+    pub(super) fn dict(&self, ask: OfDict) -> Result<Answer, ManagerError> {
+        self.line.ask(&Ask::Dict(self.id, ask))
+    }
+
+    pub(super) fn done(&self, answer: &Answer) -> Result<(), ManagerError> {
+        matches!(answer, Answer::Done).then_some(()).ok_or_else(|| self.line.strange())
+    }
+
+    pub(super) fn found(&self, answer: Answer) -> Result<Option<Blob>, ManagerError> {
+        match answer {
+            Answer::Found(found) => Ok(found),
+            _ => Err(self.line.strange()),
+        }
+    }
+
+    pub(super) fn count(&self, answer: &Answer) -> Result<u64, ManagerError> {
+        match answer {
+            Answer::Count(count) => Ok(*count),
+            _ => Err(self.line.strange()),
+        }
+    }
+
+    pub(super) fn was(&self, answer: &Answer) -> Result<bool, ManagerError> {
+        match answer {
+            Answer::Was(was) => Ok(*was),
+            _ => Err(self.line.strange()),
+        }
+    }
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Blob, ManagerError> {
+    let mut blob = Vec::new();
+    let (encoded, carried) = carry::collect(|| encode_value(value, &mut blob));
+    encoded.map_err(|error| ManagerError::Encode { message: error.to_string() })?;
+    match carried.is_empty() {
+        true => Ok(blob),
+        // It would have to stay open here for as long as it lies there.
+        false => Err(ManagerError::Encode { message: "a manager keeps data, and no shared objects".into() }),
+    }
+}
+
+pub(super) fn decode<T: serde::de::DeserializeOwned>(blob: &[u8]) -> Result<T, ManagerError> {
+    decode_value(blob).map_err(|error| ManagerError::Decode { message: error.to_string() })
+}

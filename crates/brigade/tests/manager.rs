@@ -1,0 +1,292 @@
+//! A manager and its clients, any of which may be killed, tried with real processes.
+
+use brigade::manager::{DictProxy, ListProxy, Manager, ManagerClient, ManagerError, ValueProxy};
+use brigade::sync::Lock;
+use brigade::{Pool, StartMethod};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::process;
+use std::thread;
+
+brigade::test_entry!(in_tests);
+
+const METHODS: [StartMethod; 2] = [StartMethod::Fork, StartMethod::Spawn];
+
+fn manager() -> Manager {
+    in_tests();
+    Manager::new().expect("a manager")
+}
+
+fn pool(procs: u32, method: StartMethod) -> Pool {
+    in_tests();
+    Pool::builder().procs(procs).attempts(100_000).start_method(method).build().expect("a pool")
+}
+
+fn kill(pid: u32) {
+    let mut kill = process::Command::new("kill");
+    let _ = kill.args(["-9", &pid.to_string()]).stderr(process::Stdio::null()).status();
+}
+
+#[test]
+fn three_processes_append_to_a_list_and_none_is_lost() {
+    let manager = manager();
+    for method in METHODS {
+        let (list, pool) = (manager.list::<String>().unwrap(), pool(3, method));
+        let append =
+            |(list, n): (ListProxy<String>, u32)| list.append(&format!("entry {n}")).expect("it lives");
+        pool.for_each(append, (0..15).map(|n| (list.clone(), n))).unwrap();
+        let there: BTreeSet<String> = list.to_vec().unwrap().into_iter().collect();
+        assert_eq!(there, (0..15).map(|n| format!("entry {n}")).collect(), "{method:?}");
+    }
+}
+
+#[test]
+fn a_list_does_what_lists_do() {
+    let manager = manager();
+    let list = manager.list::<u32>().unwrap();
+    assert!(list.is_empty().unwrap());
+    list.extend(&[1, 2, 3]).unwrap();
+    list.append(&4).unwrap();
+    list.insert(0, &0).unwrap();
+    list.insert(5, &5).unwrap();
+    list.set(1, &10).unwrap();
+    assert_eq!(list.to_vec().unwrap(), [0, 10, 2, 3, 4, 5]);
+    assert_eq!((list.get(1).unwrap(), list.get(6).unwrap(), list.len().unwrap()), (Some(10), None, 6));
+    assert_eq!(
+        (list.pop().unwrap(), list.remove(0).unwrap(), list.remove(9).unwrap()),
+        (Some(5), Some(0), None)
+    );
+    assert_eq!(list.update_with(0, |n| n + 1).unwrap(), 11);
+    for wrong in [list.set(4, &0), list.insert(5, &0), list.update_with(4, |n| n).map(drop)] {
+        let error = wrong.expect_err("there are four");
+        assert!(matches!(error, ManagerError::OutOfRange { len: 4, .. }), "{error}");
+    }
+    list.clear().unwrap();
+    assert_eq!((list.pop().unwrap(), list.to_vec().unwrap()), (None, vec![]));
+}
+
+#[test]
+fn a_dict_does_what_dicts_do() {
+    let manager = manager();
+    let dict = manager.dict::<String, Vec<u8>>().unwrap();
+    let (a, b) = ("a".to_owned(), "b".to_owned());
+    assert_eq!(dict.insert(&a, &vec![1]).unwrap(), None);
+    assert_eq!(dict.insert(&a, &vec![2]).unwrap(), Some(vec![1]));
+    dict.update(&BTreeMap::from([(b.clone(), vec![3])])).unwrap();
+    assert_eq!(
+        (dict.get(&b).unwrap(), dict.contains(&a).unwrap(), dict.len().unwrap()),
+        (Some(vec![3]), true, 2)
+    );
+    assert_eq!(dict.update_with(&a, |was| [was.unwrap_or_default(), vec![9]].concat()).unwrap(), [2, 9]);
+    assert_eq!(dict.items().unwrap(), [(a.clone(), vec![2, 9]), (b.clone(), vec![3])]);
+    assert_eq!((dict.remove(&a).unwrap(), dict.remove(&a).unwrap()), (Some(vec![2, 9]), None));
+    dict.clear().unwrap();
+    assert!(dict.is_empty().unwrap() && !dict.contains(&b).unwrap());
+}
+
+#[test]
+fn values_and_namespaces_hold_what_they_are_given_with_its_type() {
+    let manager = manager();
+    let value = manager.value(&1.5).unwrap();
+    value.set(&2.5).unwrap();
+    assert_eq!((value.get().unwrap(), value.update_with(|n| n * 2.0).unwrap()), (2.5, 5.0));
+    let space = manager.namespace("settings").unwrap();
+    space.set("depth", &3_u32).unwrap();
+    space.set("name", &"bob".to_owned()).unwrap();
+    let same = manager.namespace("settings").unwrap();
+    assert_eq!((same.get::<u32>("depth").unwrap(), same.get::<u32>("height").unwrap()), (Some(3), None));
+    let error = same.get::<u32>("name").expect_err("it is a text").to_string();
+    assert_eq!(error, "name is of type alloc::string::String, and not u32");
+    assert_eq!(same.names().unwrap(), ["name", "depth"]);
+    assert!(same.remove("name").unwrap() && !same.remove("name").unwrap());
+    let error = manager.list_named::<u8>("settings").expect_err("it is no list");
+    assert!(matches!(error, ManagerError::OtherType { .. }), "{error}");
+}
+
+#[test]
+fn compound_updates_by_many_are_none_too_few() {
+    let (manager, pool) = (manager(), pool(3, StartMethod::Fork));
+    let (value, dict) = (manager.value(&0_u64).unwrap(), manager.dict::<String, u64>().unwrap());
+    let add = |(value, dict): (ValueProxy<u64>, DictProxy<String, u64>)| {
+        for n in 0..100 {
+            value.update_with(|n| n + 1).expect("it lives");
+            dict.update_with(&format!("{}", n % 3), |was| was.unwrap_or(0) + 1).expect("it lives");
+        }
+    };
+    pool.for_each(add, vec![(value.clone(), dict.clone()); 6]).unwrap();
+    let counted: u64 = dict.items().unwrap().into_iter().map(|(_, count)| count).sum();
+    assert_eq!((value.get().unwrap(), counted), (600, 600));
+}
+
+#[test]
+fn clients_that_are_killed_at_any_moment_harm_nobody() {
+    let (manager, pool) = (manager(), pool(3, StartMethod::Fork));
+    let list = manager.list::<Vec<u8>>().unwrap();
+    let churn = |list: ListProxy<Vec<u8>>| {
+        for _ in 0..20 {
+            list.append(&vec![7; 2_000]).expect("it lives");
+            let whole = list.pop().expect("it lives").expect("somebody's, whole");
+            assert_eq!(whole, [7; 2_000]);
+        }
+        process::id()
+    };
+    let mut killed = BTreeSet::new();
+    let mut pids = pool.map_unordered(churn, std::iter::repeat(list.clone())).chunk_size(1);
+    while killed.len() < 100 {
+        let pid = pids.next().expect("without end").expect("it is tried again");
+        if killed.insert(pid) {
+            kill(pid);
+        }
+    }
+    drop((pids, pool));
+    assert!(list.to_vec().unwrap().iter().all(|one| *one == [7; 2_000]));
+    assert!(list.len().unwrap() <= 100, "one of each that was killed, at most");
+}
+
+#[test]
+fn when_the_manager_dies_the_next_use_is_an_error_here_and_in_workers() {
+    for method in METHODS {
+        let (manager, pool) = (manager(), pool(1, method));
+        let list = manager.list::<u32>().unwrap();
+        let append = |list: ListProxy<u32>| list.append(&1).map_err(|error| error.to_string());
+        assert_eq!(pool.submit(append, list.clone()).join(), Ok(Ok(())));
+        kill(manager.pid());
+        let here = loop {
+            // The kill is on its way.
+            if let Err(error) = list.append(&2) {
+                break error.to_string();
+            }
+        };
+        let there = pool.submit(append, list.clone()).join().unwrap().expect_err("it is dead");
+        for error in [here, there] {
+            assert!(error.contains("no manager at @brigade-") && error.lines().count() == 1, "{error}");
+        }
+        assert!(manager.list::<u32>().is_err());
+    }
+}
+
+#[test]
+fn whoever_waits_for_an_answer_when_the_manager_dies_waits_no_longer() {
+    let manager = manager();
+    let list = manager.list::<u64>().unwrap();
+    let asking =
+        thread::spawn(move || (0..).find_map(|n| list.append(&n).err()).map(|error| error.to_string()));
+    let watched = manager.list::<u8>().unwrap();
+    while watched.len().is_ok_and(|len| len < 50) {
+        watched.append(&0).unwrap();
+    }
+    kill(manager.pid());
+    assert!(asking.join().unwrap().expect("an error").contains("no manager at"));
+}
+
+#[test]
+fn a_wrong_key_and_an_empty_one_are_refused() {
+    in_tests();
+    let error = Manager::builder().key("").start().expect_err("everybody has that");
+    assert!(matches!(error, ManagerError::EmptyKey), "{error}");
+    let manager = Manager::builder().key("open sesame").start().expect("a manager");
+    let address = manager.address().to_owned();
+    assert!(matches!(Manager::connect(&address, b""), Err(ManagerError::EmptyKey)));
+    let error = Manager::connect(&address, b"open barley").expect_err("it is another");
+    assert_eq!(error.to_string(), format!("the manager at {address} has another key"));
+    assert!(!format!("{manager:?}").contains("sesame"));
+    let client = Manager::connect(&address, b"open sesame").expect("it is that");
+    client.list_named("jobs").unwrap().append(&5_i32).unwrap();
+    assert_eq!(manager.list_named::<i32>("jobs").unwrap().to_vec().unwrap(), [5]);
+}
+
+/// A manager there, quickly, one after the other; each has its own objects.
+fn restart(address: &str) {
+    let mut former: Option<ListProxy<u32>> = None;
+    for n in 0..20 {
+        let manager = Manager::builder().address(address).key("k").start().expect("the former has ended");
+        if let Some(former) = former {
+            // The first finds the old connection closed, the second finds out why.
+            former.len().expect_err("it is gone");
+            let error = former.len().expect_err("it is gone");
+            assert!(matches!(error, ManagerError::Replaced { .. }), "{n}: {error}");
+        }
+        let list = manager.list::<u32>().expect("a list");
+        list.append(&n).expect("it lives");
+        assert_eq!(list.to_vec().expect("it lives"), [n]);
+        former = Some(list);
+        if n % 2 == 1 {
+            kill(manager.pid());
+        }
+    }
+}
+
+#[test]
+fn managers_follow_each_other_at_one_address_without_a_pause() {
+    in_tests();
+    restart(&format!("@brigade-test-{}", process::id()));
+    let path = std::env::temp_dir().join(format!("brigade-manager-{}", process::id()));
+    let path = path.to_str().expect("a path of text");
+    restart(path);
+    assert!(!fs::exists(path).unwrap(), "no socket is left");
+}
+
+#[test]
+fn a_socket_that_a_killed_program_left_is_no_obstacle_and_a_living_one_is() {
+    in_tests();
+    let path = std::env::temp_dir().join(format!("brigade-left-{}", process::id()));
+    let address = path.to_str().expect("a path of text");
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+    let manager = Manager::builder().address(address).start().expect("nobody listens there");
+    let error = Manager::builder().address(address).start().expect_err("somebody does").to_string();
+    assert!(error.contains(address) && error.contains("in use"), "{error}");
+    assert!(manager.list::<u8>().is_ok(), "it goes on");
+    drop(manager);
+    assert!(!path.exists());
+    fs::write(&path, "mine").unwrap();
+    assert!(Manager::builder().address(address).start().is_err());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine", "a file of somebody else's");
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn strangers_who_say_nothing_or_nonsense_hold_nobody_up() {
+    let manager = manager();
+    let name = manager.address().strip_prefix('@').expect("no file").to_owned();
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let silent: Vec<UnixStream> = (0..20).map(|_| UnixStream::connect_addr(&address).unwrap()).collect();
+    for _ in 0..20 {
+        let mut stranger = UnixStream::connect_addr(&address).unwrap();
+        stranger.write_all(&[0x5a; 64]).unwrap();
+        let mut heard = Vec::new();
+        // It is hung up on.
+        let _ = stranger.read_to_end(&mut heard);
+        assert_eq!(heard.len(), 40, "a greeting, and no more");
+    }
+    let list = manager.list::<u32>().unwrap();
+    list.append(&1).unwrap();
+    assert_eq!(list.len().unwrap(), 1);
+    drop(silent);
+}
+
+#[test]
+fn proxies_are_data_that_a_manager_keeps_and_locks_are_not() {
+    let (manager, pool) = (manager(), pool(1, StartMethod::Fork));
+    let (outer, inner) = (manager.list::<ListProxy<u32>>().unwrap(), manager.list::<u32>().unwrap());
+    outer.append(&inner).unwrap();
+    let append =
+        |outer: ListProxy<ListProxy<u32>>| outer.get(0).unwrap().expect("it is there").append(&8).unwrap();
+    pool.submit(append, outer).join().unwrap();
+    assert_eq!(inner.to_vec().unwrap(), [8]);
+    let error = manager.list().unwrap().append(&Lock::new().unwrap()).expect_err("it needs a process");
+    assert!(matches!(&error, ManagerError::Encode { .. }), "{error}");
+    let made =
+        pool.submit(|client: ManagerClient| client.value(&7_u8).unwrap(), manager.client()).join().unwrap();
+    assert_eq!(made.get().unwrap(), 7, "workers make objects, too");
+}
+
+#[test]
+fn a_manager_ends_with_its_handle() {
+    let manager = manager();
+    let (pid, list) = (manager.pid(), manager.list::<u8>().unwrap());
+    manager.shutdown();
+    assert!(list.len().is_err() && !fs::exists(format!("/proc/{pid}")).unwrap());
+}

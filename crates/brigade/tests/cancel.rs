@@ -173,13 +173,22 @@ fn of_a_cancel_and_a_death_at_the_same_time_one_comes_first() {
     }
 }
 
+/// Memory of this process, in KiB.
+fn own_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has some");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 #[test]
 fn a_hundred_megabytes_that_wait_are_let_go() {
     let pool = pool(1);
     let running = pool.submit(for_ever, ());
     let large = pool.submit(|text: String| text.len(), "x".repeat(100 << 20));
+    let with_it = own_kib();
     assert!(large.cancel());
     assert_eq!(large.join(), Err(TaskError::Cancelled));
+    eventually("it is let go", || own_kib() + (60 << 10) < with_it);
     assert!(running.cancel());
     assert_eq!(pool.submit(square, 3).join(), Ok(9));
     pool.join();

@@ -32,7 +32,7 @@ miri: ; @cargo +nightly miri --version >/dev/null 2>&1 || { echo "miri is not in
 bench: ; cargo build --release --locked --manifest-path bench/Cargo.toml --target-dir target/bench && { [ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS); } && { $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt || echo "bench: not all peers could be installed" >&2; } && target/bench/release/brigade-bench $(PEERS)/bin/python > target/bench/BENCHMARKS.md && mv target/bench/BENCHMARKS.md docs/
 figures: ; cargo build --release --locked --example stunt && cargo bench --locked --bench figures
 docs: ; RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
-deny: cargo-deny ; cargo deny --locked check bans licenses sources
-advisories: cargo-deny ; cargo deny --locked check advisories
+deny: cargo-deny ; cargo deny --locked --workspace check bans licenses sources
+advisories: cargo-deny ; cargo deny --locked --workspace check advisories
 ci: check test storm docs $(if $(shell command -v cargo-deny),deny) ; @command -v cargo-deny >/dev/null || echo "ci: passed, but 'make deny' was left out: cargo-deny is not installed"
 cargo-deny: ; @command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }

@@ -8,6 +8,7 @@ use crate::init;
 use crate::job::Job;
 use crate::load::Loads;
 use crate::map::Map;
+use crate::share;
 use crate::shared::SharedSlice;
 use brigade_core::{Lookahead, Policy, Schedule, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
@@ -60,7 +61,7 @@ impl Default for Builder {
     fn default() -> Builder {
         Builder {
             policy: Policy {
-                procs: brigade_os::limits::cores(),
+                procs: share::own(),
                 hold: true,
                 // Nobody knows how long a call takes: one that was lent ahead would wait behind it while others are idle, and the
                 // results of those before it would wait with them. Short work is to travel in the chunks of a map.
@@ -78,7 +79,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// How many workers; as many as this process may use processors, if not said.
+    /// How many workers; as many as this process may use processors, if not said. Each is told its share of these, as
+    /// `OMP_NUM_THREADS` and what else libraries of threads read, unless that is set; a pool in it has as many workers.
     pub fn procs(mut self, procs: u32) -> Builder {
         self.policy.procs = procs;
         self
@@ -186,8 +188,8 @@ impl Builder {
             None => init::entry()?,
         };
         let asked = backtraces.then(|| ("RUST_LIB_BACKTRACE".to_owned(), "1".to_owned()));
-        let environment = [init::depth()?].into_iter().chain(asked).collect();
         let procs = policy.procs;
+        let environment = [init::depth()?].into_iter().chain(asked).chain(share::of_each(procs)).collect();
         let plan = Plan {
             policy,
             worker,
@@ -386,7 +388,8 @@ impl Pool {
 
     /// What each worker has done so far, and how long that took: whatever has ended by now is in it.
     ///
-    /// ```no_run
+    /// ```
+    /// # brigade::test_entry!(init); init();
     /// # fn square(n: u64) -> u64 { n * n }
     /// let pool = brigade::Pool::builder().procs(4).schedule(brigade::Schedule::Stealing).build()?;
     /// let sum = pool.map_reduce(square, 0..1_000, 0, |sum, n| sum + n);

@@ -125,12 +125,14 @@ fn what_a_worker_was_lent_ahead_is_not_begun_either() {
     let first = pool.submit(wait_for, marks.mark("go"));
     let others: Vec<_> = (0..10).map(|n| pool.submit(touch, marks.mark(n.to_string()))).collect();
     let last = pool.submit(own_pid, ());
-    others.iter().for_each(is_lent);
+    // How much that is depends on how long the last short ones took here.
+    is_heard(&pool);
+    let lent = others.iter().filter(|job| job.pid().is_some()).count();
     assert!(others.iter().all(Job::cancel));
     is_heard(&pool);
     touch(marks.mark("go"));
     let worker = first.join().expect("it was not cancelled, and was not disturbed");
-    assert_ne!(last.join(), Ok(worker), "that one has left");
+    assert_eq!(last.join() != Ok(worker), lent > 0, "it leaves if it held any, {lent} of ten");
     pool.join();
     assert_eq!(marks.count(), 1, "only the one that was waited for");
 }

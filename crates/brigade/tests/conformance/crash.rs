@@ -357,7 +357,7 @@ fn a_task_that_kills_its_worker_each_time_is_given_up_and_a_thousand_less_one_ar
 fn assert_timed_out(pool: &Pool, function: fn(()), what: &str) {
     let job = pool.submit(function, ());
     let told = answer(&job);
-    let Err(TaskError::Quarantined { attempts, .. }) = told else { panic!("{what}: {told:?}") };
+    let Err(TaskError::TimedOut { attempts, .. }) = told else { panic!("{what}: {told:?}") };
     assert!(attempts.iter().all(|attempt| attempt.end == Mishap::TimedOut), "{what}: {attempts:?}");
     wait_gone(&[job.pid().expect("somebody ran it")]);
     assert_eq!(answer(&pool.submit(square, 7)), Ok(49), "after {what}");

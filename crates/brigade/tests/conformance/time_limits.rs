@@ -14,7 +14,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(1);
 
 fn is_timed_out<R>(told: &Result<R, TaskError>) -> bool {
-    let Err(TaskError::Quarantined { attempts, .. }) = told else { return false };
+    let Err(TaskError::TimedOut { attempts, .. }) = told else { return false };
     attempts.iter().all(|attempt| attempt.end == Mishap::TimedOut)
 }
 

@@ -19,7 +19,7 @@ soak: ; SOAK=100000 cargo test --release --locked --test main -- --nocapture --t
 PEERS := target/peers
 peers: ; @command -v python3 >/dev/null || { echo "python3 is not installed" >&2; exit 1; }; cargo build --release --locked && { [ -x $(PEERS)/bin/python ] || python3 -m venv $(PEERS); } && { $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/requirements.txt || echo "peers: not all could be installed" >&2; } && $(PEERS)/bin/python tests/peers/peers.py $${CARGO_TARGET_DIR:-target}/release/supervisor
 # The programs of the articles, as large as there, with our times beside theirs; small ones are in `make test`.
-programs: ; @cargo build --release --locked --package brigade --examples && ARTICLE_SIZES=1 cargo test --release --locked --quiet --package brigade --test programs -- --nocapture
+programs: ; @cargo build --profile programs --locked --package brigade --examples && ARTICLE_SIZES=1 cargo test --profile programs --locked --quiet --package brigade --test programs -- --nocapture
 # The supervisor is killed at each of its system calls and resumed; needs strace. Some forty of these are in `make test`.
 sweep: ; @command -v strace >/dev/null || { echo "strace is not installed: apt-get install strace" >&2; exit 1; }; SWEEP_POINTS=all cargo test --release --locked --test main -- --nocapture sweep::
 # Needs cargo-fuzz (and a C++ compiler for libFuzzer), but no nightly: the variable lets the stable toolchain pass its flags on.

@@ -3,7 +3,7 @@
 use crate::call::{Call, Value};
 use crate::error::{BuildError, TaskError};
 use crate::hooks::{Hooks, Initialized, hook};
-use crate::host::{self, Desk, Intake};
+use crate::host::{self, Crew, Desk, Intake};
 use crate::init;
 use crate::job::Job;
 use crate::load::Loads;
@@ -55,6 +55,7 @@ pub struct Builder {
     worker: Option<PathBuf>,
     pub(crate) hooks: Hooks,
     backtraces: bool,
+    threads: u32,
 }
 
 impl Default for Builder {
@@ -74,6 +75,7 @@ impl Default for Builder {
             worker: None,
             hooks: Hooks::default(),
             backtraces: false,
+            threads: 1,
         }
     }
 }
@@ -109,6 +111,16 @@ impl Builder {
     /// After how many calls a worker is replaced, a tenth more or less; never, if not said.
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Builder {
         self.policy.tasks_per_worker_max = Some(tasks);
+        self
+    }
+
+    /// How many items of a map a worker works on at the same time, each on a thread of its own: for what waits more than it
+    /// computes. Chunks have at least as many items, so that all threads have one, and with a
+    /// [`task_timeout`](Builder::task_timeout) just as many, so that each has its own time. A panic is that of its item; whoever
+    /// takes the process along, takes what the other threads had in hand along, and is found as in any chunk. Calls that are
+    /// handed in one by one have one thread.
+    pub fn threads_per_worker(mut self, threads: u32) -> Builder {
+        self.threads = threads;
         self
     }
 
@@ -180,7 +192,7 @@ impl Builder {
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
         let policy = self.policy()?;
-        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, .. } = self;
+        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, threads, .. } = self;
         let unfit = |(what, source)| BuildError::Hook { what, source };
         let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
         let (worker, entry) = match &other {
@@ -189,6 +201,7 @@ impl Builder {
         };
         let asked = backtraces.then(|| ("RUST_LIB_BACKTRACE".to_owned(), "1".to_owned()));
         let procs = policy.procs;
+        let crew = Crew { threads, is_timed: policy.task_timeout.is_some() };
         let environment = [init::depth()?].into_iter().chain(asked).chain(share::of_each(procs)).collect();
         let plan = Plan {
             policy,
@@ -207,7 +220,7 @@ impl Builder {
         let state = state_dir.unwrap_or_else(default_state_dir);
         let dir = RunDir::create(&state, None, None).map_err(BuildError::start)?;
         let (remote, line) = remote::line();
-        let desk = Arc::new(Desk::new(remote, procs, other));
+        let desk = Arc::new(Desk::new(remote, procs, crew, other));
         let (ready, begun) = channel();
         let loop_desk = Arc::clone(&desk);
         let body = move || {
@@ -241,6 +254,7 @@ impl Builder {
         let mut policy = self.policy.clone();
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
+        at_least_one("threads_per_worker", self.threads.into())?;
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
         at_least_one("memory_limit", self.memory.rss_bytes_max.unwrap_or(1))?;
         let some_time = |what, given: Duration| match given.is_zero() {

@@ -315,8 +315,13 @@ fn seal(bytes: &mut [u8], start: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// The first item of a call that has one.
+pub(crate) fn single(items: &[u8]) -> Option<&[u8]> {
+    pieces(items.get(THREADS_BYTES..)?).next()
+}
+
 /// Each with its length before it; a length that is more than there is ends them.
-pub(crate) fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (piece, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;

@@ -70,7 +70,7 @@ pub(crate) fn hook<A: Value, R: Initialized>(function: fn(A) -> R, argument: &A)
 
 fn run<A: Value, R: Initialized>(function: Position, items: &[u8]) -> Result<Vec<u8>, String> {
     let function = function_at::<A, R>(function).ok_or("a call of what is no function of this program")?;
-    let item = call::pieces(items).next().ok_or("a call without an argument")?;
+    let item = call::single(items).ok_or("a call without an argument")?;
     let called = brigade_worker::caught(|| {
         let argument = decode_value(item).map_err(|error| format!("cannot read its argument: {error}"))?;
         function(argument).initialized()

@@ -14,6 +14,22 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// What an initializer returns: nothing, or whether it has worked.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Initialized, Pool};
+///
+/// fn connect(host: String) -> impl Initialized {
+///     Err::<(), _>(format!("{host} does not answer"))
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let builder = Pool::builder().state_dir(dir.path());
+/// let pool = builder.procs(1).initializer(connect, "db.example".to_owned()).build()?;
+/// let told = pool.submit(|n: u32| n, 1).join().expect_err("no worker is ever ready");
+/// assert!(told.to_string().contains("db.example does not answer"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Initialized: 'static {
     /// Why it has not.
     ///

@@ -9,7 +9,7 @@ use crate::job::Job;
 use crate::load::Loads;
 use crate::map::Map;
 use crate::shared::SharedSlice;
-use brigade_core::{Lookahead, Policy, Schedule, Timeout};
+use brigade_core::{Policy, Schedule, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
@@ -59,14 +59,7 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Builder {
         Builder {
-            policy: Policy {
-                procs: brigade_os::limits::cores(),
-                hold: true,
-                // Nobody knows how long a call takes: one that was lent ahead would wait behind it while others are idle, and the
-                // results of those before it would wait with them. Short work is to travel in the chunks of a map.
-                lookahead: Lookahead { tasks: 0, ..Policy::default().lookahead },
-                ..Policy::default()
-            },
+            policy: Policy { procs: brigade_os::limits::cores(), hold: true, ..Policy::default() },
             start_method: StartMethod::Fork,
             memory: Memory::default(),
             state_dir: None,

@@ -110,10 +110,11 @@ const CLOCK_READERS: &[(&str, &str)] = &[
 ];
 
 /// Documents that say which test holds what they say.
-const PROMISING: &[&str] = &["docs/PROMISES.md", "docs/FAULTS.md", "docs/LINK.md"];
+const PROMISING: &[&str] = &["docs/PROMISES.md", "docs/FAULTS.md", "docs/LINK.md", "docs/CONFORMANCE.md"];
 
-/// Hazards that docs/FAULTS.md must account for.
-const HAZARDS: u32 = 48;
+/// What documents must account for, a row for each: hazards, scenarios of the peers' own suites, pains of their users.
+const ACCOUNTS: &[(&str, &str, u32)] =
+    &[("docs/FAULTS.md", "H", 48), ("docs/CONFORMANCE.md", "", 80), ("docs/CONFORMANCE.md", "P", 30)];
 
 // The rules.
 
@@ -333,14 +334,27 @@ fn every_program_stands_in_the_tables_for_those_who_come_from_python() {
 }
 
 #[test]
-fn every_hazard_is_accounted_for_once() {
-    let text = read("docs/FAULTS.md");
-    let count = |hazard: u32| text.lines().filter(|line| line.starts_with(&format!("| H{hazard} |"))).count();
-    let faults = (1..=HAZARDS).filter(|hazard| count(*hazard) != 1);
-    report(
-        faults.map(|hazard| format!("H{hazard}: {} rows", count(hazard))).collect(),
-        "docs/FAULTS.md has one row for each",
-    );
+fn every_hazard_scenario_and_pain_is_accounted_for_once() {
+    let mut faults = Vec::new();
+    for (document, letter, most) in ACCOUNTS {
+        let text = read(document);
+        for number in 1..=*most {
+            let start = format!("| {letter}{number} |");
+            let rows = text.lines().filter(|line| line.starts_with(&start)).count();
+            faults.extend((rows != 1).then(|| format!("{document}: {letter}{number}: {rows} rows")));
+        }
+    }
+    report(faults, "there is to be one row for each");
+}
+
+#[test]
+fn every_test_of_conformance_is_in_its_table() {
+    let text = read("docs/CONFORMANCE.md");
+    let named: BTreeSet<&str> = text.lines().flat_map(sentences).collect();
+    let tests =
+        read_all("crates/brigade/tests/conformance").into_iter().flat_map(|source| tests_of(&source.code));
+    let faults = tests.filter(|test| !named.contains(test.as_str())).collect();
+    report(faults, "docs/CONFORMANCE.md does not name it: say which scenario it shows");
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Serialize for Carried {
             basket.borrow_mut().as_mut().map(|kept| kept.push(self.fd.clone()))
         };
         if BASKET.try_with(keep).ok().flatten().is_none() {
-            let words = "shared objects can be sent to processes of this program, and written nowhere else";
+            let words = "shared objects go along in arguments and results: they are no items, and are written nowhere else";
             return Err(S::Error::custom(words));
         }
         let Loan { owner, number, device, inode } = loan;

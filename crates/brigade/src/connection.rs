@@ -1,6 +1,7 @@
 //! Pipes between processes: one way ([`pipe()`]) or both ([`duplex`]), and waiting for several of them ([`wait`]).
 //!
-//! ```no_run
+//! ```
+//! # brigade::test_entry!(init); init();
 //! use brigade::{Connection, Sender, duplex, pipe};
 //!
 //! fn count(numbers: Sender<u32>) {
@@ -13,23 +14,20 @@
 //!     }
 //! }
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     brigade::init();
-//!     let pool = brigade::Pool::builder().procs(2).build()?;
-//!     let (receiver, sender) = pipe()?;
-//!     let counting = pool.submit(count, sender);
-//!     let numbers: Result<Vec<u32>, _> = receiver.iter().collect();
-//!     assert_eq!(numbers?, [0, 1, 2]);
-//!     counting.join()?;
+//! let pool = brigade::Pool::builder().procs(2).build()?;
+//! let (receiver, sender) = pipe()?;
+//! let counting = pool.submit(count, sender);
+//! let numbers: Result<Vec<u32>, _> = receiver.iter().collect();
+//! assert_eq!(numbers?, [0, 1, 2]);
+//! counting.join()?;
 //!
-//!     let (here, there) = duplex()?;
-//!     let shouting = pool.submit(shout, there);
-//!     here.send(&"hello".to_owned())?;
-//!     assert_eq!(here.recv()?, "HELLO");
-//!     here.close();
-//!     shouting.join()?;
-//!     Ok(())
-//! }
+//! let (here, there) = duplex()?;
+//! let shouting = pool.submit(shout, there);
+//! here.send(&"hello".to_owned())?;
+//! assert_eq!(here.recv()?, "HELLO");
+//! here.close();
+//! shouting.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! An end belongs to one thread at a time, and cannot be cloned: whoever passes it on in an argument has given it away, and
@@ -55,6 +53,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// Why nothing was sent, or received.
+///
+/// ```
+/// use brigade::{ConnectionError, pipe};
+///
+/// let (receiver, sender) = pipe::<u32>()?;
+/// drop(receiver);
+/// assert!(matches!(sender.send(&1), Err(ConnectionError::Closed)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -103,6 +110,13 @@ pub enum ConnectionError {
 
 /// A pipe of one direction: the end to receive from, and the end to send to.
 ///
+/// ```
+/// let (receiver, sender) = brigade::pipe()?;
+/// sender.send(&"hello".to_owned())?;
+/// assert_eq!(receiver.recv()?, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// If there is no descriptor to be had.
 pub fn pipe<T: Value>() -> io::Result<(Receiver<T>, Sender<T>)> {
@@ -112,6 +126,14 @@ pub fn pipe<T: Value>() -> io::Result<(Receiver<T>, Sender<T>)> {
 }
 
 /// A pipe of both directions: its ends are the same, but for what they send.
+///
+/// ```
+/// let (here, there) = brigade::duplex()?;
+/// here.send(&41)?;
+/// there.send(&format!("{} and one", there.recv()?))?;
+/// assert_eq!(here.recv()?, "41 and one");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// If there are no descriptors to be had.
@@ -149,6 +171,16 @@ pub fn wait(objects: &[impl AsFd], patience: Option<Duration>) -> io::Result<Vec
 /// The end of a pipe to send to.
 ///
 /// Dropping it closes it; once all are closed whoever receives hears [`ConnectionError::Closed`].
+///
+/// ```
+/// use brigade::{Sender, pipe};
+///
+/// let (receiver, sender): (_, Sender<u32>) = pipe()?;
+/// sender.send(&7)?;
+/// sender.close(); // what was sent can be received nevertheless
+/// assert!(receiver.recv().is_ok() && receiver.recv().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Sender<T> {
     end: Carried,
     _item: PhantomData<fn(T)>,
@@ -187,6 +219,23 @@ impl<T> Sender<T> {
 /// The end of a pipe to receive from.
 ///
 /// Dropping it closes it; once all are closed whoever sends hears [`ConnectionError::Closed`].
+///
+/// ```
+/// use brigade::{ConnectionError, Receiver, pipe};
+/// use std::time::Duration;
+///
+/// let (receiver, sender): (Receiver<u32>, _) = pipe()?;
+/// assert!(!receiver.poll(Duration::ZERO)?);
+/// let told = receiver.recv_timeout(Duration::from_millis(1));
+/// assert!(matches!(told, Err(ConnectionError::TimedOut)));
+/// sender.send(&7)?;
+/// sender.send(&8)?;
+/// drop(sender);
+/// assert!(receiver.poll(Duration::ZERO)?);
+/// let numbers: Result<Vec<u32>, _> = receiver.iter().collect();
+/// assert_eq!(numbers?, [7, 8]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Receiver<T> {
     end: Carried,
     parcel: RefCell<Parcel>,
@@ -268,6 +317,19 @@ impl<T> Receiver<T> {
 ///
 /// Two who send each other more than the pipe holds at the same time wait for each other: one should receive meanwhile, on
 /// another thread ([`Connection::split`]).
+///
+/// ```
+/// use brigade::{Connection, duplex};
+/// use std::time::Duration;
+///
+/// let (here, there): (Connection<u32, String>, _) = duplex()?;
+/// assert!(here.recv_timeout(Duration::from_millis(1)).is_err(), "nothing has come");
+/// there.send(&"one".to_owned())?;
+/// assert!(here.poll(Duration::ZERO)?);
+/// there.close();
+/// assert_eq!(here.iter().flatten().collect::<String>(), "one");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Connection<T, U> {
     sender: Sender<T>,
     receiver: Receiver<U>,
@@ -314,6 +376,18 @@ impl<T, U> Connection<T, U> {
     }
 
     /// Its two halves, for two threads or two processes.
+    ///
+    /// ```
+    /// # use std::thread;
+    /// let (here, there) = brigade::duplex::<Vec<u8>, Vec<u8>>()?;
+    /// let (sender, receiver) = here.split();
+    /// thread::scope(|scope| {
+    ///     scope.spawn(move || sender.send(&vec![7; 1 << 20])); // more than the pipe holds
+    ///     scope.spawn(move || there.recv().and_then(|bytes| there.send(&bytes)));
+    ///     assert_eq!(receiver.recv().map(|bytes| bytes.len()).ok(), Some(1 << 20));
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn split(self) -> (Sender<T>, Receiver<U>) {
         (self.sender, self.receiver)
     }

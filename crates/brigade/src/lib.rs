@@ -65,6 +65,7 @@ mod parcel;
 mod pool;
 mod process;
 mod queue;
+mod share;
 pub mod shared;
 pub mod sync;
 mod tasks;

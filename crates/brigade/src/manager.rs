@@ -5,21 +5,19 @@
 //! put one into another. The objects live as long as their manager, and a client that dies harms nobody: what it asked for was
 //! done as a whole, or not at all. If the manager dies, the next use of a proxy is an error.
 //!
-//! ```no_run
+//! ```
+//! # brigade::test_entry!(init); init();
 //! use brigade::manager::{ListProxy, Manager};
 //!
 //! fn append((lines, name): (ListProxy<String>, String)) {
 //!     lines.append(&name).expect("the manager outlives its pool");
 //! }
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     brigade::init();
-//!     let manager = Manager::new()?;
-//!     let (lines, pool) = (manager.list::<String>()?, brigade::Pool::new()?);
-//!     pool.for_each(append, ["a", "b", "c"].map(|name| (lines.clone(), name.to_owned())))?;
-//!     assert_eq!(lines.len()?, 3);
-//!     Ok(())
-//! }
+//! let manager = Manager::new()?;
+//! let (lines, pool) = (manager.list::<String>()?, brigade::Pool::new()?);
+//! pool.for_each(append, ["a", "b", "c"].map(|name| (lines.clone(), name.to_owned())))?;
+//! assert_eq!(lines.len()?, 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! A manager with an address and a key can be used by programs that know both, of the same build or not, so long as both mean
@@ -42,6 +40,19 @@ use std::ops::Deref;
 use std::time::Duration;
 
 /// A manager, which ends when this is dropped.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::manager::{Manager, ManagerError};
+///
+/// let manager = Manager::new()?;
+/// let best = manager.value(&0_u64)?;
+/// best.set(&42)?;
+/// assert_ne!(manager.pid(), std::process::id());
+/// manager.shutdown();
+/// assert!(matches!(best.get(), Err(ManagerError::Gone { .. })));
+/// # Ok::<(), ManagerError>(())
+/// ```
 #[derive(Debug)]
 pub struct Manager {
     client: ManagerClient,
@@ -49,6 +60,18 @@ pub struct Manager {
 }
 
 /// What a manager is to be like.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::manager::{Manager, ManagerBuilder};
+///
+/// let builder: ManagerBuilder = Manager::builder().key("among friends");
+/// let dir = tempfile::tempdir()?;
+/// let socket = dir.path().join("manager").display().to_string();
+/// let manager = builder.address(&socket).start()?;
+/// assert_eq!(manager.address(), socket);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 #[must_use = "nothing is there before it is started"]
 pub struct ManagerBuilder {
@@ -57,12 +80,37 @@ pub struct ManagerBuilder {
 }
 
 /// Somebody who may use a manager; can be sent to workers.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::manager::{Manager, ManagerClient};
+///
+/// fn leave_a_list(client: ManagerClient) {
+///     client.list_named("left").and_then(|list| list.append(&7_u32)).expect("the manager outlives its pool");
+/// }
+///
+/// let (manager, pool) = (Manager::new()?, brigade::Pool::new()?);
+/// pool.submit(leave_a_list, manager.client()).join()?;
+/// assert_eq!(manager.list_named::<u32>("left")?.to_vec()?, [7]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ManagerClient {
     line: Line,
 }
 
 /// Why a manager does not do what it was asked for.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::manager::{Manager, ManagerError};
+///
+/// let manager = Manager::new()?;
+/// let told = manager.list::<u32>()?.set(3, &7).expect_err("it is empty");
+/// assert!(matches!(told, ManagerError::OutOfRange { index: 3, len: 0 }));
+/// assert_eq!(told.to_string(), "index 3 of a list of 0");
+/// # Ok::<(), ManagerError>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManagerError {
@@ -148,6 +196,20 @@ impl Manager {
 
     /// To use the manager that another program has started. What it is told by name there, it is asked for by the same name
     /// here.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::manager::{Manager, ManagerError};
+    /// let manager = Manager::builder().key("among friends").start()?;
+    /// manager.dict_named("ports")?.insert(&"http".to_owned(), &80_u16)?;
+    /// // In another program, which knows the address and the key:
+    /// # let address = manager.address();
+    /// let client = Manager::connect(address, b"among friends")?;
+    /// let ports = client.dict_named::<String, u16>("ports")?;
+    /// assert_eq!(ports.get(&"http".to_owned())?, Some(80));
+    /// assert!(matches!(Manager::connect(address, b"strangers"), Err(ManagerError::Denied { .. })));
+    /// # Ok::<(), ManagerError>(())
+    /// ```
     ///
     /// # Errors
     /// [`ManagerError::Gone`] if there is none, [`ManagerError::Denied`] if it has another key.
@@ -242,6 +304,16 @@ impl ManagerClient {
 
     /// The list of that name, which is new and empty for the first who asks.
     ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::manager::{Manager, ManagerError};
+    /// let manager = Manager::new()?;
+    /// manager.list_named("primes")?.extend(&[2_u32, 3, 5])?;
+    /// assert_eq!(manager.list_named::<u32>("primes")?.len()?, 3);
+    /// assert!(matches!(manager.list_named::<String>("primes"), Err(ManagerError::OtherType { .. })));
+    /// # Ok::<(), ManagerError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ManagerError::OtherType`] if something else has that name; if the manager is gone.
     pub fn list_named<T: Value>(&self, name: &str) -> Result<ListProxy<T>, ManagerError> {
@@ -273,6 +345,14 @@ impl ManagerClient {
     }
 
     /// The value of that name, which is `first` for the first who asks.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let manager = brigade::manager::Manager::new()?;
+    /// assert_eq!(manager.value_named("best", &40)?.get()?, 40);
+    /// assert_eq!(manager.value_named("best", &7)?.get()?, 40, "somebody was first");
+    /// # Ok::<(), brigade::manager::ManagerError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`ManagerClient::list_named`].

@@ -141,7 +141,9 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
 
     /// One call with as many items as it is to have. An item that cannot be encoded ends it, and stands behind it as its own.
     fn hand_in_chunk(&mut self, mut call: Call) {
-        let size = self.chunk_size.unwrap_or_else(|| self.fair_size());
+        let crew = self.intake.crew();
+        let size = crew.size(self.chunk_size.unwrap_or_else(|| self.fair_size()));
+        call.on_threads(crew.threads);
         let is_full = |call: &Call| self.chunk_size.is_none() && call.bytes().len() >= CHUNK_BYTES;
         let mut refused = None;
         while call.items() < size && !is_full(&call) && refused.is_none() {

@@ -3,11 +3,12 @@
 use crate::call::{Call, Value};
 use crate::error::{BuildError, TaskError};
 use crate::hooks::{Hooks, Initialized, hook};
-use crate::host::{self, Desk, Intake};
+use crate::host::{self, Crew, Desk, Intake};
 use crate::init;
 use crate::job::Job;
 use crate::load::Loads;
 use crate::map::Map;
+use crate::share;
 use crate::shared::SharedSlice;
 use brigade_core::{Policy, Schedule, Timeout};
 use brigade_os::spread::{Spread, of_tuple};
@@ -54,24 +55,27 @@ pub struct Builder {
     worker: Option<PathBuf>,
     pub(crate) hooks: Hooks,
     backtraces: bool,
+    threads: u32,
 }
 
 impl Default for Builder {
     fn default() -> Builder {
         Builder {
-            policy: Policy { procs: brigade_os::limits::cores(), hold: true, ..Policy::default() },
+            policy: Policy { procs: share::own(), hold: true, ..Policy::default() },
             start_method: StartMethod::Fork,
             memory: Memory::default(),
             state_dir: None,
             worker: None,
             hooks: Hooks::default(),
             backtraces: false,
+            threads: 1,
         }
     }
 }
 
 impl Builder {
-    /// How many workers; as many as this process may use processors, if not said.
+    /// How many workers; as many as this process may use processors, if not said. Each is told its share of these, as
+    /// `OMP_NUM_THREADS` and what else libraries of threads read, unless that is set; a pool in it has as many workers.
     pub fn procs(mut self, procs: u32) -> Builder {
         self.policy.procs = procs;
         self
@@ -100,6 +104,16 @@ impl Builder {
     /// After how many calls a worker is replaced, a tenth more or less; never, if not said.
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Builder {
         self.policy.tasks_per_worker_max = Some(tasks);
+        self
+    }
+
+    /// How many items of a map a worker works on at the same time, each on a thread of its own: for what waits more than it
+    /// computes. Chunks have at least as many items, so that all threads have one, and with a
+    /// [`task_timeout`](Builder::task_timeout) just as many, so that each has its own time. A panic is that of its item; whoever
+    /// takes the process along, takes what the other threads had in hand along, and is found as in any chunk. Calls that are
+    /// handed in one by one have one thread.
+    pub fn threads_per_worker(mut self, threads: u32) -> Builder {
+        self.threads = threads;
         self
     }
 
@@ -157,6 +171,13 @@ impl Builder {
         self
     }
 
+    /// Lends nothing ahead of the work: what lay in a worker behind a long call is taken back at the price of its life, and this
+    /// one is not to lose what it keeps for that.
+    pub(crate) fn one_by_one(mut self) -> Builder {
+        self.policy.lookahead.tasks = 0;
+        self
+    }
+
     /// Has another program for workers, one whose `main` is [`brigade::worker`](crate::worker); its tasks are called by name, with
     /// [`Pool::task`]. This program, if not said.
     pub fn worker(mut self, program: impl Into<PathBuf>) -> Builder {
@@ -171,7 +192,7 @@ impl Builder {
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
         let policy = self.policy()?;
-        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, .. } = self;
+        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, threads, .. } = self;
         let unfit = |(what, source)| BuildError::Hook { what, source };
         let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
         let (worker, entry) = match &other {
@@ -179,8 +200,9 @@ impl Builder {
             None => init::entry()?,
         };
         let asked = backtraces.then(|| ("RUST_LIB_BACKTRACE".to_owned(), "1".to_owned()));
-        let environment = [init::depth()?].into_iter().chain(asked).collect();
         let procs = policy.procs;
+        let crew = Crew { threads, is_timed: policy.task_timeout.is_some() };
+        let environment = [init::depth()?].into_iter().chain(asked).chain(share::of_each(procs)).collect();
         let plan = Plan {
             policy,
             worker,
@@ -198,7 +220,7 @@ impl Builder {
         let state = state_dir.unwrap_or_else(default_state_dir);
         let dir = RunDir::create(&state, None, None).map_err(BuildError::start)?;
         let (remote, line) = remote::line();
-        let desk = Arc::new(Desk::new(remote, procs, other));
+        let desk = Arc::new(Desk::new(remote, procs, crew, other));
         let (ready, begun) = channel();
         let loop_desk = Arc::clone(&desk);
         let body = move || {
@@ -232,6 +254,7 @@ impl Builder {
         let mut policy = self.policy.clone();
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
+        at_least_one("threads_per_worker", self.threads.into())?;
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
         at_least_one("memory_limit", self.memory.rss_bytes_max.unwrap_or(1))?;
         let some_time = |what, given: Duration| match given.is_zero() {

@@ -37,20 +37,18 @@ use std::time::Duration;
 /// ones, and the others go on to their end. A child that has ended is reaped when somebody asks for it, at the latest some
 /// starts later; if this program was told to ignore SIGCHLD, it does so no more after the first start.
 ///
-/// ```no_run
+/// ```
+/// # brigade::test_entry!(init); init();
 /// use brigade::Process;
 ///
 /// fn greet(name: String) {
 ///     println!("hello {name}");
 /// }
 ///
-/// fn main() -> Result<(), brigade::ProcessError> {
-///     brigade::init();
-///     let process = Process::builder(greet, "bob".to_owned()).start()?;
-///     process.join();
-///     assert_eq!(process.exit_code(), Some(0));
-///     Ok(())
-/// }
+/// let process = Process::builder(greet, "bob".to_owned()).start()?;
+/// process.join();
+/// assert_eq!(process.exit_code(), Some(0));
+/// # Ok::<(), brigade::ProcessError>(())
 /// ```
 #[derive(Clone)]
 pub struct Process {
@@ -113,6 +111,17 @@ pub enum ProcessError {
 }
 
 /// What a process is to be like.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Exit, Process, ProcessBuilder, StartMethod};
+///
+/// let builder: ProcessBuilder<u64, ()> = Process::builder(|n: u64| assert_eq!(n, 3), 3);
+/// let process = builder.name("three").daemon(true).start_method(StartMethod::Spawn).start()?;
+/// assert_eq!((process.name(), process.daemon()), ("three", true));
+/// assert_eq!(process.join(), Exit::Code(0));
+/// # Ok::<(), brigade::ProcessError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing runs before it is started"]
 pub struct ProcessBuilder<A, T> {
@@ -222,7 +231,8 @@ impl Process {
 
     /// Waits for its end.
     ///
-    /// ```no_run
+    /// ```
+    /// # brigade::test_entry!(init); init();
     /// # use brigade::{Exit, Process};
     /// let process = Process::builder(|code: i32| std::process::exit(code), 3).start()?;
     /// assert_eq!(process.join(), Exit::Code(3));
@@ -234,6 +244,16 @@ impl Process {
     }
 
     /// Waits for its end, for so long at most; `None` if it runs still.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Process;
+    /// # use std::{thread, time::Duration};
+    /// let process = Process::builder(thread::sleep, Duration::from_secs(3_600)).daemon(true).start()?;
+    /// assert_eq!(process.join_timeout(Duration::from_millis(1)), None);
+    /// assert!(process.is_alive());
+    /// # Ok::<(), brigade::ProcessError>(())
+    /// ```
     #[must_use = "it may run still"]
     pub fn join_timeout(&self, within: Duration) -> Option<Exit> {
         let _ = self.child.body.await_end(Some(within));
@@ -242,6 +262,18 @@ impl Process {
 
     /// What it ended with: its exit code, or the number of the signal that ended it, negative. `None` while it runs; 255 if
     /// somebody else in this program has taken its status.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Process;
+    /// # use std::{thread, time::Duration};
+    /// let process = Process::builder(thread::sleep, Duration::from_secs(3_600)).daemon(true).start()?;
+    /// assert_eq!(process.exit_code(), None);
+    /// process.kill();
+    /// process.join();
+    /// assert_eq!(process.exit_code(), Some(-9));
+    /// # Ok::<(), brigade::ProcessError>(())
+    /// ```
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
         self.child.settle().map(|exit| match exit {
@@ -252,6 +284,16 @@ impl Process {
     }
 
     /// Asks it to end, with SIGTERM, and wakes it if it is stopped. Its own children are not told. Does nothing if it has ended.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Exit, Process};
+    /// # use std::{thread, time::Duration};
+    /// let process = Process::builder(thread::sleep, Duration::from_secs(3_600)).daemon(true).start()?;
+    /// process.terminate();
+    /// assert_eq!(process.join(), Exit::Signal(15));
+    /// # Ok::<(), brigade::ProcessError>(())
+    /// ```
     pub fn terminate(&self) {
         self.child.body.terminate();
     }
@@ -262,6 +304,17 @@ impl Process {
     }
 
     /// Readable when it has ended: a pidfd, for `poll`, `epoll` and the like, together with whatever else they wait for.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Process;
+    /// # use std::{thread, time::Duration};
+    /// let naps = [Duration::from_secs(3_600), Duration::ZERO];
+    /// let [long, short] = naps.map(|nap| Process::builder(thread::sleep, nap).daemon(true).start());
+    /// let (long, short) = (long?, short?);
+    /// assert_eq!(brigade::connection::wait(&[long.sentinel(), short.sentinel()], None)?, [1]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn sentinel(&self) -> BorrowedFd<'_> {
         self.child.body.pidfd()
@@ -273,6 +326,18 @@ impl Process {
     /// # let process = brigade::Process::builder(|_: ()| (), ()).start()?;
     /// process.close()?;
     /// process.join(); // it was moved
+    /// # Ok::<(), brigade::ProcessError>(())
+    /// ```
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Process, ProcessError};
+    /// # use std::{thread, time::Duration};
+    /// let process = Process::builder(thread::sleep, Duration::from_secs(3_600)).daemon(true).start()?;
+    /// let Err(ProcessError::Running(process)) = process.close() else { panic!("it sleeps") };
+    /// process.kill();
+    /// process.join();
+    /// assert!(process.close().is_ok());
     /// # Ok::<(), brigade::ProcessError>(())
     /// ```
     ///
@@ -318,11 +383,18 @@ impl Child {
 
 /// The children of this process that run, in the order of their starts. Those that have ended are reaped by this.
 ///
-/// ```no_run
-/// for process in brigade::active_children() {
-///     process.join();
-///     println!("{} {} {}", process.name(), process.pid(), process.is_alive());
+/// ```
+/// # brigade::test_entry!(init); init();
+/// # use brigade::{Process, active_children};
+/// # use std::{thread, time::Duration};
+/// let process = Process::builder(thread::sleep, Duration::from_secs(3_600)).daemon(true).start()?;
+/// for child in active_children() {
+///     assert_eq!(child.pid(), process.pid());
+///     child.kill();
+///     child.join();
 /// }
+/// assert!(active_children().is_empty());
+/// # Ok::<(), brigade::ProcessError>(())
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<Process> {
@@ -332,6 +404,11 @@ pub fn active_children() -> Vec<Process> {
 }
 
 /// How many processors this process may use: affinity and the quota of its cgroup are counted in.
+///
+/// ```
+/// assert!((1..=std::thread::available_parallelism()?.get()).contains(&(brigade::cpu_count() as usize)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use]
 pub fn cpu_count() -> u32 {
     brigade_os::limits::cores()

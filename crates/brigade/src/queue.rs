@@ -31,7 +31,8 @@ const CAPACITY_BYTES: u64 = 1 << 30;
 /// A queue in shared memory, first in, first out: any number of processes and threads put items and get them. A clone is the
 /// same queue, and so is what a worker gets that has it as an argument.
 ///
-/// ```no_run
+/// ```
+/// # brigade::test_entry!(init); init();
 /// use brigade::{Pool, Queue};
 ///
 /// fn shout((words, loud): (Queue<String>, Queue<String>)) {
@@ -40,21 +41,18 @@ const CAPACITY_BYTES: u64 = 1 << 30;
 ///     }
 /// }
 ///
-/// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     brigade::init();
-///     let pool = Pool::builder().procs(2).build()?;
-///     let (words, loud) = (Queue::bounded(10)?, Queue::new()?);
-///     let jobs = [0, 1].map(|_| pool.submit(shout, (words.clone(), loud.clone())));
-///     for word in ["apple", "banana", "cherry", "date"] {
-///         words.put(&word.to_owned())?;
-///     }
-///     words.close(); // every worker hears of it, after the last word
-///     for job in jobs {
-///         job.join()?;
-///     }
-///     assert_eq!(loud.qsize(), 4);
-///     Ok(())
+/// let pool = Pool::builder().procs(2).build()?;
+/// let (words, loud) = (Queue::bounded(10)?, Queue::new()?);
+/// let jobs = [0, 1].map(|_| pool.submit(shout, (words.clone(), loud.clone())));
+/// for word in ["apple", "banana", "cherry", "date"] {
+///     words.put(&word.to_owned())?;
 /// }
+/// words.close(); // every worker hears of it, after the last word
+/// for job in jobs {
+///     job.join()?;
+/// }
+/// assert_eq!(loud.qsize(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// **Who dies.** What was put is in the queue, whoever put it lives or not: no thread feeds it later, and who ends need not wait
@@ -71,9 +69,25 @@ pub struct Queue<T> {
 }
 
 /// Python's queue with `task_done` and `join`: here each has them.
+///
+/// ```
+/// let queue = brigade::JoinableQueue::new()?;
+/// queue.put(&7)?;
+/// assert_eq!(queue.get()?, 7);
+/// queue.task_done()?;
+/// queue.join();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type JoinableQueue<T> = Queue<T>;
 
 /// Python's queue with nothing but `put`, `get` and `empty`.
+///
+/// ```
+/// let queue = brigade::SimpleQueue::new()?;
+/// queue.put(&7)?;
+/// assert_eq!((queue.get()?, queue.empty()), (7, true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type SimpleQueue<T> = Queue<T>;
 
 impl<T: Value> Queue<T> {
@@ -95,6 +109,14 @@ impl<T: Value> Queue<T> {
 
     /// A queue that holds so many items, of so many bytes in all; that includes what lies between them, some 64 bytes each or, if
     /// they are larger than 64 KiB, as much. Items of up to 32 bytes do not count.
+    ///
+    /// ```
+    /// # use brigade::{Queue, QueueError};
+    /// let queue = Queue::with_capacity(100, 1 << 20)?;
+    /// let told = queue.put(&vec![0_u8; 2 << 20]);
+    /// assert!(matches!(told, Err(QueueError::TooLarge { .. })));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::bounded`].
@@ -121,6 +143,16 @@ impl<T: Value> Queue<T> {
 
     /// The same; waits so long at most.
     ///
+    /// ```
+    /// # use brigade::{Queue, QueueError};
+    /// # use std::time::Duration;
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(&1)?;
+    /// assert!(matches!(queue.put_timeout(&2, Duration::from_millis(1)), Err(QueueError::Full)));
+    /// assert!(matches!(queue.try_put(&2), Err(QueueError::Full)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Queue::put`], and [`QueueError::Full`].
     pub fn put_timeout(&self, item: &T, patience: Duration) -> Result<(), QueueError> {
@@ -146,6 +178,15 @@ impl<T: Value> Queue<T> {
 
     /// The same; waits so long at most.
     ///
+    /// ```
+    /// # use brigade::{Queue, QueueError};
+    /// # use std::time::Duration;
+    /// let queue = Queue::<u32>::new()?;
+    /// assert!(matches!(queue.get_timeout(Duration::from_millis(1)), Err(QueueError::Empty)));
+    /// assert!(matches!(queue.try_get(), Err(QueueError::Empty)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Queue::get`], and [`QueueError::Empty`].
     pub fn get_timeout(&self, patience: Duration) -> Result<T, QueueError> {
@@ -163,9 +204,11 @@ impl<T: Value> Queue<T> {
     /// Takes the first item, waits for one, and keeps its place until it is [done](Lease::done): if the lease is dropped before
     /// that, or its process dies, the item is the first again.
     ///
-    /// ```no_run
+    /// ```
     /// # fn work(_: &str) {}
-    /// # fn consume(queue: brigade::Queue<String>) -> Result<(), brigade::QueueError> {
+    /// # let queue = brigade::Queue::<String>::new()?;
+    /// # queue.put(&"word".to_owned())?;
+    /// # queue.close();
     /// while let Ok(word) = queue.lease() {
     ///     if word.attempt() > 3 {
     ///         eprintln!("given up: {}", word.done());
@@ -174,8 +217,7 @@ impl<T: Value> Queue<T> {
     ///     work(&word);
     ///     word.done();
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -185,6 +227,18 @@ impl<T: Value> Queue<T> {
     }
 
     /// The same; waits so long at most.
+    ///
+    /// ```
+    /// # use brigade::{Queue, QueueError};
+    /// # use std::time::Duration;
+    /// let queue = Queue::new()?;
+    /// queue.put(&7)?;
+    /// let leased = queue.try_lease()?;
+    /// assert!(matches!(queue.lease_timeout(Duration::from_millis(1)), Err(QueueError::Empty)));
+    /// drop(leased);
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::get_timeout`].
@@ -206,6 +260,15 @@ impl<T: Value> Queue<T> {
     }
 
     /// The same, leased.
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::new()?;
+    /// (1..=3).try_for_each(|n| queue.put(&n))?;
+    /// queue.close();
+    /// let sum: u32 = queue.leases().flatten().map(|leased| leased.done()).sum();
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn leases(&self) -> impl Iterator<Item = Result<Lease<T>, QueueError>> + '_ {
         until_closed(|| self.lease())
     }
@@ -295,6 +358,15 @@ impl<T> Queue<T> {
     }
 
     /// Whether all places are taken, also by items that are leased or being put.
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::bounded(2)?;
+    /// assert!(queue.empty() && !queue.full());
+    /// queue.put(&1)?;
+    /// queue.put(&2)?;
+    /// assert!(queue.full() && queue.qsize() == 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn full(&self) -> bool {
         let guard = self.table.lock();
@@ -303,6 +375,19 @@ impl<T> Queue<T> {
     }
 
     /// Reports one item as done that was [got](Queue::get), by whomever. What was leased says so itself.
+    ///
+    /// ```
+    /// # use brigade::{Queue, QueueError};
+    /// # use std::time::Duration;
+    /// let queue = Queue::new()?;
+    /// queue.put(&1)?;
+    /// queue.get()?;
+    /// let told = queue.join_timeout(Duration::from_millis(1));
+    /// assert!(matches!(told, Err(QueueError::Unfinished { unfinished: 1 })));
+    /// queue.task_done()?;
+    /// queue.join();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`QueueError::NothingToDo`] if all that were got are done.
@@ -344,6 +429,16 @@ impl<T> Queue<T> {
     }
 
     /// Whether somebody has closed it; there may still be items in it.
+    ///
+    /// ```
+    /// # use brigade::{Queue, QueueError};
+    /// let queue = Queue::new()?;
+    /// queue.put(&1)?;
+    /// queue.close();
+    /// assert!(queue.is_closed() && matches!(queue.put(&2), Err(QueueError::Closed)));
+    /// assert_eq!(queue.iter().flatten().collect::<Vec<_>>(), [1]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.table.is_closed()
@@ -408,6 +503,17 @@ fn decoded<T: Value>(bytes: &[u8], sum: u32) -> Result<T, QueueError> {
 }
 
 /// An item that was taken and is not done: see [`Queue::lease`].
+///
+/// ```
+/// use brigade::{Lease, Queue};
+///
+/// let queue = Queue::new()?;
+/// queue.put(&"hello".to_owned())?;
+/// drop(queue.lease()?); // as if its process had died
+/// let again: Lease<String> = queue.lease()?;
+/// assert_eq!((again.attempt(), again.done()), (2, "hello".to_owned()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it puts the item back"]
 pub struct Lease<T> {
     table: Arc<Table>,

@@ -13,7 +13,8 @@
 //!
 //! What an element may be is for `bytemuck` to say: numbers, arrays of them, and structs that derive its `Pod`.
 //!
-//! ```no_run
+//! ```
+//! # brigade::test_entry!(init); init();
 //! use brigade::shared::{SharedSlice, SharedValue};
 //!
 //! fn sum((numbers, part, total): (SharedSlice<u64>, usize, SharedValue<u64>)) {
@@ -21,14 +22,11 @@
 //!     total.fetch_add(part);
 //! }
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     brigade::init();
-//!     let pool = brigade::Pool::new()?;
-//!     let (numbers, total) = (pool.share((0..1_000_000).collect::<Vec<u64>>())?, SharedValue::new(0)?);
-//!     pool.for_each(sum, (0..4).map(|part| (numbers.clone(), part, total.clone())))?;
-//!     assert_eq!(total.get(), 499_999_500_000);
-//!     Ok(())
-//! }
+//! let pool = brigade::Pool::new()?;
+//! let (numbers, total) = (pool.share((0..1_000_000).collect::<Vec<u64>>())?, SharedValue::new(0)?);
+//! pool.for_each(sum, (0..4).map(|part| (numbers.clone(), part, total.clone())))?;
+//! assert_eq!(total.get(), 499_999_500_000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod array;

@@ -15,24 +15,25 @@
 //!
 //! Whoever is merely stopped (SIGSTOP) keeps what it has until it goes on: time-outs are for that.
 //!
-//! ```no_run
+//! ```
+//! # brigade::test_entry!(init); init();
 //! use brigade::sync::Lock;
 //! use std::fs;
+//! use std::path::PathBuf;
 //!
-//! fn add(lock: Lock) {
+//! fn add((lock, file): (Lock, PathBuf)) {
 //!     let _guard = lock.acquire().unwrap_or_else(|died| died.into_inner());
-//!     let count: u64 = fs::read_to_string("count").unwrap().parse().unwrap();
-//!     fs::write("count", (count + 1).to_string()).unwrap();
+//!     let count: u64 = fs::read_to_string(&file).unwrap().parse().unwrap();
+//!     fs::write(file, (count + 1).to_string()).unwrap();
 //! }
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     brigade::init();
-//!     fs::write("count", "0")?;
-//!     let (pool, lock) = (brigade::Pool::new()?, Lock::new()?);
-//!     pool.for_each(add, vec![lock; 100])?;
-//!     assert_eq!(fs::read_to_string("count")?, "100");
-//!     Ok(())
-//! }
+//! let dir = tempfile::tempdir()?;
+//! let file = dir.path().join("count");
+//! fs::write(&file, "0")?;
+//! let (pool, lock) = (brigade::Pool::new()?, Lock::new()?);
+//! pool.for_each(add, vec![(lock, file.clone()); 100])?;
+//! assert_eq!(fs::read_to_string(file)?, "100");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod barrier;
@@ -54,6 +55,26 @@ use std::fmt;
 
 /// Got, but from the dead: whoever had it before was killed, crashed or ended with it in hand, so what it stands for may be
 /// half done. As std's `PoisonError` it has what was asked for inside; the next one is not told any more.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::Process;
+/// use brigade::sync::{Lock, LockGuard, OwnerDied};
+///
+/// fn die(lock: Lock) {
+///     let _guard = lock.acquire();
+///     std::process::exit(1); // and nothing is dropped
+/// }
+///
+/// let lock = Lock::new()?;
+/// Process::builder(die, lock.clone()).start()?.join();
+/// let died: OwnerDied<LockGuard> = lock.acquire().expect_err("it died with the lock in hand");
+/// println!("{died}: {:?}", died.get_ref());
+/// let guard = died.into_inner();
+/// drop(guard);
+/// assert!(lock.acquire().is_ok(), "it was told once");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct OwnerDied<T> {
     got: T,
 }

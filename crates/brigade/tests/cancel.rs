@@ -125,12 +125,14 @@ fn what_a_worker_was_lent_ahead_is_not_begun_either() {
     let first = pool.submit(wait_for, marks.mark("go"));
     let others: Vec<_> = (0..10).map(|n| pool.submit(touch, marks.mark(n.to_string()))).collect();
     let last = pool.submit(own_pid, ());
-    others.iter().for_each(is_lent);
+    // How much that is depends on how long the last short ones took here.
+    is_heard(&pool);
+    let lent = others.iter().filter(|job| job.pid().is_some()).count();
     assert!(others.iter().all(Job::cancel));
     is_heard(&pool);
     touch(marks.mark("go"));
     let worker = first.join().expect("it was not cancelled, and was not disturbed");
-    assert_ne!(last.join(), Ok(worker), "that one has left");
+    assert_eq!(last.join() != Ok(worker), lent > 0, "it leaves if it held any, {lent} of ten");
     pool.join();
     assert_eq!(marks.count(), 1, "only the one that was waited for");
 }
@@ -173,13 +175,22 @@ fn of_a_cancel_and_a_death_at_the_same_time_one_comes_first() {
     }
 }
 
+/// Memory of this process, in KiB.
+fn own_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has some");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 #[test]
 fn a_hundred_megabytes_that_wait_are_let_go() {
     let pool = pool(1);
     let running = pool.submit(for_ever, ());
     let large = pool.submit(|text: String| text.len(), "x".repeat(100 << 20));
+    let with_it = own_kib();
     assert!(large.cancel());
     assert_eq!(large.join(), Err(TaskError::Cancelled));
+    eventually("it is let go", || own_kib() + (60 << 10) < with_it);
     assert!(running.cancel());
     assert_eq!(pool.submit(square, 3).join(), Ok(9));
     pool.join();

@@ -239,3 +239,39 @@ fn an_executor_has_the_settings_of_its_pool() {
     assert!(pids[0] != pids[1] && pids[1] != pids[2], "{pids:?}");
     assert!(ThreadExecutor::new(0).is_err() && ProcessExecutor::new(0).is_err());
 }
+
+/// In a worker: a pool of its own, whose worker says who it is and sleeps.
+fn sleep_below(sender: brigade::Sender<u32>) {
+    let pool = Pool::builder().procs(1).build().expect("a pool in a worker");
+    let sleep = |sender: brigade::Sender<u32>| {
+        sender.send(&process::id()).expect("somebody listens");
+        thread::sleep(Duration::from_secs(3_600));
+    };
+    drop(pool.submit(sleep, sender).join());
+}
+
+/// C43: pools in workers end with these, whatever sleeps there.
+#[test]
+fn whoever_is_killed_takes_the_pools_in_its_workers_along() {
+    let executor = processes(2);
+    let (receiver, sender) = brigade::pipe::<u32>().expect("a pipe");
+    let job = executor.submit(sleep_below, sender);
+    let below = receiver.recv_timeout(Duration::from_secs(60)).expect("it says who it is");
+    let between = job.pid().expect("it runs");
+    executor.kill_workers();
+    assert_eq!(job.join(), Err(TaskError::Shutdown));
+    drop(executor);
+    let begun = Instant::now();
+    for pid in [between, below] {
+        while is_alive(pid) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{pid} is still there");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Whether there is such a process, and it is not just waited for.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}

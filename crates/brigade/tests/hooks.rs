@@ -42,7 +42,8 @@ impl Drop for Notes {
 /// In a worker: one line with its pid.
 fn note(path: String) {
     let mut file = OpenOptions::new().append(true).create(true).open(path).expect("a file for notes");
-    writeln!(file, "{}", process::id()).expect("a line");
+    // In one write: others append to it, too.
+    file.write_all(format!("{}\n", process::id()).as_bytes()).expect("a line");
 }
 
 static KEPT: OnceLock<String> = OnceLock::new();

@@ -142,6 +142,22 @@ fn who_is_killed_closes_its_end() {
 }
 
 #[test]
+fn a_process_gets_an_end_and_closes_it_with_its_life() {
+    in_tests();
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        let (receiver, sender) = pipe::<u64>().expect("a pipe");
+        let send = |sender: Sender<u64>| {
+            sender.send(&1).expect("somebody reads");
+            thread::sleep(Duration::from_secs(3_600));
+        };
+        let process = Process::builder(send, sender).start_method(method).start().expect("a process");
+        assert_eq!(receiver.recv_timeout(MINUTE).expect("it comes"), 1);
+        process.kill();
+        assert!(matches!(receiver.recv_timeout(MINUTE), Err(ConnectionError::Closed)), "{method:?}");
+    }
+}
+
+#[test]
 fn who_waits_for_room_hears_that_the_reader_was_killed() {
     let pool = pool_once(1);
     let (receiver, sender) = pipe::<String>().expect("a pipe");
@@ -307,6 +323,12 @@ fn wait_tells_which_of_many_kinds_are_ready() {
     child.wait().expect("it is ours");
     drop((sender, there, its_peer));
     assert_eq!(ready(&all), [0, 1, 2, 4]);
+    let sleep = Process::builder(|_: ()| thread::sleep(Duration::from_secs(3_600)), ()).daemon(true);
+    let process = sleep.start().expect("a process");
+    let mixed: [&dyn AsFd; 3] = [&listener, &process, &process.sentinel()];
+    assert!(wait(&mixed, Some(Duration::ZERO)).expect("wait").is_empty());
+    process.kill();
+    assert_eq!(ready(&mixed), [1, 2], "a process that has ended, and its sentinel");
     let twice = [&receiver, &receiver];
     assert_eq!(wait(&twice, Some(Duration::MAX)).expect("wait"), [0, 1]);
     assert!(wait(&[] as &[&dyn AsFd], None).expect("wait").is_empty(), "of none, none, and no hang");

@@ -29,6 +29,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("c3_producer_consumer", ""),
     ("c4_executor", ""),
     ("c5_queue", ""),
+    ("c5_manager", ""),
     ("c5_pipe", ""),
     ("c6_task_queue", ""),
     ("c7_shared_memory", ""),

@@ -519,3 +519,20 @@ fn locks_taken_in_both_orders_are_reported_here_and_across_processes() {
     waiting.join().unwrap();
     brigade::sync::watch_locks(false);
 }
+
+#[test]
+fn a_variable_of_the_environment_has_locks_watched_and_told_on_stderr() {
+    const TEST: &str = "a_variable_of_the_environment_has_locks_watched_and_told_on_stderr";
+    if std::env::var_os("BRIGADE_WATCH_LOCKS").is_some() {
+        let (one, two) = (Lock::named("left").unwrap(), Lock::named("right").unwrap());
+        drop((one.acquire(), two.acquire()));
+        drop((two.acquire(), one.acquire()));
+        return;
+    }
+    let own = std::env::current_exe().expect("this test has a file");
+    let mut again = process::Command::new(own);
+    let told = again.args(["--exact", TEST, "--nocapture"]).env("BRIGADE_WATCH_LOCKS", "1").output().unwrap();
+    let words = String::from_utf8_lossy(&told.stderr);
+    let lines: Vec<&str> = words.lines().filter(|line| line.starts_with("lock order: ")).collect();
+    assert!(told.status.success() && lines.len() == 1 && lines[0].contains("left#"), "{words}");
+}

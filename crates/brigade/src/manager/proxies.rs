@@ -10,6 +10,24 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// A list in a manager. A clone, here or in another process, is the same list.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::manager::{ListProxy, Manager};
+///
+/// let manager = Manager::new()?;
+/// let list: ListProxy<u32> = manager.list()?;
+/// list.append(&1)?;
+/// list.extend(&[2, 4])?;
+/// list.insert(2, &3)?;
+/// list.set(0, &0)?;
+/// assert_eq!(list.to_vec()?, [0, 2, 3, 4]);
+/// assert_eq!((list.get(1)?, list.get(9)?), (Some(2), None));
+/// assert_eq!((list.pop()?, list.remove(0)?), (Some(4), Some(0)));
+/// list.clear()?;
+/// assert!(list.is_empty()? && list.len()? == 0);
+/// # Ok::<(), brigade::manager::ManagerError>(())
+/// ```
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct ListProxy<T> {
@@ -20,6 +38,24 @@ pub struct ListProxy<T> {
 /// A dict in a manager. A clone, here or in another process, is the same dict.
 ///
 /// Two keys are one if they are encoded as the same bytes.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::manager::{DictProxy, Manager};
+/// use std::collections::BTreeMap;
+///
+/// let manager = Manager::new()?;
+/// let ages: DictProxy<String, u8> = manager.dict()?;
+/// let (ann, bob) = ("Ann".to_owned(), "Bob".to_owned());
+/// assert_eq!((ages.insert(&ann, &41)?, ages.insert(&ann, &42)?), (None, Some(41)));
+/// ages.update(&BTreeMap::from([(bob.clone(), 7)]))?;
+/// assert_eq!((ages.get(&bob)?, ages.contains(&ann)?, ages.len()?), (Some(7), true, 2));
+/// assert_eq!(ages.remove(&bob)?, Some(7));
+/// assert_eq!(ages.items()?, [(ann, 42)]);
+/// ages.clear()?;
+/// assert!(ages.is_empty()?);
+/// # Ok::<(), brigade::manager::ManagerError>(())
+/// ```
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct DictProxy<K, V> {
@@ -28,11 +64,37 @@ pub struct DictProxy<K, V> {
 }
 
 /// One value in a manager. A clone, here or in another process, is the same value.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::manager::{Manager, ValueProxy};
+///
+/// let manager = Manager::new()?;
+/// let best: ValueProxy<f64> = manager.value(&1.5)?;
+/// best.set(&2.5)?;
+/// assert_eq!(best.update_with(|best| best.max(9.0))?, 9.0);
+/// assert_eq!(best.get()?, 9.0);
+/// # Ok::<(), brigade::manager::ManagerError>(())
+/// ```
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct ValueProxy<T>(DictProxy<(), T>);
 
 /// Attributes by name in a manager, each of a type of its own. A clone, here or in another process, is the same namespace.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::manager::{Manager, NamespaceProxy};
+///
+/// let manager = Manager::new()?;
+/// let settings: NamespaceProxy = manager.namespace("settings")?;
+/// settings.set("level", &3_u8)?;
+/// settings.set("user", &"ann".to_owned())?;
+/// assert_eq!(settings.get::<u8>("level")?, Some(3));
+/// assert!(settings.remove("user")?);
+/// assert_eq!(settings.names()?, ["level"]);
+/// # Ok::<(), brigade::manager::ManagerError>(())
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 pub struct NamespaceProxy(DictProxy<String, (String, Blob)>);
 
@@ -91,6 +153,15 @@ impl<T: Value> ListProxy<T> {
 
     /// Replaces the value at that index by what `of` makes of it; if somebody else has replaced it meanwhile, again. Returns
     /// the new one.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let manager = brigade::manager::Manager::new()?;
+    /// let list = manager.list()?;
+    /// list.append(&20)?;
+    /// assert_eq!(list.update_with(0, |n: u32| n + 1)?, 21);
+    /// # Ok::<(), brigade::manager::ManagerError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`ListProxy::insert`].
@@ -229,6 +300,17 @@ impl<K: Value, V: Value> DictProxy<K, V> {
 
     /// Gives that key what `of` makes of the value that it has, if it has one; if somebody else has changed that meanwhile,
     /// again. Returns the new one.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let manager = brigade::manager::Manager::new()?;
+    /// let counts = manager.dict::<String, u64>()?;
+    /// for word in ["to", "be", "or", "not", "to", "be"] {
+    ///     counts.update_with(&word.to_owned(), |count| count.unwrap_or(0) + 1)?;
+    /// }
+    /// assert_eq!(counts.get(&"be".to_owned())?, Some(2));
+    /// # Ok::<(), brigade::manager::ManagerError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`DictProxy::insert`].

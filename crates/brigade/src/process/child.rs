@@ -171,6 +171,21 @@ fn run(errand: OwnedFd, carried: Vec<OwnedFd>) -> i32 {
 }
 
 /// Who a process is.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{CurrentProcess, Exit, Process, current_process};
+///
+/// fn check(parent: u32) {
+///     let own: CurrentProcess = current_process();
+///     assert_eq!((own.name(), own.daemon()), ("bob", false));
+///     assert_ne!(own.pid(), parent);
+/// }
+///
+/// let process = Process::builder(check, current_process().pid()).name("bob").start()?;
+/// assert_eq!(process.join(), Exit::Code(0));
+/// # Ok::<(), brigade::ProcessError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentProcess {
     name: String,
@@ -223,6 +238,22 @@ pub(super) fn identity() -> &'static str {
 }
 
 /// The process that has started this one.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Exit, ParentProcess, Process, parent_process};
+/// use std::time::Duration;
+///
+/// fn check(starter: u32) {
+///     let parent: ParentProcess = parent_process().expect("somebody has started it");
+///     assert_eq!((parent.name(), parent.pid()), ("MainProcess", starter));
+///     assert!(parent.is_alive() && !parent.join_timeout(Duration::from_millis(1)));
+/// }
+///
+/// let process = Process::builder(check, std::process::id()).start()?;
+/// assert_eq!(process.join(), Exit::Code(0));
+/// # Ok::<(), brigade::ProcessError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentProcess {
     name: String,
@@ -262,6 +293,25 @@ impl ParentProcess {
     }
 
     /// Waits for its end.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Process, Queue, parent_process};
+    /// fn outlive(words: Queue<String>) {
+    ///     let parent = parent_process().expect("it is not the main process");
+    ///     words.put(&"born".to_owned()).expect("it is open");
+    ///     parent.join();
+    ///     words.put(&"alone".to_owned()).expect("it is open");
+    /// }
+    ///
+    /// let words = Queue::new()?;
+    /// let start = |words| drop(Process::builder(outlive, words).daemon(false).start().map(|it| it.join()));
+    /// let process = Process::builder(start, words.clone()).daemon(true).start()?;
+    /// assert_eq!(words.get()?, "born");
+    /// process.kill();
+    /// assert_eq!(words.get()?, "alone");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn join(&self) {
         let _ = self.await_end(None);
     }

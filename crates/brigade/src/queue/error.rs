@@ -3,6 +3,14 @@
 use std::io;
 
 /// Why nothing was put, or got.
+///
+/// ```
+/// let queue = brigade::Queue::<u32>::new()?;
+/// queue.close();
+/// let told: brigade::QueueError = queue.get().expect_err("nothing is in it, nor will be");
+/// assert_eq!(told.to_string(), "the queue is closed");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {

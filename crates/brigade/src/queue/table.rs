@@ -110,6 +110,17 @@ pub(super) struct Place {
     pub(super) tries: u32,
 }
 
+/// Whether the machine has so much memory: the kernel would end somebody to find it.
+fn there_is(bytes: u64) -> io::Result<()> {
+    match available_bytes().filter(|there| bytes > *there) {
+        Some(there) => {
+            let words = format!("an item of {bytes} bytes: the machine has {there}");
+            Err(io::Error::new(io::ErrorKind::OutOfMemory, words))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The queue as this process has it.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -264,12 +275,8 @@ impl Table {
 
     /// Writes the bytes; no mutex is needed.
     pub(super) fn fill(&self, place: &Place, bytes: &[u8]) -> io::Result<()> {
-        // The kernel would end somebody to find the memory.
-        if let Some(there) =
-            available_bytes().filter(|there| place.bytes > WINDOW_BYTES && place.bytes > *there)
-        {
-            let words = format!("an item of {} bytes: the machine has {there}", place.bytes);
-            return Err(io::Error::new(io::ErrorKind::OutOfMemory, words));
+        if place.bytes > WINDOW_BYTES {
+            there_is(place.bytes)?;
         }
         write_at(self.files.1.fd(), bytes, self.at(place.offset))
     }

@@ -49,6 +49,18 @@ pub struct SharedArray<T: Pod> {
 
 /// A [`SharedArray`] that nobody else reads or writes until this is dropped. If whoever has one dies, the next one that
 /// locks is told.
+///
+/// ```
+/// use brigade::shared::{ArrayGuard, SharedArray};
+///
+/// let array = SharedArray::new(&[3, 1, 2])?;
+/// let guard: ArrayGuard<i32> = array.lock()?;
+/// let mut sorted = guard.to_vec();
+/// sorted.sort();
+/// guard.copy_from_slice(&sorted); // and nobody has written meanwhile
+/// assert_eq!((guard.len(), guard.get(0)), (3, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it unlocks"]
 pub struct ArrayGuard<T: Pod> {
     array: SharedArray<T>,
@@ -85,6 +97,13 @@ impl<T: Pod> SharedArray<T> {
     }
 
     /// Of so many elements that are all zero bits.
+    ///
+    /// ```
+    /// # use brigade::shared::SharedArray;
+    /// let array = SharedArray::<u64>::zeroed(1_000)?;
+    /// assert_eq!((array.len(), array.is_empty(), array.get(999)), (1_000, false, 0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`SharedArray::new`].

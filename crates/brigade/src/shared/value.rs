@@ -31,6 +31,13 @@ impl<T: Pod> SharedValue<T> {
     }
 
     /// Replaces it.
+    ///
+    /// ```
+    /// # let count = brigade::shared::SharedValue::new(40_u64)?;
+    /// count.set(7);
+    /// assert_eq!(count.get(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set(&self, value: T) {
         self.0.set(0, value);
     }

@@ -60,6 +60,24 @@ struct Party {
 }
 
 /// Why a wait came to nothing. The barrier is broken then, until it is reset.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::Process;
+/// use brigade::sync::{Barrier, BarrierError};
+///
+/// fn come_once(barrier: Barrier) {
+///     let _ = barrier.wait();
+///     std::process::exit(1); // with its handle in hand
+/// }
+///
+/// let barrier = Barrier::new(2)?;
+/// let party = Process::builder(come_once, barrier.clone()).start()?;
+/// assert!(barrier.wait().is_ok());
+/// party.join();
+/// assert_eq!(barrier.wait(), Err(BarrierError::Died { pid: party.pid() }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
@@ -184,6 +202,15 @@ impl Barrier {
 
     /// As [`Barrier::wait`]; after that time the barrier is broken.
     ///
+    /// ```
+    /// # use brigade::sync::{Barrier, BarrierError};
+    /// # use std::time::Duration;
+    /// let barrier = Barrier::new(2)?;
+    /// assert_eq!(barrier.wait_timeout(Duration::from_millis(1)), Err(BarrierError::TimedOut));
+    /// assert_eq!(barrier.wait(), Err(BarrierError::TimedOut), "it stays broken");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As there.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<u32, BarrierError> {
@@ -247,6 +274,16 @@ impl Barrier {
     }
 
     /// Makes it whole and empty; who waits gets an error.
+    ///
+    /// ```
+    /// # use brigade::sync::{Barrier, BarrierError};
+    /// let barrier = Barrier::new(2)?;
+    /// barrier.abort();
+    /// assert_eq!(barrier.broken(), Some(BarrierError::Aborted));
+    /// barrier.reset();
+    /// assert_eq!(barrier.broken(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn reset(&self) {
         let state = self.state();
         state.turn(true);
@@ -261,6 +298,21 @@ impl Barrier {
     }
 
     /// How many wait now.
+    ///
+    /// ```
+    /// # use brigade::sync::Barrier;
+    /// # use std::thread;
+    /// let barrier = Barrier::new(2)?;
+    /// assert_eq!((barrier.parties(), barrier.n_waiting()), (2, 0));
+    /// thread::scope(|scope| {
+    ///     scope.spawn(|| barrier.wait());
+    ///     while barrier.n_waiting() == 0 {
+    ///         thread::yield_now();
+    ///     }
+    ///     assert_eq!(barrier.wait(), Ok(1));
+    /// });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn n_waiting(&self) -> u32 {
         let state = self.state();
         if state.broken().is_some() { 0 } else { state.arrived() }

@@ -22,13 +22,20 @@ shared! {
 ///
 /// ```
 /// use brigade::sync::Condition;
+/// use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+/// use std::thread;
 ///
-/// let condition = Condition::new()?;
-/// let guard = condition.acquire()?;
-/// let guard = condition.wait_for(guard, || 2 + 2 == 4)?;
-/// condition.notify();
-/// # drop(guard);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// let (condition, is_ready) = (Condition::new()?, AtomicBool::new(false));
+/// thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let _guard = condition.acquire();
+///         is_ready.store(true, SeqCst);
+///         condition.notify_all();
+///     });
+///     let guard = condition.acquire().expect("nobody died");
+///     let _guard = condition.wait_for(guard, || is_ready.load(SeqCst)).expect("nobody died");
+/// });
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Condition {
@@ -48,6 +55,15 @@ impl Condition {
     }
 
     /// On a lock that others may use, too.
+    ///
+    /// ```
+    /// # use brigade::sync::{Condition, Lock};
+    /// let lock = Lock::new()?;
+    /// let (has_room, has_items) = (Condition::on(&lock)?, Condition::on(&lock)?);
+    /// let _guard = has_room.acquire()?;
+    /// assert!(has_items.lock().try_acquire()?.is_none(), "it is one lock");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Condition::new`].
@@ -71,6 +87,21 @@ impl Condition {
 
     /// Releases the lock, waits until somebody notifies, and acquires it again.
     ///
+    /// ```
+    /// # use brigade::sync::Condition;
+    /// # use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    /// # use std::thread;
+    /// # let (condition, is_ready) = (Condition::new()?, AtomicBool::new(false));
+    /// # thread::scope(|scope| {
+    /// # scope.spawn(|| { let _guard = condition.acquire(); is_ready.store(true, SeqCst); condition.notify(); });
+    /// let mut guard = condition.acquire()?;
+    /// while !is_ready.load(SeqCst) {
+    ///     guard = condition.wait(guard)?;
+    /// }
+    /// # drop(guard); Ok::<(), brigade::sync::OwnerDied<brigade::sync::LockGuard>>(()) }).expect("nobody died");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`OwnerDied`], with the guard, if somebody died with the lock in hand: it may have been about to notify.
     ///
@@ -82,6 +113,16 @@ impl Condition {
     }
 
     /// As [`Condition::wait`], and false with the guard if nobody notified in that time.
+    ///
+    /// ```
+    /// # use brigade::sync::Condition;
+    /// # use std::time::Duration;
+    /// let condition = Condition::new()?;
+    /// let guard = condition.acquire()?;
+    /// let (_guard, is_notified) = condition.wait_timeout(guard, Duration::from_millis(1))?;
+    /// assert!(!is_notified);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As there.
@@ -107,6 +148,16 @@ impl Condition {
     }
 
     /// As [`Condition::wait_for`], and false with the guard if it is not so after that time.
+    ///
+    /// ```
+    /// # use brigade::sync::Condition;
+    /// # use std::time::Duration;
+    /// let condition = Condition::new()?;
+    /// let guard = condition.acquire()?;
+    /// let (_guard, is_so) = condition.wait_for_timeout(guard, Duration::from_millis(1), || false)?;
+    /// assert!(!is_so);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As there.

@@ -48,6 +48,15 @@ impl Event {
     }
 
     /// Whoever waits from now on waits until it is set again.
+    ///
+    /// ```
+    /// # let event = brigade::sync::Event::new()?;
+    /// event.set();
+    /// assert!(event.is_set());
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn clear(&self) {
         self.turn(true);
     }

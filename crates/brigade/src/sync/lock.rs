@@ -35,10 +35,17 @@ shared! {
 ///
 /// ```
 /// use brigade::sync::Lock;
+/// use std::thread;
+/// use std::time::Duration;
 ///
-/// let lock = Lock::new()?;
+/// let lock = Lock::named("accounts")?;
 /// let guard = lock.acquire()?;
 /// assert!(lock.try_acquire()?.is_none());
+/// assert_eq!(lock.holder().map(|it| it.pid), Some(std::process::id()));
+/// thread::scope(|scope| {
+///     let other = scope.spawn(|| matches!(lock.acquire_timeout(Duration::from_millis(1)), Ok(None)));
+///     assert!(other.join().expect("it does not panic"), "it has waited in vain");
+/// });
 /// drop(guard);
 /// assert!(lock.try_acquire()?.is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,6 +54,18 @@ shared! {
 pub struct Lock(Handle<LockState>);
 
 /// A [`Lock`] that is held, until this is dropped.
+///
+/// ```
+/// use brigade::sync::{Lock, LockGuard};
+///
+/// /// To be called with the lock in hand, and the compiler sees to that.
+/// fn pay_out(_accounts: &LockGuard) {}
+///
+/// let lock = Lock::new()?;
+/// pay_out(&lock.acquire()?);
+/// assert_eq!(lock.holder(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it releases the lock"]
 pub struct LockGuard {
     // Before `held`: it is told while it is still held.
@@ -68,6 +87,18 @@ pub struct LockGuard {
 pub struct RLock(Handle<RLockState>);
 
 /// An [`RLock`] that is held, until this and all others of this thread are dropped.
+///
+/// ```
+/// use brigade::sync::{RLock, RLockGuard};
+///
+/// let lock = RLock::new()?;
+/// let outer: RLockGuard = lock.acquire()?;
+/// drop(lock.acquire()?);
+/// assert!(lock.holder().is_some(), "the outer one is left");
+/// drop(outer);
+/// assert_eq!(lock.holder(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it releases the lock"]
 pub struct RLockGuard {
     // As above.

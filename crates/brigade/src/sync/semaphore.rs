@@ -49,10 +49,34 @@ shared! {
 pub struct Semaphore(Handle<State>);
 
 /// A [`Semaphore`] that never has more permits than at first.
+///
+/// ```
+/// use brigade::sync::BoundedSemaphore;
+/// use std::time::Duration;
+///
+/// let semaphore = BoundedSemaphore::new(2)?;
+/// let (one, _two) = (semaphore.acquire()?, semaphore.acquire()?);
+/// assert!(semaphore.acquire_timeout(Duration::from_millis(1))?.is_none());
+/// drop(one);
+/// assert_eq!(semaphore.available(), 1);
+/// assert!(semaphore.try_acquire()?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BoundedSemaphore(Semaphore);
 
 /// One of a semaphore's permits, until it is dropped.
+///
+/// ```
+/// use brigade::sync::{Permit, Semaphore};
+///
+/// let semaphore = Semaphore::new(3)?;
+/// let permits: Result<Vec<Permit>, _> = (0..3).map(|_| semaphore.acquire()).collect();
+/// assert_eq!(semaphore.available(), 0);
+/// drop(permits);
+/// assert_eq!(semaphore.available(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it gives it back"]
 pub struct Permit {
     semaphore: Semaphore,
@@ -60,6 +84,14 @@ pub struct Permit {
 }
 
 /// More permits than there may be.
+///
+/// ```
+/// use brigade::sync::{BoundedSemaphore, TooMany};
+///
+/// let semaphore = BoundedSemaphore::new(3)?;
+/// assert_eq!(semaphore.release(), Err(TooMany { most: 3 }));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("released more often than acquired: {most} permits are the most")]
 pub struct TooMany {
@@ -133,6 +165,16 @@ impl Semaphore {
     }
 
     /// Adds permits.
+    ///
+    /// ```
+    /// # use brigade::sync::Semaphore;
+    /// # use std::time::Duration;
+    /// let semaphore = Semaphore::new(0)?;
+    /// assert!(semaphore.acquire_timeout(Duration::from_millis(1))?.is_none());
+    /// semaphore.release(2);
+    /// assert_eq!(semaphore.available(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If there were 2^32 then.
@@ -228,6 +270,16 @@ impl State {
 
 impl Permit {
     /// Spends it: there is one less from now on, until somebody releases one.
+    ///
+    /// ```
+    /// # use brigade::sync::BoundedSemaphore;
+    /// let semaphore = BoundedSemaphore::new(2)?;
+    /// semaphore.acquire()?.forget();
+    /// assert_eq!(semaphore.available(), 1);
+    /// semaphore.release()?;
+    /// assert_eq!(semaphore.available(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn forget(mut self) {
         let state = self.semaphore.0.lock(|state| &state.mutex);
         if let Some(seat) = state.roster.own() {

@@ -59,6 +59,16 @@ pub(crate) trait Recorded {
 }
 
 /// A thread that holds a lock.
+///
+/// ```
+/// use brigade::sync::{Holder, Lock};
+///
+/// let lock = Lock::new()?;
+/// let _guard = lock.acquire()?;
+/// let holder: Holder = lock.holder().expect("this thread");
+/// assert!(holder.to_string().starts_with(&format!("process {}, thread ", std::process::id())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Its process.
@@ -78,6 +88,20 @@ impl fmt::Display for Holder {
 }
 
 /// What watching has found.
+///
+/// ```
+/// use brigade::sync::{Lock, LockReport, watch_locks_with};
+/// use std::sync::mpsc::channel;
+///
+/// let (sender, reports) = channel();
+/// watch_locks_with(move |report| drop(sender.send(report.clone())));
+/// let (from, to) = (Lock::named("from")?, Lock::named("to")?);
+/// drop((from.acquire()?, to.acquire()?));
+/// drop((to.acquire()?, from.acquire()?));
+/// let LockReport::Inversion { first, second } = reports.try_recv()? else { panic!("another report") };
+/// assert!(first.0.starts_with("to#") && second.0.starts_with("from#"), "{first:?} {second:?}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LockReport {
@@ -150,12 +174,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// A line on stderr says which two locks are taken in both orders, and after each second that somebody waits for one, who
 /// has it (see [`LockReport`]). It costs some microseconds for each acquisition.
+///
+/// ```
+/// # use brigade::sync::{Lock, watch_locks};
+/// watch_locks(true);
+/// let lock = Lock::new()?;
+/// let _guard = lock.acquire()?;
+/// assert!(lock.holder().is_some_and(|it| it.held_for.is_some()), "only of a watched one that is known");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn watch_locks(on: bool) {
     *lock(&HANDLER) = None;
     ON.store(on, Relaxed);
 }
 
 /// As [`watch_locks`], and what is found in this process is handed to `handler`, on the thread that wants the lock.
+///
+/// ```
+/// # use brigade::sync::{Lock, watch_locks_with};
+/// watch_locks_with(|report| panic!("{report}")); // in tests: no order of locks that may wedge some day
+/// let lock = Lock::new()?;
+/// drop(lock.acquire()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn watch_locks_with(handler: impl Fn(&LockReport) + Send + Sync + 'static) {
     *lock(&HANDLER) = Some(Arc::new(handler));
     ON.store(true, Relaxed);

@@ -39,7 +39,7 @@ fn burn<R>(stores: u32, act: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-const PLACES: u32 = 6;
+const PLACES: u32 = 7;
 
 const CAPACITY: u64 = 1 << 20;
 
@@ -185,6 +185,10 @@ fn stage() -> Queue<String> {
     let dead = other(&queue);
     put(&dead.table, 77, SMALL);
     dead.get().unwrap();
+    // Rows that are free know yet where bytes were that are others' by now.
+    (0..PLACES - 1).for_each(|name| queue.put(&item(name, HUGE)).unwrap());
+    (0..PLACES - 1).for_each(|_| drop(queue.get().unwrap()));
+    (0..PLACES - 1).for_each(|_| queue.task_done().unwrap());
     for (name, bytes) in [(0, SMALL), (1, LARGE), (2, HUGE), (3, SMALL)] {
         queue.put(&item(name, bytes)).unwrap();
     }
@@ -255,7 +259,7 @@ fn goes_on(queue: &Queue<String>, ready: usize) {
 
 #[test]
 fn a_thousand_steps_of_several_handles_are_those_of_a_plain_list() {
-    for seed in 0..20 {
+    for seed in 0..10 {
         let mut dice = Dice(seed);
         let queue = queue();
         let mut handles: Vec<Queue<String>> = (0..3).map(|_| other(&queue)).collect();

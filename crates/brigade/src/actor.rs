@@ -21,7 +21,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A panic in `handle` is the error of its request, and it is the end of that state: whatever was half done in it is not relied
 /// on. It is left as it is, `stop` is not called, and the process is replaced.
 ///
-/// ```no_run
+/// ```
+/// # brigade::test_entry!(init); init();
 /// use brigade::{Pool, Worker};
 ///
 /// struct Counter(u64);
@@ -41,13 +42,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 ///     }
 /// }
 ///
-/// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     brigade::init();
-///     let counter = Pool::builder().procs(1).workers::<Counter>(10)?;
-///     assert_eq!(counter.submit(1).join()?, 11);
-///     assert_eq!(counter.submit(5).join()?, 16);
-///     Ok(())
-/// }
+/// let counter = Pool::builder().procs(1).workers::<Counter>(10)?;
+/// assert_eq!(counter.submit(1).join()?, 11);
+/// assert_eq!(counter.submit(5).join()?, 16);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Worker: Sized + Send + 'static {
     /// What each of them is made of.
@@ -71,6 +69,38 @@ pub trait Worker: Sized + Send + 'static {
 }
 
 /// A pool of such workers, all of one kind. What holds for a [`Pool`] holds for it.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Pool, TaskError, Worker, WorkerPool};
+///
+/// /// Says how often it was asked.
+/// struct Asked(u32);
+///
+/// impl Worker for Asked {
+///     type Init = ();
+///     type Request = ();
+///     type Reply = u32;
+///
+///     fn start((): ()) -> Result<Asked, String> {
+///         Ok(Asked(0))
+///     }
+///
+///     fn handle(&mut self, (): ()) -> u32 {
+///         self.0 += 1;
+///         self.0
+///     }
+/// }
+///
+/// let pool: WorkerPool<Asked> = Pool::builder().procs(1).workers(())?;
+/// assert_eq!(pool.map([(); 3]).flatten().collect::<Vec<_>>(), [1, 2, 3]);
+/// pool.resize(2);
+/// assert_eq!(pool.map_unordered([(); 4]).flatten().count(), 4);
+/// pool.close();
+/// assert_eq!(pool.submit(()).join(), Err(TaskError::Shutdown));
+/// pool.kill_workers();
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 pub struct WorkerPool<W> {
     pool: Pool,
     _worker: PhantomData<fn() -> W>,

@@ -29,6 +29,23 @@ use std::thread;
 pub(crate) const NAME: &str = "brigade";
 
 /// What a task function takes, or gives: whatever serde can write and read, that owns what it has, and may go to another thread.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Pool, TaskError, Value};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Point { x: f64, y: f64 }
+///
+/// fn there_and_back<T: Value>(pool: &Pool, value: T) -> Result<T, TaskError> {
+///     pool.submit(|value: T| value, value).join()
+/// }
+///
+/// let pool = Pool::builder().procs(1).build()?;
+/// assert_eq!(there_and_back(&pool, Point { x: 3.0, y: 4.0 }), Ok(Point { x: 3.0, y: 4.0 }));
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` cannot go to a worker and back",
     label = "neither an argument nor a result of a task",
@@ -315,8 +332,13 @@ fn seal(bytes: &mut [u8], start: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// The first item of a call that has one.
+pub(crate) fn single(items: &[u8]) -> Option<&[u8]> {
+    pieces(items.get(THREADS_BYTES..)?).next()
+}
+
 /// Each with its length before it; a length that is more than there is ends them.
-pub(crate) fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (piece, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;

@@ -6,6 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Why a task brought no value. Clone it freely: it is data.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Pool, TaskError};
+///
+/// let pool = Pool::builder().procs(1).build()?;
+/// match pool.apply_async(|a: u32, b: u32| a / b, (1, 0)).join() {
+///     Err(TaskError::Panicked { message, .. }) => assert_eq!(message, "attempt to divide by zero"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
@@ -115,6 +127,16 @@ impl TaskError {
 }
 
 /// Why there is no pool.
+///
+/// ```
+/// # brigade::test_entry!(init);
+/// use brigade::{BuildError, Pool};
+///
+/// assert!(matches!(Pool::new(), Err(BuildError::NoInit)));
+/// # init();
+/// let told = Pool::builder().procs(0).build().expect_err("nobody to call anything");
+/// assert_eq!(told.to_string(), "procs 0: at least 1");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -38,6 +38,20 @@ pub trait Executor {
     /// Takes nothing any more. What was handed in is done, unless `cancel_futures`: then what has not begun never does, and
     /// ends as [`TaskError::Cancelled`](crate::TaskError::Cancelled). With `wait` it returns when all that is over; whoever
     /// says so a second time does not wait.
+    ///
+    /// ```
+    /// # use brigade::sync::Event;
+    /// # use brigade::{Executor, TaskError, ThreadExecutor};
+    /// let (executor, event) = (ThreadExecutor::new(1)?, Event::new()?);
+    /// let [first, second] = [0, 1].map(|_| executor.submit(|event: Event| event.wait(), event.clone()));
+    /// while first.pid().is_none() {
+    ///     std::thread::yield_now(); // until it has begun
+    /// }
+    /// executor.shutdown(false, true);
+    /// event.set();
+    /// assert_eq!((first.join(), second.join()), (Ok(()), Err(TaskError::Cancelled)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn shutdown(&self, wait: bool, cancel_futures: bool);
 }
 
@@ -46,19 +60,16 @@ pub trait Executor {
 /// Whatever a pool can be, it can be, too: `Pool::builder().max_tasks_per_child(10).initializer(f, x).build()?.into()`. Dropping
 /// it waits for what it has been handed, also after `shutdown(false, …)`.
 ///
-/// ```no_run
-/// use brigade::{Executor, ProcessExecutor};
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Executor, ProcessExecutor, TaskError};
 ///
-/// fn main() -> Result<(), brigade::BuildError> {
-///     brigade::init();
-///     let executor = ProcessExecutor::new(3)?;
-///     let jobs: Vec<_> = (0..5).map(|n| executor.submit(|n: u32| 2 * n, n)).collect();
-///     for job in brigade::as_completed(jobs) {
-///         println!("{:?}", job.join());
-///     }
-///     executor.shutdown(true, false);
-///     Ok(())
-/// }
+/// let executor = ProcessExecutor::new(3)?;
+/// let jobs = (0..5).map(|n| executor.submit(|n: u32| 2 * n, n));
+/// assert_eq!(brigade::as_completed(jobs).flat_map(|job| job.join()).sum::<u32>(), 20);
+/// executor.shutdown(true, false);
+/// assert_eq!(executor.submit(|n: u32| 2 * n, 1).join(), Err(TaskError::Shutdown));
+/// # Ok::<(), brigade::BuildError>(())
 /// ```
 pub struct ProcessExecutor {
     desk: Arc<Desk>,
@@ -76,12 +87,34 @@ impl ProcessExecutor {
     }
 
     /// Kills the workers now. What is not done ends as [`TaskError::Shutdown`](crate::TaskError::Shutdown).
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Executor, ProcessExecutor, TaskError};
+    /// # use std::{thread, time::Duration};
+    /// let executor = ProcessExecutor::new(1)?;
+    /// let job = executor.submit(thread::sleep, Duration::from_secs(3_600));
+    /// executor.kill_workers();
+    /// assert_eq!(job.join(), Err(TaskError::Shutdown));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn kill_workers(&self) {
         self.desk.abort();
     }
 
     /// Has the workers end: what they run may take the [`grace`](crate::Builder::grace), then they get SIGTERM, and in the end
     /// SIGKILL. What has not begun ends as [`TaskError::Shutdown`](crate::TaskError::Shutdown).
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Executor, Pool, ProcessExecutor, TaskError};
+    /// # use std::{thread, time::Duration};
+    /// let executor: ProcessExecutor = Pool::builder().procs(1).grace(Duration::from_millis(10)).build()?.into();
+    /// let job = executor.submit(thread::sleep, Duration::from_secs(3_600));
+    /// executor.terminate_workers();
+    /// assert_eq!(job.join(), Err(TaskError::Shutdown));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn terminate_workers(&self) {
         self.desk.drain();
     }

@@ -14,6 +14,22 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// What an initializer returns: nothing, or whether it has worked.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Initialized, Pool};
+///
+/// fn connect(host: String) -> impl Initialized {
+///     Err::<(), _>(format!("{host} does not answer"))
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let builder = Pool::builder().state_dir(dir.path());
+/// let pool = builder.procs(1).initializer(connect, "db.example".to_owned()).build()?;
+/// let told = pool.submit(|n: u32| n, 1).join().expect_err("no worker is ever ready");
+/// assert!(told.to_string().contains("db.example does not answer"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Initialized: 'static {
     /// Why it has not.
     ///
@@ -70,7 +86,7 @@ pub(crate) fn hook<A: Value, R: Initialized>(function: fn(A) -> R, argument: &A)
 
 fn run<A: Value, R: Initialized>(function: Position, items: &[u8]) -> Result<Vec<u8>, String> {
     let function = function_at::<A, R>(function).ok_or("a call of what is no function of this program")?;
-    let item = call::pieces(items).next().ok_or("a call without an argument")?;
+    let item = call::single(items).ok_or("a call without an argument")?;
     let called = brigade_worker::caught(|| {
         let argument = decode_value(item).map_err(|error| format!("cannot read its argument: {error}"))?;
         function(argument).initialized()

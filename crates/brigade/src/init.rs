@@ -29,7 +29,7 @@ static WORKER: OnceLock<()> = OnceLock::new();
 /// Makes this program one whose functions can be called in workers. To be called first in `main`: in a worker it serves
 /// calls and ends the process, and whatever stands before it is done by each worker, too.
 ///
-/// ```no_run
+/// ```standalone_crate
 /// fn main() -> Result<(), brigade::BuildError> {
 ///     brigade::init();
 ///     let pool = brigade::Pool::new()?;
@@ -76,12 +76,14 @@ pub fn serve_in_tests() {
 /// fn double(n: u32) -> u32 { 2 * n }
 ///
 /// // A `#[test]`, of course.
+/// # pub
 /// fn doubles() {
 ///     brigade_in_tests();
 ///     let pool = brigade::Pool::new().unwrap();
 ///     assert_eq!(pool.submit(double, 21).join(), Ok(42));
 /// }
 /// # }
+/// # tests_of_mine::doubles();
 /// ```
 #[macro_export]
 macro_rules! test_entry {

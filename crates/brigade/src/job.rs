@@ -16,6 +16,19 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// A call under way, or done. Dropping it does not stop the call.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Job, Pool};
+///
+/// let pool = Pool::builder().procs(2).build()?;
+/// let job: Job<u32> = pool.submit(|n: u32| n + 1, 41);
+/// assert_eq!(job.join(), Ok(42));
+/// // In a runtime for futures it is awaited.
+/// let awaited = async { pool.submit(|n: u32| n + 1, 41).await };
+/// assert_eq!(futures::executor::block_on(awaited), Ok(42));
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[must_use = "a job says whether its call worked; drop it on purpose if nobody wants to know"]
 pub struct Job<R> {
     state: Arc<State>,
@@ -62,6 +75,20 @@ impl<R: Value> Job<R> {
 
     /// Waits for the result, so long at most; `None` if it has none by then, and the call goes on.
     ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::sync::Event;
+    /// # use std::time::Duration;
+    /// # let (pool, event) = (brigade::Pool::builder().procs(1).build()?, Event::new()?);
+    /// let job = pool.submit(|event: Event| event.wait(), event.clone());
+    /// assert_eq!(job.join_timeout(Duration::from_millis(1)), None);
+    /// assert!(!job.is_done());
+    /// event.set();
+    /// assert_eq!(job.join_timeout(Duration::from_secs(60)), Some(Ok(())));
+    /// assert_eq!(job.try_join(), Some(Ok(())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// What became of the call instead.
     pub fn join_timeout(&self, patience: Duration) -> Option<Result<R, TaskError>> {
@@ -91,12 +118,30 @@ impl<R: Value> Job<R> {
     }
 
     /// The process that runs it, or was the last to do so; `None` as long as nobody has.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use std::time::Duration;
+    /// # let pool = brigade::Pool::builder().procs(1).build()?;
+    /// let job = pool.submit(|_: ()| std::process::id(), ());
+    /// let told = job.join_timeout(Duration::from_secs(60)).expect("within a minute");
+    /// assert_eq!(job.pid(), told.ok());
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.state.lock().pid
     }
 
     /// Its number in its pool: of two jobs the one that was submitted later has the higher one.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let pool = brigade::Pool::builder().procs(1).build()?;
+    /// let [first, second] = [1, 2].map(|n| pool.submit(|n: u32| n, n));
+    /// assert!(first.id() < second.id());
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> u64 {
         self.ticket.0
@@ -108,10 +153,11 @@ impl<R: Value> Job<R> {
     /// A call that waits is never begun. One that runs ends with its worker, which is killed and replaced at once; that is
     /// held against nobody, and whatever else that worker was to do is done by others.
     ///
-    /// ```no_run
+    /// ```
+    /// # brigade::test_entry!(init); init();
     /// # use std::{thread, time::Duration};
-    /// # let pool = brigade::Pool::new()?;
-    /// let job = pool.submit(|_: ()| thread::sleep(Duration::from_secs(3_600)), ());
+    /// # let pool = brigade::Pool::builder().procs(1).build()?;
+    /// let job = pool.submit(thread::sleep, Duration::from_secs(3_600));
     /// assert!(job.cancel());
     /// assert_eq!(job.join(), Err(brigade::TaskError::Cancelled));
     /// # Ok::<(), brigade::BuildError>(())
@@ -126,6 +172,16 @@ impl<R: Value> Job<R> {
 
     /// Calls this once with the result, on a thread of the pool that does nothing else; at once, here, if it is there already.
     /// A panic in it is printed and harms nobody.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let pool = brigade::Pool::builder().procs(1).build()?;
+    /// let (sender, results) = std::sync::mpsc::channel();
+    /// let job = pool.submit(|n: u32| n + 1, 41);
+    /// job.on_done(move |told| drop(sender.send(told)));
+    /// assert_eq!(results.recv()?, Ok(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_done(&self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
         let state = Arc::clone(&self.state);
         let call: Callback = Box::new(move || {
@@ -166,6 +222,20 @@ impl<R> fmt::Debug for Job<R> {
 }
 
 /// When [`wait`] returns.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Until, wait};
+/// use std::thread;
+/// use std::time::Duration;
+///
+/// let pool = brigade::Pool::builder().procs(2).build()?;
+/// let naps = [Duration::from_secs(3_600), Duration::ZERO];
+/// let (done, others) = wait(naps.map(|nap| pool.submit(thread::sleep, nap)), Until::FirstCompleted, None);
+/// assert_eq!((done.len(), others.len()), (1, 1));
+/// others.into_iter().for_each(|job| assert!(job.cancel()));
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// One is done.
@@ -178,13 +248,14 @@ pub enum Until {
 
 /// Jobs as they get done, whatever the order they were handed in.
 ///
-/// ```no_run
+/// ```
+/// # brigade::test_entry!(init); init();
 /// # fn double(n: u32) -> u32 { 2 * n }
-/// # let pool = brigade::Pool::new()?;
-/// let jobs: Vec<_> = (0..4).map(|n| pool.submit(double, n)).collect();
-/// for job in brigade::as_completed(jobs) {
-///     println!("{:?}", job.join());
-/// }
+/// # let pool = brigade::Pool::builder().procs(2).build()?;
+/// let jobs = (0..4).map(|n| pool.submit(double, n));
+/// let mut doubled: Vec<_> = brigade::as_completed(jobs).flat_map(|job| job.join()).collect();
+/// doubled.sort(); // whoever was first
+/// assert_eq!(doubled, [0, 2, 4, 6]);
 /// # Ok::<(), brigade::BuildError>(())
 /// ```
 pub fn as_completed<R: Value>(jobs: impl IntoIterator<Item = Job<R>>) -> AsCompleted<R> {
@@ -199,6 +270,17 @@ pub fn as_completed<R: Value>(jobs: impl IntoIterator<Item = Job<R>>) -> AsCompl
 
 /// Waits until what `until` says, or so long, and parts the jobs into those that are done and the others, each in the order
 /// they were handed in.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// # use brigade::{Until, wait};
+/// # let pool = brigade::Pool::builder().procs(2).build()?;
+/// let jobs = [1, 0, 2].map(|n| pool.submit(|n: u32| 6 / n, n));
+/// let (done, others) = wait(jobs, Until::AllCompleted, None);
+/// assert!(others.is_empty());
+/// assert_eq!(done.into_iter().map(|job| job.join().ok()).collect::<Vec<_>>(), [Some(6), None, Some(3)]);
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 pub fn wait<R: Value>(
     jobs: impl IntoIterator<Item = Job<R>>,
     until: Until,
@@ -227,6 +309,22 @@ pub fn wait<R: Value>(
 }
 
 /// The iterator of [`as_completed`].
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{AsCompleted, as_completed};
+/// use std::thread;
+/// use std::time::Duration;
+///
+/// let pool = brigade::Pool::builder().procs(2).build()?;
+/// let naps = [Duration::from_secs(3_600), Duration::ZERO];
+/// let mut jobs: AsCompleted<()> = as_completed(naps.map(|nap| pool.submit(thread::sleep, nap)));
+/// assert_eq!(jobs.next().map(|job| job.join()), Some(Ok(())));
+/// assert_eq!(jobs.size_hint(), (1, Some(1)));
+/// pool.kill_workers();
+/// assert_eq!(jobs.next().map(|job| job.join()), Some(Err(brigade::TaskError::Shutdown)));
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[derive(Debug)]
 pub struct AsCompleted<R> {
     jobs: Vec<Option<Job<R>>>,

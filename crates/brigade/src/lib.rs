@@ -1,7 +1,7 @@
 //! `multiprocessing` and `concurrent.futures` for Rust: functions of this program run in worker processes that may crash,
 //! hang, leak or be killed, and the answer is exact nevertheless.
 //!
-//! ```no_run
+//! ```standalone_crate
 //! fn square(n: u64) -> u64 {
 //!     n * n
 //! }

@@ -6,6 +6,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What one place for a worker has done, whoever stood there.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Load, Pool};
+///
+/// let pool = Pool::builder().procs(1).build()?;
+/// assert!(pool.submit(|n: u32| n, 1).join().is_ok());
+/// let load: Load = pool.loads()[0];
+/// assert_eq!((load.calls, load.deaths), (1, 0));
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Load {
@@ -20,6 +31,18 @@ pub struct Load {
 }
 
 /// [`Pool::loads`](crate::Pool::loads): a slice of them, one for each place, and a small table when it is printed.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Loads, Pool, Schedule};
+///
+/// let pool = Pool::builder().procs(2).schedule(Schedule::RoundRobin).build()?;
+/// assert_eq!(pool.map(|n: u32| n, 0..8).chunk_size(1).count(), 8);
+/// let loads: Loads = pool.loads();
+/// assert_eq!(loads.iter().map(|load| load.calls).collect::<Vec<_>>(), [4, 4]);
+/// println!("{loads}");
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loads(Vec<Load>);
 

@@ -322,6 +322,15 @@ impl ManagerClient {
 
     /// A new, empty dict.
     ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let manager = brigade::manager::Manager::new()?;
+    /// let ages = manager.dict()?;
+    /// ages.insert(&"Ann".to_owned(), &42_u8)?;
+    /// assert_eq!(ages.len()?, 1);
+    /// # Ok::<(), brigade::manager::ManagerError>(())
+    /// ```
+    ///
     /// # Errors
     /// If the manager is gone.
     pub fn dict<K: Value, V: Value>(&self) -> Result<DictProxy<K, V>, ManagerError> {
@@ -361,6 +370,14 @@ impl ManagerClient {
     }
 
     /// The namespace of that name, which has nothing in it for the first who asks.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let manager = brigade::manager::Manager::new()?;
+    /// manager.namespace("settings")?.set("level", &3_u8)?;
+    /// assert_eq!(manager.namespace("settings")?.get("level")?, Some(3_u8));
+    /// # Ok::<(), brigade::manager::ManagerError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`ManagerClient::list_named`].

@@ -27,6 +27,17 @@ const CHUNK_RESULT_BYTES: u64 = 64 << 10;
 ///
 /// Dropping it cancels what was handed in and no worker has yet. Chunks that run are done, and their results are for nobody;
 /// [`Map::cancel`] ends these as well.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Map, Pool};
+/// use std::ops::RangeFrom;
+///
+/// let pool = Pool::builder().procs(2).build()?;
+/// let squares: Map<RangeFrom<u64>, u64, u64> = pool.map(|n| n * n, 1..);
+/// assert_eq!(squares.take(3).flatten().collect::<Vec<_>>(), [1, 4, 9]);
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[must_use = "nothing is done before the first result is asked for"]
 pub struct Map<I, A, R> {
     intake: Arc<dyn Intake>,
@@ -86,6 +97,14 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
 
     /// How many items travel in one call. Chosen by the number of items and their size, if not said.
     ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let pool = brigade::Pool::builder().procs(2).build()?;
+    /// assert_eq!(pool.map(|n: u32| n, 0..10).chunk_size(5).flatten().sum::<u32>(), 45);
+    /// assert_eq!(pool.loads().iter().map(|load| load.calls).sum::<u64>(), 2);
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    ///
     /// # Panics
     /// If that is none.
     pub fn chunk_size(mut self, items: u32) -> Map<I, A, R> {
@@ -96,12 +115,31 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
 
     /// What an item weighs, in any unit: for pools with [`Schedule::Weighted`](crate::Schedule::Weighted), where each worker is
     /// given about as much. A chunk weighs what its items do. Each weighs 1, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, Schedule};
+    /// let pool = Pool::builder().procs(2).schedule(Schedule::Weighted).build()?;
+    /// let texts = ["a long text, as such things go", "a", "b", "c"].map(str::to_owned);
+    /// let lengths = pool.map(|text: String| text.len(), texts).chunk_size(1).weigh(|text| text.len() as u64);
+    /// assert_eq!(lengths.flatten().sum::<usize>(), 33);
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn weigh(mut self, weight: fn(&A) -> u64) -> Map<I, A, R> {
         self.weigh = Some(weight);
         self
     }
 
     /// Results are given as they come.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # let pool = brigade::Pool::builder().procs(2).build()?;
+    /// let mut squares: Vec<u32> = pool.map(|n| n * n, 0..4).unordered().flatten().collect();
+    /// squares.sort();
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn unordered(mut self) -> Map<I, A, R> {
         self.is_ordered = false;
         self
@@ -109,6 +147,18 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
 
     /// Nobody wants the results that are still to come: nothing more is begun, and workers that run chunks of it are killed and
     /// replaced.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use std::{thread, time::Duration};
+    /// # let pool = brigade::Pool::builder().procs(2).build()?;
+    /// let naps = [0, 3_600, 3_600].map(Duration::from_secs);
+    /// let mut map = pool.map(thread::sleep, naps).chunk_size(1);
+    /// assert_eq!(map.next(), Some(Ok(())));
+    /// map.cancel();
+    /// pool.join(); // at once
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn cancel(self) {
         self.intake.cancel(self.ticket, true);
     }

@@ -1,23 +1,19 @@
-//! The pool.
+//! The pool: how it is built, and how it ends.
 
-use crate::call::{Call, Value};
-use crate::error::{BuildError, TaskError};
+mod calls;
+
+use crate::call::Value;
+use crate::error::BuildError;
 use crate::hooks::{Hooks, Initialized, hook};
-use crate::host::{self, Crew, Desk, Intake};
+use crate::host::{self, Crew, Desk};
 use crate::init;
-use crate::job::Job;
-use crate::load::Loads;
-use crate::map::Map;
 use crate::share;
-use crate::shared::SharedSlice;
 use brigade_core::{Policy, Schedule, Timeout};
-use brigade_os::spread::{Spread, of_tuple};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
 use std::env;
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -28,16 +24,14 @@ use std::time::Duration;
 ///
 /// Dropping a pool waits for what it has been handed, as that of Python's `Executor` does; [`Pool::kill_workers`] does not.
 ///
-/// ```no_run
+/// ```
+/// # brigade::test_entry!(init); init();
 /// fn square(n: u64) -> u64 { n * n }
 ///
-/// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     brigade::init();
-///     let pool = brigade::Pool::builder().procs(4).build()?;
-///     let squares: Result<Vec<u64>, _> = pool.map(square, 0..10).collect();
-///     assert_eq!(squares?, [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]);
-///     Ok(())
-/// }
+/// let pool = brigade::Pool::builder().procs(4).build()?;
+/// let squares: Result<Vec<u64>, _> = pool.map(square, 0..10).collect();
+/// assert_eq!(squares?, [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Pool {
     pub(crate) desk: Arc<Desk>,
@@ -45,6 +39,18 @@ pub struct Pool {
 }
 
 /// What a pool is to be like.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Builder, Pool};
+/// use std::time::Duration;
+///
+/// let builder: Builder = Pool::builder().procs(2).attempts(1).task_timeout(Duration::from_secs(60));
+/// let (one, other) = (builder.clone().build()?, builder.build()?);
+/// let jobs = [&one, &other].map(|pool| pool.submit(|n: u32| n + 1, 41));
+/// assert!(jobs.into_iter().all(|job| job.join() == Ok(42)));
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is there before it is built"]
 pub struct Builder {
@@ -83,12 +89,37 @@ impl Builder {
 
     /// How many workers may die of a call before it is given up, the first included; 3 if not said. Where 64 have died of parts
     /// of one chunk and nothing at all was done meanwhile, it is the pool that ends.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, TaskError};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let builder = Pool::builder().state_dir(dir.path());
+    /// let pool = builder.procs(1).attempts(2).build()?;
+    /// match pool.submit(|code: i32| -> u32 { std::process::exit(code) }, 3).join() {
+    ///     Err(TaskError::Quarantined { attempts, .. }) => assert_eq!(attempts.len(), 2),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn attempts(mut self, attempts: u32) -> Builder {
         self.policy.attempts_max = attempts;
         self
     }
 
     /// How long a call with one item may take: its worker is ended then, and that was an attempt. For ever, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, TaskError};
+    /// # use std::{thread, time::Duration};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let builder = Pool::builder().state_dir(dir.path());
+    /// let pool = builder.procs(1).attempts(1).task_timeout(Duration::from_millis(50)).build()?;
+    /// let told = pool.submit(thread::sleep, Duration::from_secs(3_600)).join();
+    /// assert!(matches!(told, Err(TaskError::TimedOut { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn task_timeout(mut self, timeout: Duration) -> Builder {
         self.policy.task_timeout = Some(Timeout::After(timeout));
         self
@@ -96,12 +127,40 @@ impl Builder {
 
     /// How many bytes of memory a worker may have: between two calls it is replaced, in one it is killed. As many as there
     /// are, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Mishap, Pool, TaskError};
+    /// # use std::{hint::black_box, thread, time::Duration};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let builder = Pool::builder().state_dir(dir.path());
+    /// fn devour(bytes: usize) {
+    ///     let _food = black_box(vec![1_u8; bytes]);
+    ///     thread::sleep(Duration::from_secs(3_600));
+    /// }
+    ///
+    /// let pool = builder.procs(1).attempts(1).memory_limit(64 << 20).build()?;
+    /// match pool.submit(devour, 128 << 20).join() {
+    ///     Err(TaskError::Quarantined { attempts, .. }) => assert_eq!(attempts[0].end, Mishap::OutOfMemory),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Builder {
         self.memory.rss_bytes_max = Some(bytes);
         self
     }
 
     /// After how many calls a worker is replaced, a tenth more or less; never, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Pool;
+    /// let pool = Pool::builder().procs(1).max_tasks_per_child(1).build()?;
+    /// let pid = |_: u32| std::process::id();
+    /// assert_ne!(pool.submit(pid, 1).join(), pool.submit(pid, 2).join());
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn max_tasks_per_child(mut self, tasks: u64) -> Builder {
         self.policy.tasks_per_worker_max = Some(tasks);
         self
@@ -112,6 +171,17 @@ impl Builder {
     /// [`task_timeout`](Builder::task_timeout) just as many, so that each has its own time. A panic is that of its item; whoever
     /// takes the process along, takes what the other threads had in hand along, and is found as in any chunk. Calls that are
     /// handed in one by one have one thread.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Pool;
+    /// # use brigade::sync::Barrier;
+    /// let pool = Pool::builder().procs(1).threads_per_worker(3).build()?;
+    /// let meet = |barrier: Barrier| barrier.wait().is_ok(); // takes three, at the same time
+    /// let met: Result<Vec<bool>, _> = pool.map(meet, vec![Barrier::new(3)?; 3]).chunk_size(3).collect();
+    /// assert_eq!(met?, [true; 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn threads_per_worker(mut self, threads: u32) -> Builder {
         self.threads = threads;
         self
@@ -119,12 +189,31 @@ impl Builder {
 
     /// Which worker a call goes to; whoever is free takes the next one, if not said. Under all but [`Schedule::Dynamic`] calls
     /// that are handed in together are shared out at once, and [`Schedule::Weighted`] asks [`Map::weigh`] for their weights.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, Schedule};
+    /// let pool = Pool::builder().procs(2).schedule(Schedule::Static).build()?;
+    /// let pid = |_: u32| std::process::id();
+    /// let pids: Vec<u32> = pool.map(pid, 0..8).chunk_size(1).flatten().collect();
+    /// assert_eq!(pool.loads().iter().map(|load| load.calls).collect::<Vec<_>>(), [4, 4]);
+    /// assert_eq!(pids.len(), 8);
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn schedule(mut self, schedule: Schedule) -> Builder {
         self.policy.schedule = schedule;
         self
     }
 
     /// How workers are born; forked from a template, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, StartMethod};
+    /// let pool = Pool::builder().procs(1).start_method(StartMethod::Spawn).build()?;
+    /// assert_eq!(pool.submit(|n: u32| n + 1, 41).join(), Ok(42));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn start_method(mut self, method: StartMethod) -> Builder {
         self.start_method = method;
         self
@@ -132,6 +221,23 @@ impl Builder {
 
     /// What each worker calls once, before its first call. Whoever returns an error, panics or ends with exit code 78 ends the
     /// pool: [`TaskError::Pool`] has its words. One that dies of anything else is tried again, a few times.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Pool;
+    /// use std::sync::OnceLock;
+    ///
+    /// static SQUARES: OnceLock<Vec<u64>> = OnceLock::new();
+    ///
+    /// fn prepare(most: u64) {
+    ///     SQUARES.get_or_init(|| (0..most).map(|n| n * n).collect());
+    /// }
+    ///
+    /// let pool = Pool::builder().procs(2).initializer(prepare, 10).build()?;
+    /// let look_up = |n: usize| SQUARES.get().map(|squares| squares[n]);
+    /// assert_eq!(pool.submit(look_up, 7).join(), Ok(Some(49)));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn initializer<A: Value, R: Initialized>(mut self, function: fn(A) -> R, argument: A) -> Builder {
         self.hooks.before = Some(hook(function, &argument));
         self
@@ -139,6 +245,21 @@ impl Builder {
 
     /// What each worker calls once when it is told to end, or to make room for another: within the
     /// [`grace`](Builder::grace). Not where it dies of something else, or is killed.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, Queue};
+    /// fn say_goodbye(words: Queue<String>) {
+    ///     words.put(&"goodbye".to_owned()).expect("it is open");
+    /// }
+    ///
+    /// let words = Queue::new()?;
+    /// let pool = Pool::builder().procs(1).finalizer(say_goodbye, words.clone()).build()?;
+    /// assert_eq!(pool.submit(|n: u32| n + 1, 41).join()?, 42);
+    /// pool.join();
+    /// assert_eq!(words.try_get()?, "goodbye");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn finalizer<A: Value, R: Initialized>(mut self, function: fn(A) -> R, argument: A) -> Builder {
         self.hooks.after = Some(hook(function, &argument));
         self
@@ -146,12 +267,33 @@ impl Builder {
 
     /// How long a worker may take to be born, its [`initializer`](Builder::initializer) included, before it is killed and tried
     /// again; 10 seconds, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Pool;
+    /// # use std::{thread, time::Duration};
+    /// let slow = Pool::builder().procs(1).initializer(thread::sleep, Duration::from_millis(20));
+    /// let pool = slow.birth_timeout(Duration::from_secs(60)).build()?;
+    /// assert_eq!(pool.submit(|n: u32| n + 1, 41).join(), Ok(42));
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn birth_timeout(mut self, timeout: Duration) -> Builder {
         self.policy.birth_timeout = timeout;
         self
     }
 
     /// How long a worker may take to end when it is told to, before it is killed; 5 seconds, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Pool;
+    /// # use std::{thread, time::Duration};
+    /// let sleepy = Pool::builder().procs(1).finalizer(thread::sleep, Duration::from_secs(3_600));
+    /// let pool = sleepy.grace(Duration::from_millis(10)).build()?;
+    /// assert_eq!(pool.submit(|n: u32| n + 1, 41).join(), Ok(42));
+    /// pool.join(); // and not in an hour
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn grace(mut self, grace: Duration) -> Builder {
         self.policy.grace = grace;
         self
@@ -159,6 +301,16 @@ impl Builder {
 
     /// Where the run's directory is made, with the logs of the workers; in `XDG_RUNTIME_DIR` or the temporary directory, if
     /// not said. A run that ended well leaves nothing there.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Pool;
+    /// let dir = tempfile::tempdir()?;
+    /// let pool = Pool::builder().procs(1).state_dir(dir.path()).build()?;
+    /// assert_ne!(dir.path().read_dir()?.count(), 0);
+    /// pool.join();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Builder {
         self.state_dir = Some(dir.into());
         self
@@ -166,6 +318,17 @@ impl Builder {
 
     /// Whether a panic brings the places it was called from, as it does wherever `RUST_BACKTRACE` asks for that; no, if not said.
     /// The first in each worker takes some tenths of a second where the program has its debug symbols.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, TaskError};
+    /// let pool = Pool::builder().procs(1).backtraces(true).build()?;
+    /// match pool.submit(|n: u32| 1 / n, 0).join() {
+    ///     Err(TaskError::Panicked { backtrace, .. }) => assert!(backtrace.lines().count() > 1),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), brigade::BuildError>(())
+    /// ```
     pub fn backtraces(mut self, wanted: bool) -> Builder {
         self.backtraces = wanted;
         self
@@ -180,6 +343,13 @@ impl Builder {
 
     /// Has another program for workers, one whose `main` is [`brigade::worker`](crate::worker); its tasks are called by name, with
     /// [`Pool::task`]. This program, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Pool;
+    /// let told = Pool::builder().worker("./no-such-worker").build().expect_err("there is none");
+    /// assert!(told.to_string().contains("no-such-worker"));
+    /// ```
     pub fn worker(mut self, program: impl Into<PathBuf>) -> Builder {
         self.worker = Some(program.into());
         self
@@ -279,162 +449,6 @@ impl Builder {
 fn default_state_dir() -> PathBuf {
     let home = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from);
     home.join(format!("brigade-{}", brigade_os::limits::user()))
-}
-
-impl Pool {
-    /// A pool with as many workers as this process may use processors.
-    ///
-    /// # Errors
-    /// As [`Builder::build`].
-    pub fn new() -> Result<Pool, BuildError> {
-        Pool::builder().build()
-    }
-
-    /// To say what it is to be like.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
-    pub(crate) fn intake(&self) -> Arc<dyn Intake> {
-        Arc::clone(&self.desk) as Arc<dyn Intake>
-    }
-
-    /// Hands one call in. `function` is a plain function or a closure that captures nothing: only its place in this program
-    /// goes to the worker. Calls begin in the order they were handed in.
-    ///
-    /// What goes wrong, with the argument too, is in the job.
-    pub fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        host::hand_in(self.intake(), Call::of(function), &argument)
-    }
-
-    /// Calls the function with each item, in chunks, and gives the results in the order of the items. Nothing is done before
-    /// the first result is asked for; from then on the workers are kept busy some chunks ahead, and `items` is drawn from no
-    /// faster than that.
-    pub fn map<A: Value, R: Value, I: IntoIterator<Item = A>>(
-        &self,
-        function: fn(A) -> R,
-        items: I,
-    ) -> Map<I::IntoIter, A, R> {
-        Map::new(self.intake(), Call::of(function), items.into_iter())
-    }
-
-    /// Calls the function with each item and gives the results as they come.
-    pub fn map_unordered<A: Value, R: Value, I: IntoIterator<Item = A>>(
-        &self,
-        function: fn(A) -> R,
-        items: I,
-    ) -> Map<I::IntoIter, A, R> {
-        self.map(function, items).unordered()
-    }
-
-    /// Calls a function of two, three or four arguments with each tuple, in the order of the items, as [`Pool::map`] does.
-    ///
-    /// ```no_run
-    /// # let pool = brigade::Pool::new()?;
-    /// fn sum(a: u64, b: u64) -> u64 { a + b }
-    /// let sums: Result<Vec<u64>, _> = pool.starmap(sum, [(1, 2), (2, 3), (3, 4)]).collect();
-    /// assert_eq!(sums, Ok(vec![3, 5, 7]));
-    /// # Ok::<(), brigade::BuildError>(())
-    /// ```
-    pub fn starmap<F, I>(&self, function: F, items: I) -> Map<I::IntoIter, I::Item, F::Output>
-    where
-        I: IntoIterator<Item: Value>,
-        F: Spread<I::Item, Output: Value>,
-    {
-        self.map(of_tuple(function), items)
-    }
-
-    /// Hands one call of a function of two, three or four arguments in: [`Pool::submit`] with a tuple.
-    ///
-    /// ```no_run
-    /// # let pool = brigade::Pool::new()?;
-    /// assert_eq!(pool.apply_async(u64::pow, (2, 10)).join(), Ok(1_024));
-    /// # Ok::<(), brigade::BuildError>(())
-    /// ```
-    pub fn apply_async<T: Value, F: Spread<T, Output: Value>>(
-        &self,
-        function: F,
-        arguments: T,
-    ) -> Job<F::Output> {
-        self.submit(of_tuple(function), arguments)
-    }
-
-    /// Calls the function with each item, for what it does.
-    ///
-    /// # Errors
-    /// The first that goes wrong; the others are done nevertheless.
-    pub fn for_each<A: Value, I: IntoIterator<Item = A>>(
-        &self,
-        function: fn(A),
-        items: I,
-    ) -> Result<(), TaskError> {
-        self.map_reduce(function, items, (), |(), ()| ())
-    }
-
-    /// Calls the function with each item, and folds the results here, as they come: `fold` must not care for their order.
-    ///
-    /// # Errors
-    /// The first call that goes wrong; the others are done nevertheless.
-    pub fn map_reduce<A: Value, R: Value, T, I: IntoIterator<Item = A>>(
-        &self,
-        function: fn(A) -> R,
-        items: I,
-        first: T,
-        mut fold: impl FnMut(T, R) -> T,
-    ) -> Result<T, TaskError> {
-        let (mut all, mut wrong) = (first, None);
-        for one in self.map_unordered(function, items) {
-            match one {
-                Ok(one) => all = fold(all, one),
-                Err(error) => _ = wrong.get_or_insert(error),
-            }
-        }
-        wrong.map_or(Ok(all), Err)
-    }
-
-    /// Puts values where all workers can look at them, by one copy: what goes along in an argument is a handle.
-    ///
-    /// # Errors
-    /// As [`SharedSlice::new`].
-    pub fn share<T: bytemuck::Pod>(&self, values: impl AsRef<[T]>) -> io::Result<SharedSlice<T>> {
-        SharedSlice::new(values.as_ref())
-    }
-
-    /// What each worker has done so far, and how long that took: whatever has ended by now is in it.
-    ///
-    /// ```
-    /// # brigade::test_entry!(init); init();
-    /// # fn square(n: u64) -> u64 { n * n }
-    /// let pool = brigade::Pool::builder().procs(4).schedule(brigade::Schedule::Stealing).build()?;
-    /// let sum = pool.map_reduce(square, 0..1_000, 0, |sum, n| sum + n);
-    /// println!("{}", pool.loads());
-    /// # Ok::<(), brigade::BuildError>(())
-    /// ```
-    pub fn loads(&self) -> Loads {
-        self.desk.scale.loads()
-    }
-
-    /// To have so many workers from now on. Busy ones finish what they have in hand.
-    ///
-    /// # Panics
-    /// If that is none.
-    pub fn resize(&self, procs: u32) {
-        assert!(procs > 0, "a pool has at least one worker");
-        self.desk.resize(procs);
-    }
-
-    /// Waits until everything that was handed in is done, and ends the workers. Dropping the pool does the same.
-    pub fn join(self) {}
-
-    /// Takes nothing any more; what was handed in is done.
-    pub fn close(&self) {
-        self.desk.close();
-    }
-
-    /// Kills the workers now. What is not done ends as [`TaskError::Shutdown`].
-    pub fn kill_workers(self) {
-        self.desk.abort();
-    }
 }
 
 impl fmt::Debug for Pool {

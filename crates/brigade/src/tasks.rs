@@ -21,6 +21,13 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 /// The tasks of a worker program, by name: [`tasks!`](crate::tasks) makes it.
+///
+/// ```
+/// use brigade::Tasks;
+///
+/// let tasks = Tasks::new().with("double", |n: u32| 2 * n);
+/// assert_eq!(format!("{tasks:?}"), r#"["double(u32) -> u32"]"#);
+/// ```
 #[derive(Default)]
 pub struct Tasks {
     list: Vec<Entry>,
@@ -84,14 +91,28 @@ static OWN: OnceLock<Tasks> = OnceLock::new();
 /// The `main` of a worker program: a [`Pool`] that is built with [`Builder::worker`](crate::Builder::worker) starts it, and
 /// calls its tasks by their names.
 ///
-/// ```no_run
+/// ```standalone_crate
 /// use std::process::ExitCode;
 ///
 /// fn range_sum((from, to): (u64, u64)) -> u64 { (from..to).sum() }
 ///
+/// # /// Here it has its pool in itself, and is started anew as its worker.
+/// # fn main() -> ExitCode { if std::env::args().len() > 1 { worker_main() } else { pool_main(); ExitCode::SUCCESS } }
+/// # fn pool_main() {
+/// #     brigade::init();
+/// #     let own = std::env::current_exe().expect("a file");
+/// #     let pool = brigade::Pool::builder().procs(1).worker(own).build().expect("a pool");
+/// #     let task = pool.task::<(u64, u64), u64>("range_sum").expect("it has that task");
+/// #     assert_eq!(task.submit((0, 10)).join(), Ok(45));
+/// # }
+/// # mod worker_program {
+/// # use super::*;
+/// # pub
 /// fn main() -> ExitCode {
 ///     brigade::worker(brigade::tasks![range_sum])
 /// }
+/// # }
+/// # use worker_program::main as worker_main;
 /// ```
 ///
 /// # Panics
@@ -135,11 +156,23 @@ impl Pool {
     /// The task of that name of the worker program that the pool was built with. The program has told its tasks, and their
     /// types by their full names, when it was met.
     ///
-    /// ```no_run
-    /// let pool = brigade::Pool::builder().worker("./w").build()?;
-    /// let word_count = pool.task::<String, usize>("word_count")?;
-    /// assert_eq!(word_count.submit("to be or not".into()).join()?, 4);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```standalone_crate
+    /// # fn main() -> Result<std::process::ExitCode, Box<dyn std::error::Error>> {
+    /// # fn word_count(text: String) -> usize { text.split_whitespace().count() }
+    /// # if std::env::args().len() > 1 { return Ok(brigade::worker(brigade::tasks![word_count])) }
+    /// # brigade::init();
+    /// # let builder = brigade::Pool::builder().procs(1);
+    /// # let worker = std::env::current_exe()?; // this very program is its worker
+    /// use brigade::{Task, TaskError};
+    ///
+    /// let pool = builder.worker(worker).build()?;
+    /// let word_count: Task<String, usize> = pool.task("word_count")?;
+    /// assert_eq!(word_count.submit("to be or not".to_owned()).join()?, 4);
+    /// let counts: Result<Vec<usize>, TaskError> = word_count.map(["to", "to be"].map(str::to_owned)).collect();
+    /// assert_eq!(counts?, [1, 2]);
+    /// assert!(matches!(pool.task::<String, u8>("word_count"), Err(TaskError::Shape { .. })));
+    /// # Ok(std::process::ExitCode::SUCCESS)
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -112,7 +112,7 @@ impl Builder {
     /// # Errors
     /// As [`Builder::build`].
     pub fn workers<W: Worker>(self, init: W::Init) -> Result<WorkerPool<W>, BuildError> {
-        let pool = self.initializer(start::<W>, init).finalizer(stop::<W>, ()).build()?;
+        let pool = self.one_by_one().initializer(start::<W>, init).finalizer(stop::<W>, ()).build()?;
         Ok(WorkerPool { pool, _worker: PhantomData })
     }
 }

@@ -334,6 +334,13 @@ impl Builder {
         self
     }
 
+    /// Lends nothing ahead of the work: what lay in a worker behind a long call is taken back at the price of its life, and this
+    /// one is not to lose what it keeps for that.
+    pub(crate) fn one_by_one(mut self) -> Builder {
+        self.policy.lookahead.tasks = 0;
+        self
+    }
+
     /// Has another program for workers, one whose `main` is [`brigade::worker`](crate::worker); its tasks are called by name, with
     /// [`Pool::task`]. This program, if not said.
     ///

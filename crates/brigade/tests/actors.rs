@@ -4,6 +4,8 @@ use brigade::{Pool, TaskError, Worker};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::process;
+use std::thread;
+use std::time::Duration;
 
 brigade::test_entry!(in_tests);
 
@@ -18,6 +20,8 @@ enum Ask {
     Add(u64),
     Panic,
     Abort,
+    /// Nothing, until there is such a file.
+    Wait(String),
 }
 
 impl Worker for Counter {
@@ -37,6 +41,11 @@ impl Worker for Counter {
                 panic!("half done")
             }
             Ask::Abort => process::abort(),
+            Ask::Wait(file) => {
+                while !fs::exists(&file).expect("a directory") {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
         }
         (self.total, process::id())
     }
@@ -70,6 +79,23 @@ fn a_state_lives_from_one_request_to_the_next_and_is_stopped_once() {
     assert_eq!(counter.submit(Ask::Add(5)).join().expect("a total").0, 160);
     counter.join();
     assert_eq!(totals(&file), [160]);
+}
+
+#[test]
+fn nobody_waits_behind_a_long_request_and_no_state_is_lost_for_that() {
+    let (file, mark) = (file("long"), file("mark"));
+    let counter = Pool::builder().procs(2).workers::<Counter>((0, file.clone())).expect("a pool");
+    assert!(counter.map((0..2_000).map(|_| Ask::Add(1))).all(|one| one.is_ok()));
+    let long = counter.submit(Ask::Wait(mark.clone()));
+    let behind: Vec<_> = (0..20).map(|_| counter.submit(Ask::Add(1))).collect();
+    assert!(behind.into_iter().all(|job| job.join().is_ok()));
+    assert!(!long.is_done());
+    fs::write(&mark, "").expect("a mark");
+    long.join().expect("an answer");
+    counter.join();
+    fs::remove_file(mark).expect("it is there");
+    let totals = totals(&file);
+    assert_eq!((totals.len(), totals.iter().sum::<u64>()), (2, 2_020));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::hooks::{Hooks, Initialized, hook};
 use crate::host::{self, Crew, Desk};
 use crate::init;
 use crate::share;
-use brigade_core::{Lookahead, Policy, Schedule, Timeout};
+use brigade_core::{Policy, Schedule, Timeout};
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
@@ -67,14 +67,7 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Builder {
         Builder {
-            policy: Policy {
-                procs: share::own(),
-                hold: true,
-                // Nobody knows how long a call takes: one that was lent ahead would wait behind it while others are idle, and the
-                // results of those before it would wait with them. Short work is to travel in the chunks of a map.
-                lookahead: Lookahead { tasks: 0, ..Policy::default().lookahead },
-                ..Policy::default()
-            },
+            policy: Policy { procs: share::own(), hold: true, ..Policy::default() },
             start_method: StartMethod::Fork,
             memory: Memory::default(),
             state_dir: None,

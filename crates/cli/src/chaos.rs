@@ -53,8 +53,9 @@ impl RunArgs {
 
     /// How much is lent ahead of the work.
     pub(crate) fn lookahead(&self) -> Lookahead {
-        let Lookahead { time, tasks } = Policy::default().lookahead;
-        Lookahead { time, tasks: if self.chaos.is_some() { LOOKAHEAD_TASKS } else { tasks } }
+        let lookahead = Policy::default().lookahead;
+        let tasks = if self.chaos.is_some() { LOOKAHEAD_TASKS } else { lookahead.tasks };
+        Lookahead { tasks, ..lookahead }
     }
 
     /// How long a task lasts at least: under chaos long enough that the faults find it there. One that has had a

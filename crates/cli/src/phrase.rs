@@ -152,6 +152,7 @@ pub(crate) fn recycled(Recycled { slot, pid, why, .. }: &Recycled) -> String {
         "age" => "has reached its age",
         "own wish" => "asks to be replaced",
         "cancel" => "was lent what is cancelled, and begins nothing more",
+        "take_back" => "runs something long while others are idle",
         "resize" => {
             return format!(
                 "worker {slot} pid {pid} is one too many, and leaves when it has nothing in hand"

@@ -121,6 +121,12 @@ pub enum Bug {
     NeverSteal,
     /// Whoever leaves because it was recalled is held to have failed.
     CountTheRecalled,
+    /// What waits behind a long task waits, though others have nothing to do.
+    NeverTakeBack,
+    /// What a worker is in the middle of is taken back with what waits behind it.
+    TakeBackTheBegun,
+    /// A page that was read before its worker was recalled is believed to name the last that it begins.
+    TakeBackUnseen,
 }
 
 impl Bug {
@@ -185,6 +191,9 @@ impl Bug {
         Bug::SpareTheCancelled,
         Bug::NeverSteal,
         Bug::CountTheRecalled,
+        Bug::NeverTakeBack,
+        Bug::TakeBackTheBegun,
+        Bug::TakeBackUnseen,
     ];
 }
 

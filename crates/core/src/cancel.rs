@@ -26,15 +26,15 @@ impl Core {
         }
         cancelled.iter().for_each(|&task| self.ledger.cancel(task));
         effects.push(Effect::Cancelled(cancelled));
-        holders.into_iter().for_each(|slot| self.recall(slot, now, effects));
+        holders.into_iter().for_each(|slot| self.recall(slot, Recycle::Cancel, now, effects));
     }
 
-    /// It has what was cancelled. Nobody can take that out of its hand, so it leaves before it begins anything more; and if
-    /// it has begun that, it is killed as soon as its page says so.
-    fn recall(&mut self, id: SlotId, now: Now, effects: &mut Vec<Effect>) {
+    /// It has what was cancelled, or what others are to have. Nobody can take that out of its hand, so it leaves before it
+    /// begins anything more; and if it has begun what was cancelled, it is killed as soon as its page says so.
+    pub(crate) fn recall(&mut self, id: SlotId, why: Recycle, now: Now, effects: &mut Vec<Effect>) {
         let (is_running, counts) = (self.is_running(), self.bug(Bug::CountTheRecalled));
         if matches!(self.roster.slot(id).state, State::Ready(_)) {
-            self.recycle(id, Recycle::Cancel, now, effects);
+            self.recycle(id, why, now, effects);
         }
         let term_at = now + self.policy.grace;
         let slot = self.roster.slot(id);

@@ -126,7 +126,7 @@ impl Core {
             Event::Garbled { worker, reason } => self.garbled(worker, reason, now, effects),
             Event::Ended { worker, ended } => self.ended(worker, ended, now, effects),
             Event::Unsent { worker, tasks } => self.unsent(worker, &tasks, now, effects),
-            Event::Seen { worker, running } => self.seen(worker, running, now, effects),
+            Event::Seen { worker, running, recalled } => self.seen(worker, running, recalled, now, effects),
             Event::Stopped(worker) => self.frozen(worker, true, effects),
             Event::Continued(worker) => self.frozen(worker, false, effects),
             Event::Bloated { worker, running } => self.bloated(worker, running, now, effects),
@@ -147,7 +147,7 @@ impl Core {
     /// The earliest of all deadlines; `None` if only an event can change anything.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Now> {
-        self.roster.iter().filter_map(|slot| slot.deadline()).min()
+        self.roster.iter().filter_map(|slot| slot.deadline()).chain(self.take_back_at()).min()
     }
 
     /// Whether anybody is held to a deadline, so that the loop must notice when it slept. Who runs a task that may take for

@@ -28,6 +28,7 @@ impl Core {
             self.tick_slot(slot, now, effects);
         }
         self.lend_all(now, effects);
+        self.look_behind(now, effects);
     }
 
     fn tick_slot(&mut self, id: SlotId, now: Now, effects: &mut Vec<Effect>) {
@@ -128,6 +129,7 @@ impl Core {
         &mut self,
         worker: WorkerId,
         running: Option<Running>,
+        recalled: bool,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -137,7 +139,8 @@ impl Core {
         let give_up_at = self.give_up_at(now);
         let soft = !self.policy.abort_grace.is_zero();
         let deaf = !self.bug(Bug::AbortTheStopped);
-        let awake = |it: Running| Running { since: it.since + self.sleeps.since(it.since), ..it };
+        let later = |at: Now| at + self.sleeps.since(at);
+        let awake = |it: Running| Running { since: later(it.since), began: later(it.began), ..it };
         let running = if asleep { running.map(awake) } else { running };
         let spares = self.bug(Bug::SpareTheCancelled);
         let Some(slot) = self.roster.current(worker) else { return };
@@ -157,7 +160,7 @@ impl Core {
             State::Dying { .. } | State::Lost { .. } | State::Ended => return,
         };
         match finding {
-            Finding::Fine => {}
+            Finding::Fine => self.seen_running(worker.slot, running, recalled, now, effects),
             Finding::TimedOut(task) => {
                 effects.push(Effect::Tell(Note::TimedOut { task, worker }));
                 let soft = soft && !(slot.stopped && deaf);

@@ -323,7 +323,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const LOOKAHEAD: Lookahead = Lookahead { time: Duration::from_millis(2), tasks: 100 };
+    const LOOKAHEAD: Lookahead =
+        Lookahead { time: Duration::from_millis(2), tasks: 100, back_after: Duration::from_millis(10) };
 
     #[test]
     fn nothing_is_lent_ahead_while_the_length_of_a_task_is_unknown() {

@@ -190,6 +190,8 @@ pub enum Recycle {
     Resize,
     /// It was lent what is cancelled by now, and begins nothing of what it holds.
     Cancel,
+    /// Its task is a long one, and others have nothing to do: they get what waits behind that.
+    TakeBack,
 }
 
 /// Why the number of workers stays as it is.

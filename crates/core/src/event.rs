@@ -75,6 +75,8 @@ pub enum Event {
         worker: WorkerId,
         /// What it runs right now.
         running: Option<Running>,
+        /// It had been [recalled](crate::Effect::Recall) before the page was read: what it runs is the last.
+        recalled: bool,
     },
     /// The worker was found stopped (state T).
     Stopped(WorkerId),
@@ -134,6 +136,8 @@ pub struct Running {
     pub task: TaskId,
     /// It is of several items, and can be split in two.
     pub divisible: bool,
-    /// When its attempt began.
+    /// When its attempt began, or last said that it gets on.
     pub since: Now,
+    /// When its attempt began.
+    pub began: Now,
 }

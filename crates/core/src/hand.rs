@@ -35,6 +35,8 @@ pub(crate) struct Hand {
     /// How long it is kept.
     pub(crate) tenure: Tenure,
     watch: Watch,
+    /// When the task that it runs may have turned out to be a long one.
+    pub(crate) long_at: Now,
 }
 
 /// What a worker may have before it is recycled; without a limit, for ever.
@@ -44,6 +46,8 @@ pub(crate) struct Tenure {
     pub(crate) until: Option<Now>,
     /// How long it may hold tasks and run none.
     pub(crate) stuck_after: Duration,
+    /// How long its task may run before those behind it are taken back for somebody else.
+    pub(crate) back_after: Duration,
 }
 
 /// Whether it can be handed anything.
@@ -136,6 +140,12 @@ impl Hand {
         Some(self.revoked.swap_remove(at))
     }
 
+    /// Takes out what it was lent behind this, which it runs. What it was lent before that it has done.
+    pub(crate) fn take_behind(&mut self, task: TaskId) -> Vec<Lease> {
+        let at = self.leases.iter().position(|lease| lease.task == task);
+        at.map_or_else(Vec::new, |at| self.leases.split_off(at + 1).into())
+    }
+
     /// Lends it one more; a hand that was empty is watched from now.
     pub(crate) fn lend(&mut self, lease: Lease, now: Now, timeout: Option<Duration>) {
         self.leases.push_back(lease);
@@ -147,6 +157,7 @@ impl Hand {
     /// It was heard to get on with its work: the clock of its silence starts again.
     pub(crate) fn watch_from(&mut self, now: Now, timeout: Option<Duration>) {
         let look_at = now + self.look_after(timeout);
+        self.long_at = now + self.tenure.back_after;
         self.watch = match self.leases.is_empty() {
             true => Watch::Off,
             false => Watch::On { quiet_since: now, idle_since: None, look_at, idle_looks: 0 },
@@ -183,7 +194,7 @@ impl Hand {
 
     /// The loop slept for so long: nobody could be heard.
     pub(crate) fn shift(&mut self, by: Duration) {
-        self.ready_at = self.ready_at + by;
+        (self.ready_at, self.long_at) = (self.ready_at + by, self.long_at + by);
         self.tenure.until = self.tenure.until.map(|until| until + by);
         if let Flow::RetryAt(at) = &mut self.flow {
             *at = *at + by;

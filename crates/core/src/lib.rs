@@ -53,6 +53,7 @@ mod restart;
 mod roster;
 mod sleeps;
 mod suspects;
+mod takeback;
 mod time;
 mod view;
 

@@ -60,8 +60,8 @@ impl Core {
     pub(crate) fn hello(&mut self, worker: WorkerId, now: Now, effects: &mut Vec<Effect>) {
         let Some(slot) = self.roster.current(worker) else { return };
         match slot.state {
-            State::Starting { .. } => {
-                let tenure = self.tenure(now);
+            State::Starting { give_up_at } => {
+                let tenure = self.tenure(give_up_at, now);
                 self.roster.slot(worker.slot).state = State::Ready(Hand::new(now, tenure));
                 effects.push(Effect::Tell(Note::Ready(worker)));
                 self.lend_to(worker.slot, now, effects);

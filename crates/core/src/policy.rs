@@ -107,6 +107,9 @@ pub struct Lookahead {
     pub time: Duration,
     /// The tasks that may wait in a worker.
     pub tasks: usize,
+    /// How long a task may run before those that wait behind it are taken back for somebody who has nothing to do. That
+    /// costs the worker its life when the task is done: so it is never sooner than that worker took to be born.
+    pub back_after: Duration,
 }
 
 /// When enough has happened to end a run before its work, as GNU parallel's `--halt` has it:
@@ -189,7 +192,12 @@ impl Default for Policy {
             birth_timeout: Duration::from_secs(10),
             tasks_per_worker_max: None,
             age_max: None,
-            lookahead: Lookahead { time: Duration::from_millis(2), tasks: 1_024 },
+            lookahead: Lookahead {
+                time: Duration::from_millis(2),
+                tasks: 1_024,
+                // As long as somebody may wait for a turn on a busy machine, and fifty births of a forked worker.
+                back_after: Duration::from_millis(10),
+            },
             halt: None,
             hold: false,
             seed: 1,

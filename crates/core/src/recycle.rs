@@ -9,14 +9,16 @@ use brigade_wire::{SlotId, WorkerId};
 use std::time::Duration;
 
 impl Core {
-    /// How long a worker that is ready now is kept: a tenth more or less, so that those who were born together
-    /// do not leave together.
-    pub(crate) fn tenure(&mut self, now: Now) -> Tenure {
+    /// How long a worker that is ready now is kept, whose birth was to end by then: a tenth more or less, so that those who
+    /// were born together do not leave together.
+    pub(crate) fn tenure(&mut self, give_up_at: Now, now: Now) -> Tenure {
         let dice = &mut self.dice;
         let tasks_max = self.policy.tasks_per_worker_max.map(|max| dice.about(max).max(1));
         let age_max = self.policy.age_max.map(|max| u64::try_from(max.as_nanos()).unwrap_or(u64::MAX));
         let until = age_max.map(|max| now + Duration::from_nanos(dice.about(max)));
-        Tenure { tasks_max, until, stuck_after: self.policy.stuck_after }
+        let birth = self.policy.birth_timeout.saturating_sub(give_up_at.since(now));
+        let back_after = self.policy.lookahead.back_after.max(birth);
+        Tenure { tasks_max, until, stuck_after: self.policy.stuck_after, back_after }
     }
 
     /// It has served its time.

@@ -14,5 +14,6 @@ mod rules {
     mod restarts;
     mod retries;
     mod splits;
+    mod takeback;
     mod unkillable;
 }

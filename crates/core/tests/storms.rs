@@ -40,6 +40,7 @@ fn and(one: Weather, other: Weather) -> Weather {
         recalled: one.recalled + other.recalled,
         cancelled: one.cancelled + other.cancelled,
         revoked: one.revoked + other.revoked,
+        taken_back: one.taken_back + other.taken_back,
         timed_out: one.timed_out + other.timed_out,
         stuck: one.stuck + other.stuck,
         quarantined: one.quarantined + other.quarantined,
@@ -81,6 +82,7 @@ fn assert_a_storm(weather: &Weather, schedules: u64) {
     assert!(weather.sleeps > tenth && weather.retried > tenth && weather.recalled > tenth, "{weather:?}");
     assert!(weather.recycled > tenth && weather.bloated > tenth && weather.stuck > tenth, "{weather:?}");
     assert!(weather.cancelled > tenth && weather.revoked > tenth / 20, "{weather:?}");
+    assert!(weather.taken_back > tenth / 10, "{weather:?}");
     assert!(weather.halted > tenth / 4 && weather.split > tenth, "{weather:?}");
     assert!(weather.resized > tenth && weather.lost > tenth / 2 && weather.found > tenth / 20, "{weather:?}");
     assert!(

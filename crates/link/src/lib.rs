@@ -24,7 +24,7 @@ pub use birth::{
 pub use blob::{Letter, Notice};
 pub use ear::{Death, Ear, Heard, Impostor, Tombstone};
 pub use link::{Ends, Link, Packets, Sent, WINDOW_FRAMES, conversation};
-pub use worker_end::{Wanted, WorkerEnd};
+pub use worker_end::{Mouth, Wanted, WorkerEnd};
 
 use std::io;
 

@@ -10,19 +10,33 @@ use brigade_wire::{
 };
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// A worker's mouth and ear.
 #[derive(Debug)]
 pub struct WorkerEnd {
     commands: IpcBytesReceiver,
+    mouth: Mouth,
+    /// Whose file the arguments are in that no frame holds, and the file itself once there were such.
+    owner: u32,
+    args: Option<(i32, BlobFile)>,
+}
+
+/// A worker's mouth alone: for a thread that sees to it that nothing lies there for long.
+#[derive(Clone, Debug)]
+pub struct Mouth(Arc<Mutex<Voice>>);
+
+/// What is said, and what is to be said.
+#[derive(Debug)]
+struct Voice {
     reports: IpcBytesSender,
     consumed: u32,
     ended: Batch<Ended>,
+    /// How often what was collected has been sent.
+    sent: u64,
     /// Where values go that no frame holds, and the file itself once there was one.
     results: Place,
     shelf: Option<Shelf>,
-    /// Where arguments come from that no frame holds, once there were such.
-    args: Option<(i32, BlobFile)>,
 }
 
 /// What a worker is told to do, of any size.
@@ -37,8 +51,9 @@ pub enum Wanted {
 impl From<Ends> for WorkerEnd {
     fn from(ends: Ends) -> WorkerEnd {
         let Ends { commands, reports, results } = ends;
-        let ended = Batch::default();
-        WorkerEnd { commands, reports, consumed: 0, ended, results, shelf: None, args: None }
+        let owner = results.owner;
+        let voice = Voice { reports, consumed: 0, ended: Batch::default(), sent: 0, results, shelf: None };
+        WorkerEnd { commands, mouth: Mouth(Arc::new(Mutex::new(voice))), owner, args: None }
     }
 }
 
@@ -48,7 +63,13 @@ impl WorkerEnd {
     /// # Errors
     /// If the supervisor is gone.
     pub fn hello(&self, worker: WorkerId) -> io::Result<()> {
-        self.say(&Report::Hello(Hello { protocol: PROTOCOL, worker }))
+        self.mouth.voice().say(&Report::Hello(Hello { protocol: PROTOCOL, worker }))
+    }
+
+    /// The mouth, for another thread.
+    #[must_use]
+    pub fn mouth(&self) -> Mouth {
+        self.mouth.clone()
     }
 
     /// Waits for the next command; `None` when the supervisor is gone.
@@ -78,8 +99,8 @@ impl WorkerEnd {
     fn fetch(&mut self, call: LargeCall) -> io::Result<Call> {
         let LargeCall { task, attempt, file, args } = call;
         let known = self.args.take().filter(|(number, _)| *number == file);
-        let opened = known
-            .map_or_else(|| BlobFile::open(self.results.owner, file, Access::Read), |(_, file)| Ok(file))?;
+        let opened =
+            known.map_or_else(|| BlobFile::open(self.owner, file, Access::Read), |(_, file)| Ok(file))?;
         let (_, opened) = self.args.insert((file, opened));
         Ok(Call { task, attempt, args: blob::fetch(opened, args)? })
     }
@@ -97,6 +118,61 @@ impl WorkerEnd {
     /// # Errors
     /// If the supervisor is gone.
     pub fn report(&mut self, ended: Ended) -> io::Result<()> {
+        self.mouth.voice().report(ended)
+    }
+
+    /// Sends what was collected. It gives no credit back: the command it comes from is still being obeyed.
+    ///
+    /// # Errors
+    /// If the supervisor is gone.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.mouth.voice().flush()
+    }
+
+    /// The command has been obeyed: gives its credit back, with whatever was collected.
+    ///
+    /// # Errors
+    /// If the supervisor is gone.
+    pub fn consumed(&mut self) -> io::Result<()> {
+        let mut voice = self.mouth.voice();
+        voice.consumed = voice.consumed.wrapping_add(1);
+        voice.send_ended()
+    }
+}
+
+impl Mouth {
+    /// Nobody panics in the middle of a word.
+    fn voice(&self) -> MutexGuard<'_, Voice> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing was collected that is still to be sent. Waits for whoever is about to say something.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.voice().ended.is_empty()
+    }
+
+    /// Sends what was collected if nothing was sent since this was asked before, with that answer: what lies here, lies here
+    /// for long enough. Returns how often something has been sent so far, and `None` if nothing lies here. It does not
+    /// wait for whoever is about to say something.
+    ///
+    /// # Errors
+    /// If the supervisor is gone.
+    pub fn flush_old(&self, before: Option<u64>) -> io::Result<Option<u64>> {
+        let mut voice = match self.0.try_lock() {
+            Ok(voice) => voice,
+            Err(TryLockError::WouldBlock) => return Ok(before),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        if before == Some(voice.sent) {
+            voice.flush()?;
+        }
+        Ok((!voice.ended.is_empty()).then_some(voice.sent))
+    }
+}
+
+impl Voice {
+    fn report(&mut self, ended: Ended) -> io::Result<()> {
         let Err(ended) = self.ended.push(ended) else { return Ok(()) };
         self.flush()?;
         let Err(Ended { task, attempt, elapsed_ns, ending }) = self.ended.push(ended) else { return Ok(()) };
@@ -131,28 +207,16 @@ impl WorkerEnd {
         self.say(&Report::DoneLarge { consumed: self.consumed, ended })
     }
 
-    /// Sends what was collected. It gives no credit back: the command it comes from is still being obeyed.
-    ///
-    /// # Errors
-    /// If the supervisor is gone.
-    pub fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         if self.ended.is_empty() {
             return Ok(());
         }
         self.send_ended()
     }
 
-    /// The command has been obeyed: gives its credit back, with whatever was collected.
-    ///
-    /// # Errors
-    /// If the supervisor is gone.
-    pub fn consumed(&mut self) -> io::Result<()> {
-        self.consumed = self.consumed.wrapping_add(1);
-        self.send_ended()
-    }
-
     fn send_ended(&mut self) -> io::Result<()> {
         let ended = self.ended.take();
+        self.sent += 1;
         self.say(&Report::Done { consumed: self.consumed, ended })
     }
 

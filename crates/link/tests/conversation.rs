@@ -144,6 +144,34 @@ fn a_birth_that_came_to_nothing_ends_the_ear_without_a_word() {
 }
 
 #[test]
+fn what_lies_in_a_mouth_leaves_at_the_second_look_and_what_moves_is_left_alone() {
+    let (_link, ear, _tombstone, ends) = conversation().unwrap();
+    let heard = listen(ear);
+    let mut worker = WorkerEnd::from(ends);
+    let mouth = worker.mouth();
+    assert_eq!(mouth.flush_old(None).unwrap(), None, "nothing lies there");
+    worker.report(ended(1)).unwrap();
+    let first = mouth.flush_old(None).unwrap();
+    worker.flush().unwrap();
+    worker.report(ended(2)).unwrap();
+    let second = mouth.flush_old(first).unwrap();
+    assert!(second.is_some() && second != first && !mouth.is_empty(), "another lies there since");
+    assert_eq!(mouth.flush_old(second).unwrap(), None);
+    assert!(mouth.is_empty());
+    worker.report(ended(3)).unwrap();
+    worker.consumed().unwrap();
+    for (task, commands) in [(1, 0), (2, 0), (3, 1)] {
+        let Ok(Heard::Done { consumed, ended }) = heard.recv_timeout(PATIENCE) else { panic!("no report") };
+        let tasks: Vec<_> = ended.iter().map(|end| end.task).collect();
+        assert_eq!(
+            (consumed, tasks),
+            (commands, vec![TaskId(task)]),
+            "in order, and no credit before its time"
+        );
+    }
+}
+
+#[test]
 fn words_that_no_frame_holds_are_cut() {
     let (_link, ear, _tombstone, ends) = conversation().unwrap();
     let heard = listen(ear);

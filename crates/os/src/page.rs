@@ -122,7 +122,6 @@ impl Pages {
         page.pid.store(0, Relaxed);
         page.task.store(0, Relaxed);
         page.sign_ns.store(0, Relaxed);
-        page.recalled.store(0, Relaxed);
         running
     }
 
@@ -147,6 +146,19 @@ impl Pages {
     pub fn recall(&self, slot: SlotId) {
         self.page(slot).recalled.store(1, SeqCst);
         std::sync::atomic::fence(SeqCst);
+    }
+
+    /// Nobody of a slot is recalled any more: before each birth, and by whoever [recalls](Pages::recall), since that may have
+    /// been said to a body, and would be heard by its successor.
+    pub fn renew(&self, slot: SlotId) {
+        self.page(slot).recalled.store(0, SeqCst);
+    }
+
+    /// Whether the worker of a slot was told so. Whoever asks this first, and then for what it runs, knows the last that it
+    /// begins.
+    #[must_use]
+    pub fn is_recalled(&self, slot: SlotId) -> bool {
+        self.page(slot).recalled.load(SeqCst) != 0
     }
 
     /// The last time that the worker of a slot began or ended something.
@@ -280,7 +292,10 @@ mod tests {
         own.end();
         assert_eq!(own.begin(TaskId(8), Attempt(1)), None);
         assert_eq!(pages.take(SlotId(0)), None);
-        assert!(own.begin(TaskId(8), Attempt(1)).is_some());
+        pages.recall(SlotId(0));
+        assert!(pages.is_recalled(SlotId(0)), "that was said to a body");
+        pages.renew(SlotId(0));
+        assert!(!pages.is_recalled(SlotId(0)) && own.begin(TaskId(8), Attempt(1)).is_some());
     }
 
     #[test]

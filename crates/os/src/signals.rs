@@ -104,6 +104,15 @@ pub fn ring(mut ring: impl FnMut(Bell) + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
+/// Starts a thread that hears no signal: what is sent to this process is for the others.
+pub fn deaf<T>(start: impl FnOnce() -> T) -> T {
+    // Inherited by whoever is born in between.
+    let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
+    let started = start();
+    let _ = before.and_then(|before| before.thread_set_mask());
+    started
+}
+
 /// Stops this process, all threads of it, and returns when somebody continues it; at once as PID 1, which the kernel
 /// does not stop. Sent to this thread, so that it gets no further than here.
 pub fn stop_here() {

@@ -46,6 +46,7 @@ impl Driver<'_> {
 
     fn order(&mut self, worker: WorkerId) -> io::Result<()> {
         self.allot(worker.slot);
+        self.pages.renew(worker.slot);
         let (link, ear, tombstone, ends) = conversation()?;
         let (order, door) = match self.template.start_method() {
             StartMethod::Fork => (Order::Fork { worker, ends }, None),

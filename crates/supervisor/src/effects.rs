@@ -98,14 +98,16 @@ impl Driver<'_> {
     }
 
     fn look(&mut self, worker: WorkerId) {
-        let page = self.pages.running(worker.slot);
+        // In this order: what was recalled before it was read names the last task that begins.
+        let (recalled, page) = (self.pages.is_recalled(worker.slot), self.pages.running(worker.slot));
         let since = |since_ns: u64| Now(Duration::from_nanos(since_ns.saturating_sub(self.began_ns)));
         let running = page.map(|page| Running {
             task: page.task,
             divisible: self.work.is_divisible(page.task),
             since: since(page.progress_ns),
+            began: since(page.since_ns),
         });
-        self.echoes.push_back(Event::Seen { worker, running });
+        self.echoes.push_back(Event::Seen { worker, running, recalled });
     }
 
     fn settle(&mut self, settled: Settled) {

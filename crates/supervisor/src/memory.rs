@@ -165,6 +165,7 @@ impl Driver<'_> {
             Recycle::Age => ("age", "it has reached its age"),
             Recycle::Memory => ("memory", "it has outgrown its memory"),
             Recycle::Resize => ("resize", "fewer workers are wanted"),
+            Recycle::TakeBack => ("take_back", "others are idle, and do what it was lent and has not begun"),
             Recycle::Cancel => ("cancel", "it was lent what is cancelled, and begins nothing more"),
         };
         self.chronicle.epitaph(pid, &format!("to be replaced: {words}"));

@@ -12,6 +12,7 @@
 
 mod allowance;
 mod exit;
+mod flusher;
 mod log;
 mod panics;
 mod progress;

@@ -1,6 +1,7 @@
 //! The serve loop: a command, its tasks one after the other, their endings.
 
 use crate::allowance::Allowance;
+use crate::flusher::Flusher;
 use crate::{TaskFn, Trade, exit, log, panics, progress};
 use brigade_link::{Charter, Wanted, WorkerEnd};
 use brigade_os::page::OwnPage;
@@ -20,7 +21,8 @@ pub(crate) struct Calling {
     pub(crate) end: WorkerEnd,
 }
 
-/// An ending waits for others to travel with for at most this much work; the last of a command never waits.
+/// An ending waits for others to travel with for at most this much work; the last of a command never waits, and none waits
+/// for long behind a long task (see [`Flusher`]).
 const FLUSH_AFTER_NS: u64 = 200_000;
 
 /// Tasks shorter than this are logged by the packet, not one by one: a line costs 0.8 us.
@@ -49,6 +51,7 @@ pub(crate) fn serve(calling: Calling, trade: Trade<'_>) -> io::Result<ExitCode> 
         page,
         length_ns: LOG_SINGLY_NS,
         allowance,
+        flusher: Flusher::new(end.mouth()),
     };
     bench.page.sign();
     if end.hello(worker).is_err() {
@@ -127,6 +130,7 @@ struct Bench {
     /// How long the last task took: whether the next one is worth a line of its own.
     length_ns: u64,
     allowance: Option<Allowance>,
+    flusher: Flusher,
 }
 
 /// Whether a worker may go on.
@@ -143,7 +147,8 @@ impl Bench {
     /// Obeys one Run command, unless it grows too large meanwhile, or retires.
     fn run_all(&mut self, calls: Vec<Call>, end: &mut WorkerEnd) -> io::Result<Fit> {
         let (mut packet, mut unreported_ns) = (Packet::default(), 0);
-        for call in calls {
+        let mut calls = calls.into_iter();
+        while let Some(call) = calls.next() {
             let Some(ended) = self.run(call, &mut packet) else {
                 packet.log();
                 log::line(format_args!("recalled: begins nothing any more"));
@@ -158,6 +163,8 @@ impl Bench {
             if unreported_ns >= FLUSH_AFTER_NS {
                 end.flush()?;
                 unreported_ns = 0;
+            } else if calls.len() > 0 {
+                self.flusher.wake();
             }
         }
         packet.log();

@@ -118,9 +118,10 @@ fn jobs_that_are_done_already_are_found_done_without_patience() {
         assert_eq!((ended.len(), unended.len()), (2, 0), "{until:?}");
         marks.take("they may end");
     }
-    let (ended, _) = wait([open(), open()], Until::FirstCompleted, Some(Duration::ZERO));
-    assert_eq!(ended.len(), 0);
+    let (ended, unended) = wait([open(), open()], Until::FirstCompleted, Some(Duration::ZERO));
+    assert_eq!((ended.len(), unended.len()), (0, 2));
     marks.put("they may end");
+    assert_eq!(wait(unended, Until::AllCompleted, Some(PATIENCE)).0.len(), 2);
     let (ended, unended) = wait([done(), done()], Until::FirstCompleted, None);
     assert_eq!((ended.len(), unended.len()), (2, 0), "both are done");
     let all: Vec<_> = as_completed([done(), open(), done()]).map(|job| job.join()).collect();

@@ -157,7 +157,7 @@ fn news_of_the_dead_change_nothing() {
         Event::Born(w(0, 1)),
         Event::Hello(w(0, 1)),
         Event::Stopped(w(0, 1)),
-        Event::Seen { worker: w(0, 1), running: None },
+        Event::Seen { worker: w(0, 1), running: None, recalled: false },
         Event::Unborn { worker: w(0, 1), reason: String::new() },
         Event::Garbled { worker: w(0, 1), reason: String::new() },
         Event::Unsent { worker: w(0, 1), tasks: vec![TaskId(0)] },

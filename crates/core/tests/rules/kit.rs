@@ -98,6 +98,11 @@ impl Bench {
         self.lent.extract_if(.., |(holder, _)| *holder == worker).map(|(_, lease)| lease).collect()
     }
 
+    /// What this worker holds, as the core sees it.
+    pub(crate) fn in_hand(&self, worker: WorkerId) -> Vec<u64> {
+        self.core.in_hand(worker).map(|task| task.0).collect()
+    }
+
     /// The clock stands at this millisecond; nothing happens by that.
     pub(crate) fn at(&mut self, millis: u64) -> &mut Bench {
         self.now = Now::millis(millis);
@@ -181,17 +186,27 @@ impl Bench {
 
     /// Its page says that it has been running this task since then.
     pub(crate) fn seen(&mut self, worker: WorkerId, task: u64, since_ms: u64) -> Vec<Effect> {
-        let running = Running { task: TaskId(task), divisible: false, since: Now::millis(since_ms) };
-        self.on(Event::Seen { worker, running: Some(running) })
+        self.on(Event::Seen { worker, running: Some(running(task, since_ms)), recalled: false })
+    }
+
+    /// The same of a page that was read after its worker was recalled: it begins nothing more.
+    pub(crate) fn seen_last(&mut self, worker: WorkerId, task: u64, since_ms: u64) -> Vec<Effect> {
+        self.on(Event::Seen { worker, running: Some(running(task, since_ms)), recalled: true })
     }
 
     pub(crate) fn seen_idle(&mut self, worker: WorkerId) -> Vec<Effect> {
-        self.on(Event::Seen { worker, running: None })
+        self.on(Event::Seen { worker, running: None, recalled: false })
     }
 
     pub(crate) fn tally(&self) -> Tally {
         self.core.tally()
     }
+}
+
+/// What a page says that names this task, begun then.
+fn running(task: u64, since_ms: u64) -> Running {
+    let since = Now::millis(since_ms);
+    Running { task: TaskId(task), divisible: false, since, began: since }
 }
 
 /// The wishes without the notes.

@@ -1,11 +1,11 @@
 //! Who gets what, how much of it, and what counts as an answer.
 
-use super::kit::{Bench, CRASH, lease, lent, ms, orders, requeued, run, w};
+use super::kit::{Bench, CRASH, lease, lent, orders, requeued, run, w};
 use brigade_core::{Effect, Event, Lookahead, Note, Policy, Schedule};
 use brigade_wire::Exit;
 
 fn procs(procs: u32) -> Policy {
-    Policy { procs, lookahead: Lookahead { time: ms(2), tasks: 8 }, ..Policy::default() }
+    Policy { procs, lookahead: Lookahead { tasks: 8, ..Policy::default().lookahead }, ..Policy::default() }
 }
 
 #[test]

@@ -228,7 +228,7 @@ impl World {
             1 => Event::Unborn { worker, reason: String::new() },
             2 => Event::Hello(worker),
             3 => Event::Garbled { worker, reason: String::new() },
-            4 => Event::Seen { worker, running: None },
+            4 => Event::Seen { worker, running: None, recalled: true },
             5 => Event::Stopped(worker),
             _ => Event::Gone { worker, exit: Exit::Signal(9), running: None, divisible: vec![] },
         };
@@ -242,6 +242,7 @@ impl World {
         let process = &self.processes[at];
         let (worker, running) = (process.worker, process.page(|task| self.chunk(task).items));
         let process = &mut self.processes[at];
+        let recalled = process.recalled;
         let words = match self.dice.below(3) {
             0 => Event::Hello(worker),
             1 => {
@@ -249,7 +250,7 @@ impl World {
                 process.garbled |= !process.is_condemned();
                 Event::Garbled { worker, reason: "aargh".to_owned() }
             }
-            _ => Event::Seen { worker, running },
+            _ => Event::Seen { worker, running, recalled },
         };
         self.tell(words);
         true

@@ -11,8 +11,9 @@ mod faults;
 mod oracle;
 mod plan;
 mod process;
+mod takeback;
 
-use brigade_core::{Core, Effect, Event, Lease, Note, Now, Policy, Verdict};
+use brigade_core::{Core, Effect, Event, Lease, Note, Now, Policy, Recycle, Verdict};
 use brigade_wire::{Ended, Exit, TaskId, WorkerId};
 use dice::Dice;
 use oracle::Oracle;
@@ -45,6 +46,7 @@ pub(crate) struct Weather {
     pub(crate) recalled: u64,
     pub(crate) cancelled: u64,
     pub(crate) revoked: u64,
+    pub(crate) taken_back: u64,
     pub(crate) timed_out: u64,
     pub(crate) stuck: u64,
     pub(crate) quarantined: u64,
@@ -113,6 +115,7 @@ impl World {
     /// One thing happens.
     fn step(&mut self, steps: u32) {
         self.assert_nobody_is_forgotten();
+        self.assert_nobody_waits_in_vain();
         self.now = self.now + Duration::from_millis(self.dice.below(3));
         let late = self.core.next_deadline().is_some_and(|deadline| deadline <= self.now);
         if late && !self.dice.once_in(4) {
@@ -358,7 +361,14 @@ impl World {
         self.processes[at].asked = false;
         let process = &self.processes[at];
         let (worker, running) = (process.worker, process.page(|task| self.chunk(task).items));
-        self.tell(Event::Seen { worker, running });
+        let recalled = process.recalled && !self.dice.once_in(4);
+        if !recalled && process.recalled {
+            // Another look, at a page that was read before: the answer to the wish is still to come.
+            self.processes[at].asked = true;
+        }
+        self.oracle.certain = Some(worker).filter(|_| recalled);
+        self.tell(Event::Seen { worker, running, recalled });
+        self.oracle.certain = None;
         let process = &self.processes[at];
         let goes_on = self.oracle.is_cancelled(process) && !process.is_condemned();
         assert!(!goes_on, "{worker} goes on with what was cancelled");
@@ -382,7 +392,7 @@ impl World {
         let process = self.process(worker);
         (process.lent, process.missed_at) = (process.lent - tasks.len() as u64, now);
         if !process.lost {
-            self.oracle.unsent(&tasks);
+            self.oracle.unsent(worker, &tasks);
         }
         self.tell(Event::Unsent { worker, tasks });
     }
@@ -449,8 +459,9 @@ impl World {
             }
             Effect::Run { worker, leases } => self.hand_over(worker, &leases),
             Effect::Stop(worker) => self.process(worker).stop = true,
-            Effect::Tell(Note::Recycling { worker, .. }) => {
+            Effect::Tell(Note::Recycling { worker, why }) => {
                 self.weather.recycled += 1;
+                self.weather.taken_back += u64::from(why == Recycle::TakeBack);
                 self.process(worker).recycled = true;
             }
             Effect::Terminate(worker) => {

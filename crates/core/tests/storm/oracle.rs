@@ -63,7 +63,7 @@ pub(crate) fn story(deaths: u32, failures: u32) -> Vec<FailedAttempt> {
 }
 
 pub(crate) struct Oracle {
-    policy: Policy,
+    pub(super) policy: Policy,
     pub(super) tasks: Vec<Truth>,
     /// Of all tasks.
     items: u64,
@@ -106,6 +106,8 @@ pub(crate) struct Oracle {
     revoked: Option<WorkerId>,
     /// Who leaves because it was recalled.
     pub(super) left: Option<WorkerId>,
+    /// Whose page is told that was read after it was recalled.
+    pub(crate) certain: Option<WorkerId>,
     /// A slot and the moment before which nobody may be born there.
     hot: Vec<(SlotId, Now)>,
 }
@@ -139,6 +141,7 @@ impl Oracle {
             unheard: 0,
             revoked: None,
             left: None,
+            certain: None,
             hot: Vec::new(),
         }
     }
@@ -206,7 +209,7 @@ impl Oracle {
         }
     }
 
-    fn is_ending(&self) -> bool {
+    pub(super) fn is_ending(&self) -> bool {
         self.drained || self.aborted || self.gave_up || self.halted
     }
 
@@ -219,10 +222,12 @@ impl Oracle {
     }
 
     /// Leases that never left.
-    pub(crate) fn unsent(&mut self, tasks: &[TaskId]) {
+    pub(crate) fn unsent(&mut self, worker: WorkerId, tasks: &[TaskId]) {
         for &task in tasks {
             let truth = self.truth(task);
-            (truth.holder, truth.late) = (None, None);
+            // What was taken back meanwhile may be another's.
+            truth.holder = truth.holder.filter(|holder| *holder != worker);
+            truth.late = truth.late.filter(|late| *late != worker);
         }
     }
 
@@ -268,7 +273,7 @@ impl Oracle {
     }
 
     /// The core believes that it has something in hand: what was refused is so until the core hears of it.
-    fn holds(&self, worker: WorkerId) -> bool {
+    pub(super) fn holds(&self, worker: WorkerId) -> bool {
         self.tasks.iter().any(|truth| truth.holder == Some(worker))
     }
 
@@ -427,7 +432,10 @@ impl Oracle {
             Effect::Look(worker) => {
                 assert!(self.holds(*worker) || self.is_late(*worker), "nothing to see at {worker}");
             }
-            Effect::Recall(worker) => assert!(self.is_late(*worker), "{worker} is recalled for nothing"),
+            Effect::Recall(worker) => {
+                let due = self.is_late(*worker) || self.is_uneven(*worker, processes, now);
+                assert!(due, "{worker} is recalled for nothing");
+            }
             Effect::Cancelled(tasks) => tasks.iter().for_each(|&task| self.judge_cancelled(task)),
             Effect::Settle { task, attempt, worker, outcome } => {
                 self.judge_settle(*task, *attempt, *worker, outcome);
@@ -543,7 +551,10 @@ impl Oracle {
 
     fn judge_note(&mut self, note: &Note, processes: &[Process], now: Now) {
         match note {
-            Note::Requeued { task, attempt, blamed, .. } => {
+            Note::Requeued { task, attempt, blamed, failed, worker } => {
+                if !blamed && !failed {
+                    self.judge_taken_back(*task, &processes[worker.slot.0 as usize]);
+                }
                 assert_eq!(
                     self.truth(*task).attempt,
                     attempt.0,
@@ -571,6 +582,7 @@ impl Oracle {
                     }
                     Recycle::Memory => process.bloated == Some(false),
                     Recycle::Cancel => self.is_late(*worker),
+                    Recycle::TakeBack => self.is_uneven(*worker, processes, now),
                     Recycle::Resize => {
                         let idler = |other: &&Process| {
                             other.serves() && other.hello && !other.recycled && !self.holds(other.worker)

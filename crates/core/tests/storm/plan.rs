@@ -168,7 +168,11 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
         birth_timeout: Duration::from_millis(100),
         tasks_per_worker_max: dice.once_in(4).then(|| dice.between(1, 16)),
         age_max: dice.once_in(6).then(|| Duration::from_millis(dice.between(20, 100))),
-        lookahead: Lookahead { time: Duration::from_millis(2), tasks: dice.below(4) as usize },
+        lookahead: Lookahead {
+            time: Duration::from_millis(2),
+            tasks: dice.below(4) as usize,
+            back_after: Duration::from_millis(dice.below(8)),
+        },
         halt: dice.once_in(6).then(|| halt(dice)),
         hold: dice.once_in(5),
         stuck_after: Duration::from_millis(dice.between(5, 120)),

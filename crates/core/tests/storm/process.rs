@@ -119,6 +119,7 @@ impl Process {
             task: lease.task,
             divisible: items(lease.task) > 1,
             since,
+            began: since,
         };
         self.running.map(page)
     }

@@ -194,7 +194,8 @@ impl Builder {
     }
 
     /// Which worker a call goes to; whoever is free takes the next one, if not said. Under all but [`Schedule::Dynamic`] calls
-    /// that are handed in together are shared out at once, and [`Schedule::Weighted`] asks [`Map::weigh`] for their weights.
+    /// that are handed in together are shared out at once, and [`Schedule::Weighted`] asks [`Map::weigh`](crate::Map::weigh)
+    /// for their weights.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -226,7 +227,7 @@ impl Builder {
     }
 
     /// What each worker calls once, before its first call. Whoever returns an error, panics or ends with exit code 78 ends the
-    /// pool: [`TaskError::Pool`] has its words. One that dies of anything else is tried again, a few times.
+    /// pool: [`TaskError::Pool`](crate::TaskError::Pool) has its words. One that dies of anything else is tried again, a few times.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();

@@ -65,6 +65,35 @@ pub trait Worker: Sized + Send + 'static {
     fn handle(&mut self, request: Self::Request) -> Self::Reply;
 
     /// The process is told to end, or to make room for another: within the [`grace`](Builder::grace).
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, Queue, Worker};
+    /// struct Polite(Queue<String>);
+    ///
+    /// impl Worker for Polite {
+    ///     type Init = Queue<String>;
+    ///     type Request = ();
+    ///     type Reply = ();
+    ///
+    ///     fn start(words: Queue<String>) -> Result<Polite, String> {
+    ///         Ok(Polite(words))
+    ///     }
+    ///
+    ///     fn handle(&mut self, (): ()) {}
+    ///
+    ///     fn stop(self) {
+    ///         self.0.put(&"goodbye".to_owned()).expect("it is open");
+    ///     }
+    /// }
+    ///
+    /// let words = Queue::new()?;
+    /// let pool = Pool::builder().procs(1).workers::<Polite>(words.clone())?;
+    /// pool.submit(()).join()?;
+    /// pool.join();
+    /// assert_eq!(words.try_get()?, "goodbye");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn stop(self) {}
 }
 

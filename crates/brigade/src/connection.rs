@@ -58,7 +58,7 @@ use std::time::Duration;
 /// use brigade::{ConnectionError, pipe};
 ///
 /// let (receiver, sender) = pipe::<u32>()?;
-/// drop(receiver);
+/// receiver.close();
 /// assert!(matches!(sender.send(&1), Err(ConnectionError::Closed)));
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -92,14 +92,20 @@ impl Builder {
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
-    /// # use brigade::{Pool, TaskError};
+    /// # use brigade::Pool;
+    /// use brigade::{Attempt, Exit, FailedAttempt, Mishap, TaskError, WorkerId};
+    ///
     /// # let dir = tempfile::tempdir()?;
     /// # let builder = Pool::builder().state_dir(dir.path());
     /// let pool = builder.procs(1).attempts(2).build()?;
-    /// match pool.submit(|code: i32| -> u32 { std::process::exit(code) }, 3).join() {
-    ///     Err(TaskError::Quarantined { attempts, .. }) => assert_eq!(attempts.len(), 2),
-    ///     other => panic!("{other:?}"),
-    /// }
+    /// let exit = |code: i32| -> u32 { std::process::exit(code) };
+    /// let Err(TaskError::Quarantined { attempts, .. }) = pool.submit(exit, 3).join() else {
+    ///     panic!("it does not return");
+    /// };
+    /// let [_, FailedAttempt { attempt, worker, end }] = &attempts[..] else { panic!("{attempts:?}") };
+    /// assert_eq!((*attempt, end), (Attempt(2), &Mishap::Crashed(Exit::Code(3))));
+    /// let WorkerId { incarnation, .. } = worker;
+    /// assert_eq!(*incarnation, 2, "of the one place there is");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn attempts(mut self, attempts: u32) -> Builder {
@@ -188,7 +194,8 @@ impl Builder {
     }
 
     /// Which worker a call goes to; whoever is free takes the next one, if not said. Under all but [`Schedule::Dynamic`] calls
-    /// that are handed in together are shared out at once, and [`Schedule::Weighted`] asks [`Map::weigh`] for their weights.
+    /// that are handed in together are shared out at once, and [`Schedule::Weighted`] asks [`Map::weigh`](crate::Map::weigh)
+    /// for their weights.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -220,7 +227,7 @@ impl Builder {
     }
 
     /// What each worker calls once, before its first call. Whoever returns an error, panics or ends with exit code 78 ends the
-    /// pool: [`TaskError::Pool`] has its words. One that dies of anything else is tried again, a few times.
+    /// pool: [`TaskError::Pool`](crate::TaskError::Pool) has its words. One that dies of anything else is tried again, a few times.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();

@@ -1,7 +1,7 @@
 //! What the library offers is shown by examples that run: each public item by its name, in its own file, on the crate's first page
 //! or in the guide.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -72,34 +72,39 @@ fn items(source: &str) -> Vec<(usize, String)> {
     found
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("the sources are there").flatten() {
-        let path = entry.path();
-        match path.is_dir() {
-            true => sources(&path, found),
-            false => found.push(path),
+/// All files of the library by their paths, in order.
+fn sources() -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("the sources are there").flatten().map(|entry| entry.path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false => _ = found.insert(path.clone(), read(&path)),
+            }
         }
     }
+    found
 }
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// What all files may rely on: the first page and the guide.
+fn shown_first() -> BTreeSet<String> {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let (page, guide) = (read(&own.join("src/lib.rs")), read(&own.join("../../docs/GUIDE.md")));
+    shown(docs(&page).chain(guide.lines()))
+}
+
 #[test]
 fn every_public_item_is_shown_in_an_example_that_runs() {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let mut everywhere = shown(docs(&read(&own.join("src/lib.rs"))));
-    everywhere.extend(shown(read(&own.join("../../docs/GUIDE.md")).lines()));
-    let mut paths = Vec::new();
-    sources(&own.join("src"), &mut paths);
-    paths.sort();
-    let (mut count, mut faults) = (0, Vec::new());
-    for path in paths {
-        let source = read(&path);
+    let (first, mut count, mut faults) = (shown_first(), 0, Vec::new());
+    for (path, source) in sources() {
         let (here, items) = (shown(docs(&source)), items(&source));
         count += items.len();
-        let bare = items.into_iter().filter(|(_, name)| !here.contains(name) && !everywhere.contains(name));
+        let bare = items.into_iter().filter(|(_, name)| !here.contains(name) && !first.contains(name));
         faults.extend(bare.map(|(line, name)| format!("{}:{line}: {name}", path.display())));
     }
     assert!(count > 250, "{count} items: this test has looked elsewhere");
@@ -108,15 +113,23 @@ fn every_public_item_is_shown_in_an_example_that_runs() {
 }
 
 #[test]
+fn every_type_that_comes_from_other_crates_of_ours_is_shown_somewhere() {
+    let mut all = shown_first();
+    sources().values().for_each(|source| all.extend(shown(docs(source))));
+    let root = read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"));
+    let names = root.lines().filter(|line| line.starts_with("pub use brigade_")).flat_map(words);
+    let types: Vec<String> = names.filter(|name| name.starts_with(char::is_uppercase)).collect();
+    assert!(types.contains(&"Exit".to_owned()), "{types:?}");
+    let bare: Vec<&String> = types.iter().filter(|name| !all.contains(*name)).collect();
+    assert!(bare.is_empty(), "no example that runs names {bare:?}: show them where they are given");
+}
+
+#[test]
 fn every_example_runs_but_those_that_must_not_compile() {
-    let mut paths = Vec::new();
-    sources(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
     let mut faults = Vec::new();
-    for path in paths {
-        let source = read(&path);
-        let idle = blocks(docs(&source))
-            .into_iter()
-            .filter(|(_, fence, _)| !runs(fence) && *fence != "text" && !fence.starts_with("compile_fail"));
+    for (path, source) in sources() {
+        let is_idle = |fence: &str| !runs(fence) && fence != "text" && !fence.starts_with("compile_fail");
+        let idle = blocks(docs(&source)).into_iter().filter(|(_, fence, _)| is_idle(fence));
         faults.extend(idle.map(|(line, fence, _)| format!("{}:{line}: {fence}", path.display())));
     }
     let what = "it is not run: begin it with `# brigade::test_entry!(init); init();` if it needs workers";

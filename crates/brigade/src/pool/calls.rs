@@ -115,8 +115,16 @@ impl Pool {
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
-    /// # let pool = brigade::Pool::builder().procs(1).build()?;
+    /// use brigade::{Pool, Spread, TaskError, Value};
+    ///
+    /// # let pool = Pool::builder().procs(1).build()?;
     /// assert_eq!(pool.apply_async(u64::pow, (2, 10)).join(), Ok(1_024));
+    ///
+    /// /// For any function of several arguments.
+    /// fn call<T: Value, F: Spread<T, Output: Value>>(pool: &Pool, of: F, by: T) -> Result<F::Output, TaskError> {
+    ///     pool.apply_async(of, by).join()
+    /// }
+    /// assert_eq!(call(&pool, |word: String, n: usize| word.repeat(n), ("ha".to_owned(), 2)), Ok("haha".to_owned()));
     /// # Ok::<(), brigade::BuildError>(())
     /// ```
     pub fn apply_async<T: Value, F: Spread<T, Output: Value>>(

@@ -58,7 +58,7 @@ pub struct SharedArray<T: Pod> {
 /// let mut sorted = guard.to_vec();
 /// sorted.sort();
 /// guard.copy_from_slice(&sorted); // and nobody has written meanwhile
-/// assert_eq!((guard.len(), guard.get(0)), (3, 1));
+/// assert_eq!((guard.len(), guard.is_empty(), guard.get(0)), (3, false, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "dropping it unlocks"]

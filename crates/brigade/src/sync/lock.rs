@@ -81,6 +81,7 @@ pub struct LockGuard {
 /// let lock = RLock::new()?;
 /// let _outer = lock.acquire()?;
 /// let _inner = lock.acquire()?;
+/// assert!(lock.try_acquire()?.is_some(), "once more");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]

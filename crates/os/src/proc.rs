@@ -38,12 +38,12 @@ pub fn name(pid: u32) -> String {
 pub struct Life {
     /// Its number.
     pub pid: u32,
-    /// When it was started, as [`Stat::start_ticks`] has it.
+    /// When it was started, as [`Stat::start_ticks`] has it; 0 if that is not known.
     pub start_ticks: u64,
 }
 
 impl Life {
-    /// That of this process.
+    /// That of this process; when it was started is not known for as long as there is no descriptor left to read it.
     #[must_use]
     pub fn own() -> Life {
         // Asked once, and again by a child that got this as a copy.
@@ -51,21 +51,33 @@ impl Life {
         static START: AtomicU64 = AtomicU64::new(0);
         let pid = crate::Pid::current().number();
         if PID.load(Acquire) != pid {
-            START.store(stat(pid).map_or(0, |stat| stat.start_ticks), Relaxed);
+            let Ok(stat) = stat(pid) else { return Life { pid, start_ticks: 0 } };
+            START.store(stat.start_ticks, Relaxed);
             PID.store(pid, Release);
         }
         Life { pid, start_ticks: START.load(Relaxed) }
     }
 
-    /// Whether it is over. A process that is dead and not yet reaped has ended.
+    /// Whether the two are one, as far as is known.
+    #[must_use]
+    pub fn is(self, other: Life) -> bool {
+        let is_known = self.start_ticks != 0 && other.start_ticks != 0;
+        self.pid == other.pid && (!is_known || self.start_ticks == other.start_ticks)
+    }
+
+    /// Whether it is over, as far as can be told. A process that is dead and not yet reaped has ended.
     #[must_use]
     pub fn has_ended(self) -> bool {
         match stat(self.pid) {
-            Ok(stat) if stat.start_ticks != self.start_ticks => true,
+            Ok(stat) if !self.is(Life { start_ticks: stat.start_ticks, ..self }) => true,
             // Of a process with many threads the first may have ended alone: its pidfd knows.
             Ok(stat) if matches!(stat.state, 'Z' | 'X') => {
                 let pid = i32::try_from(self.pid).ok().and_then(crate::Pid::new);
-                pid.and_then(|pid| crate::Body::of(pid).ok()).is_none_or(|body| body.has_ended())
+                pid.is_none_or(|pid| match crate::Body::of(pid) {
+                    Ok(body) => body.has_ended(),
+                    // Without a descriptor nobody can tell.
+                    Err(error) => is_no_such_process(&error),
+                })
             }
             Ok(_) => false,
             Err(error) => error.kind() == io::ErrorKind::NotFound || is_no_such_process(&error),
@@ -174,6 +186,7 @@ mod tests {
         let own = Life::own();
         assert!(!own.has_ended());
         assert!(Life { start_ticks: own.start_ticks + 1, ..own }.has_ended(), "its number is another's");
+        assert!(!Life { start_ticks: 0, ..own }.has_ended(), "nobody knows when it was started");
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let life = Life { pid: child.id(), start_ticks: stat(child.id()).unwrap().start_ticks };
         assert!(!life.has_ended());

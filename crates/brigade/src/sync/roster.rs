@@ -70,7 +70,7 @@ impl Roster {
     /// That of this process, if it has something.
     pub(crate) fn own(&self) -> Option<&Seat> {
         let own = Life::own();
-        self.taken().find(|seat| seat.life() == own)
+        self.taken().find(|seat| seat.life().is(own))
     }
 
     /// That of this process, or a free one, which is its own from the moment that it has something; none if all are taken.

@@ -12,6 +12,7 @@
 //! | who waits, for whatever       | nothing: no wake-up was meant for it alone                             |
 //! | a party of a [`Barrier`]      | the barrier is broken, for those who wait and those who come           |
 //! | who sets an [`Event`]         | it is set, or it is not                                                |
+//! | who notifies a [`Condition`]  | what it has done: they look themselves                                 |
 //!
 //! Whoever is merely stopped (SIGSTOP) keeps what it has until it goes on: time-outs are for that.
 //!

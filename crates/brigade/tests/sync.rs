@@ -371,8 +371,57 @@ fn who_waits_on_a_condition_is_told_when_the_one_dies_who_was_to_notify() {
         condition.clone(),
     );
     let job: Job<()> = job;
-    assert!(condition.wait(guard).is_err(), "it died with the lock in hand");
+    // A wait may end without a reason, before somebody dies.
+    let mut guard = Ok(guard);
+    while let Ok(held) = guard {
+        guard = condition.wait(held);
+    }
     assert!(is_lost(job));
+}
+
+#[test]
+fn all_who_wait_for_it_see_what_somebody_did_who_died_before_it_rang() {
+    fn go_and_die((condition, go, has_lock): (Condition, Event, bool)) {
+        let guard = condition.acquire().unwrap();
+        go.set();
+        drop((!has_lock).then_some(guard));
+        process::abort()
+    }
+    for has_lock in [true, false] {
+        let pool = fragile(1, StartMethod::Fork);
+        let (condition, go, (done, all)) = (Condition::new().unwrap(), Event::new().unwrap(), channel());
+        for _ in 0..3 {
+            let (condition, go, done) = (condition.clone(), go.clone(), done.clone());
+            thread::spawn(move || {
+                let guard = condition.acquire().unwrap_or_else(|died| died.into_inner());
+                let waited = condition.wait_for(guard, || go.is_set());
+                drop(waited.unwrap_or_else(|died| died.into_inner()));
+                done.send(()).unwrap();
+            });
+        }
+        assert!(is_lost(pool.submit(go_and_die, (condition, go, has_lock))));
+        assert!((0..3).all(|_| all.recv_timeout(LONG).is_ok()), "with the lock in hand: {has_lock}");
+    }
+}
+
+#[test]
+fn who_has_no_descriptor_left_to_look_at_itself_keeps_its_permit_while_it_lives() {
+    const TEST: &str = "who_has_no_descriptor_left_to_look_at_itself_keeps_its_permit_while_it_lives";
+    if std::env::var_os("FEW_FILES").is_some() {
+        let semaphore = Semaphore::new(1).unwrap();
+        let files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        let permit = semaphore.acquire().unwrap();
+        drop(files);
+        assert!(semaphore.try_acquire().unwrap().is_none(), "whoever has it lives");
+        drop(permit);
+        assert_eq!(semaphore.available(), 1);
+        return;
+    }
+    let own = std::env::current_exe().expect("this test has a file");
+    let mut again = process::Command::new("sh");
+    again.args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\""]).arg(own).arg(TEST);
+    let told = again.env("FEW_FILES", "1").output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
 }
 
 #[test]

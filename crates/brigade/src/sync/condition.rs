@@ -18,7 +18,8 @@ shared! {
 /// Where threads of all processes wait until what a [`Lock`] guards is as they want it.
 ///
 /// Who waits may be killed right after it was chosen to be woken, and with it the wake-up would be lost. So nobody is chosen:
-/// all who wait are woken and look, and a wait may end without a reason. [`Condition::wait_for`] does the looking.
+/// all who wait are woken and look. Who was to notify may be killed before it does: so all look every 40 milliseconds as well.
+/// A wait may thus end without a reason; [`Condition::wait_for`] does the looking.
 ///
 /// ```
 /// use brigade::sync::Condition;
@@ -85,7 +86,7 @@ impl Condition {
         self.lock.acquire()
     }
 
-    /// Releases the lock, waits until somebody notifies, and acquires it again.
+    /// Releases the lock, waits until somebody notifies, for some tens of milliseconds at most, and acquires it again.
     ///
     /// ```
     /// # use brigade::sync::Condition;
@@ -112,7 +113,7 @@ impl Condition {
         self.wait_until(guard, None).map(|(guard, _)| guard).map_err(|died| died.map(|(guard, _)| guard))
     }
 
-    /// As [`Condition::wait`], and false with the guard if nobody notified in that time.
+    /// As [`Condition::wait`], and false with the guard if that time is over and nobody notified.
     ///
     /// ```
     /// # use brigade::sync::Condition;
@@ -196,19 +197,13 @@ impl Condition {
         assert!(guard.is_of(&self.lock), "the guard is of another lock than the condition");
         let seen = self.state.bell.rings();
         drop(guard);
-        let has_rung = loop {
-            let Some(left) = remaining(until) else { break false };
-            if self.state.bell.wait(seen, Some(left.map_or(LOOK, Duration::from_nanos).min(LOOK))) {
-                break true;
-            }
-            // Nobody will say so who died with the lock in hand.
-            if let Err(died) = self.lock.try_acquire() {
-                return Err(died.map(|guard| (guard, true)));
-            }
-        };
+        // Nobody will ring who was killed before it could: whoever waits looks itself, so often.
+        let left = remaining(until).map(|left| left.map_or(LOOK, Duration::from_nanos).min(LOOK));
+        let has_rung = self.state.bell.wait(seen, Some(left.unwrap_or(Duration::ZERO)));
+        let is_awake = has_rung || remaining(until).is_some();
         match self.lock.acquire() {
-            Ok(guard) => Ok((guard, has_rung)),
-            Err(died) => Err(died.map(|guard| (guard, has_rung))),
+            Ok(guard) => Ok((guard, is_awake)),
+            Err(died) => Err(died.map(|guard| (guard, is_awake))),
         }
     }
 }

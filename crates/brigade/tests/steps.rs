@@ -82,6 +82,33 @@ fn an_element_is_old_or_new_wherever_its_writer_is_killed() {
 }
 
 #[test]
+fn every_element_is_whole_wherever_somebody_is_killed_who_replaces_all() {
+    let array = SharedArray::<[u64; 16]>::zeroed(2).unwrap();
+    sweep(
+        || {
+            let guard = array.lock().unwrap_or_else(|died| died.into_inner());
+            let next = guard.get(0)[0] + 1;
+            guard.copy_from_slice(&[[next; 16]; 2]);
+        },
+        |at| {
+            let all = array.to_vec();
+            assert!(all.iter().all(|one| one.iter().all(|part| *part == one[0])), "killed at {at}: {all:?}");
+        },
+    );
+}
+
+#[test]
+fn the_next_is_told_of_a_death_with_a_guard_wherever_whoever_was_to_be_told_is_killed() {
+    let array = SharedArray::new(&[0_u8]).unwrap();
+    let die_with_it = || std::mem::forget(array.lock());
+    killed_after(None, die_with_it);
+    sweep(die_with_it, |at| {
+        assert!(array.lock().is_err(), "killed at {at}");
+        killed_after(None, die_with_it);
+    });
+}
+
+#[test]
 fn an_update_is_done_or_not_wherever_it_is_killed_and_a_guard_is_told() {
     let (value, pair) = (SharedValue::new(0_u16).unwrap(), SharedArray::new(&[0_u64, 0]).unwrap());
     let before = std::cell::Cell::new(0);

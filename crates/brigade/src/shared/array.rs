@@ -160,8 +160,9 @@ impl<T: Pod> SharedArray<T> {
     /// If this thread has a guard of it.
     pub fn lock(&self) -> Result<ArrayGuard<T>, OwnerDied<ArrayGuard<T>>> {
         let held = self.held();
-        let is_orphaned = held.is_orphaned.swap(0, SeqCst) != 0;
+        // In this order: whoever dies between the two has died with a guard.
         let guarded = Guarded::begin(&self.handle);
+        let is_orphaned = held.is_orphaned.swap(0, SeqCst) != 0;
         told(ArrayGuard { array: self.clone(), _guarded: guarded, held }, is_orphaned)
     }
 
@@ -172,8 +173,10 @@ impl<T: Pod> SharedArray<T> {
             if let Some(index) = held.writing.load(SeqCst).checked_sub(1) {
                 self.finish(index as usize, self.read_at(self.len));
             }
-            if held.is_guarded.swap(0, SeqCst) != 0 {
+            // In this order: whoever dies between the two leaves it to be told.
+            if held.is_guarded.load(SeqCst) != 0 {
                 held.is_orphaned.store(1, SeqCst);
+                held.is_guarded.store(0, SeqCst);
             }
         }
         held
@@ -242,13 +245,15 @@ impl<T: Pod> ArrayGuard<T> {
         self.array.read_all()
     }
 
-    /// Replaces all.
+    /// Replaces all, one after the other.
     ///
     /// # Panics
     /// If these are not as many.
     pub fn copy_from_slice(&self, values: &[T]) {
         assert_eq!(values.len(), self.array.len, "as many as there are");
-        self.array.handle.copy_in(0, bytemuck::cast_slice(values));
+        for (index, value) in values.iter().enumerate() {
+            self.array.write(index, *value);
+        }
     }
 
     /// How many elements there are.

@@ -62,7 +62,7 @@ pub(crate) fn reserve(fd: impl AsFd, bytes: u64) -> io::Result<()> {
     // Asked first where it is much: the kernel takes page after page until there is none, and ends somebody for that.
     const MUCH: u64 = 1 << 20;
     if let Some(there) = proc::available_bytes().filter(|there| bytes > MUCH && bytes > *there) {
-        let words = format!("{bytes} bytes of shared memory: the machine has {there}");
+        let words = format!("{bytes} bytes of shared memory: there are {there} to be had");
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, words));
     }
     ftruncate(&fd, bytes)?;

@@ -10,7 +10,7 @@
 
 use crate::Pid;
 use crate::cgroup::Cgroup;
-use crate::oom::{OomKills, below_mount, memory_v1};
+use crate::oom::{OomKills, below_mount, memory_group, memory_v1};
 use brigade_wire::SlotId;
 use std::fs;
 use std::io;
@@ -132,6 +132,33 @@ pub fn of_slot(run: &Path, slot: SlotId) -> PathBuf {
     run.join(format!("slot-{slot}"))
 }
 
+/// Memory that the cgroup of this process and those above it let it have without swapping, in bytes; none without limits.
+pub(crate) fn left_bytes() -> Option<u64> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let (group, _) = memory_group(&own, &mounts)?;
+    let version = if memory_v1(&own).is_some() { Version::V1 } else { Version::V2 };
+    group.ancestors().filter_map(|group| left_in(group, version)).min()
+}
+
+/// The limit, less what is used and is no cache of files, which the kernel drops before it kills anybody.
+fn left_in(group: &Path, version: Version) -> Option<u64> {
+    let (limit, usage, caches) = match version {
+        Version::V1 => {
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", ["total_inactive_file ", "total_active_file "])
+        }
+        Version::V2 => ("memory.max", "memory.current", ["inactive_file ", "active_file "]),
+    };
+    let read = |name| fs::read_to_string(group.join(name)).ok();
+    // `max` is no number, and no limit.
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let (limit, used) = (number(&read(limit)?)?, number(&read(usage)?)?);
+    let stat = read("memory.stat").unwrap_or_default();
+    let cache = |line: &str| caches.iter().find_map(|cache| number(line.strip_prefix(cache)?));
+    let cached: u64 = stat.lines().filter_map(cache).sum();
+    Some(limit.saturating_sub(used.saturating_sub(cached)))
+}
+
 /// Moves this process, which has one thread, into a memory cgroup of v1.
 ///
 /// # Errors
@@ -217,6 +244,41 @@ mod tests {
         assert_eq!(fs::read_to_string(control(&above)).unwrap(), "cpu memory pids\n", "it had been done");
         assert_eq!(fs::read_to_string(control(&run)).unwrap(), "+memory");
         fs::remove_dir_all(above).unwrap();
+    }
+
+    #[test]
+    fn what_is_left_is_what_is_neither_used_nor_cache() {
+        let group = std::env::temp_dir().join(format!("brigade-left-{}", std::process::id()));
+        fs::create_dir_all(&group).unwrap();
+        let write = |name: &str, text: &str| fs::write(group.join(name), text).unwrap();
+        let stat = "inactive_file 1\nactive_file 2\ntotal_inactive_file 30\ntotal_active_file 40\nshmem 9\n";
+        write("memory.stat", stat);
+        write("memory.limit_in_bytes", "1000\n");
+        write("memory.usage_in_bytes", "900\n");
+        assert_eq!((left_in(&group, Version::V1), left_in(&group, Version::V2)), (Some(170), None));
+        write("memory.current", "900\n");
+        write("memory.max", "max\n");
+        assert_eq!(left_in(&group, Version::V2), None);
+        write("memory.max", "800\n");
+        assert_eq!(left_in(&group, Version::V2), Some(0));
+        fs::remove_dir_all(group).unwrap();
+    }
+
+    #[test]
+    fn too_little_memory_in_a_cgroup_is_an_error_and_nobody_is_killed() {
+        const TEST: &str = "memcg::tests::too_little_memory_in_a_cgroup_is_an_error_and_nobody_is_killed";
+        if std::env::var_os("LITTLE_MEMORY").is_some() {
+            let fd = rustix::fs::memfd_create("much", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+            let error = crate::map::reserve(&fd, 3 * BYTES).unwrap_err();
+            return assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        }
+        let Some(groups) = made() else { return };
+        let mut again = std::process::Command::new("sh");
+        again.args(["-c", "echo 0 > \"$0\" && exec \"$1\" --exact \"$2\""]);
+        again.arg(of_slot(groups.path(), SlotId(0)).join("cgroup.procs"));
+        again.arg(std::env::current_exe().unwrap()).arg(TEST);
+        let told = again.env("LITTLE_MEMORY", "1").output().unwrap();
+        assert!(told.status.success(), "{told:?}");
     }
 
     #[test]

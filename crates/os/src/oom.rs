@@ -58,12 +58,17 @@ impl OomKills {
 
 /// The file that counts, by `/proc/self/cgroup` and `/proc/self/mountinfo`.
 fn counter(own: &str, mounts: &str) -> Option<PathBuf> {
-    let (path, kind, option, name) = match memory_v1(own) {
-        Some(path) => (path, "cgroup", "memory", "memory.oom_control"),
-        None => (own.lines().find_map(|line| line.strip_prefix("0::"))?, "cgroup2", "", "memory.events"),
-    };
-    let (below, is_root) = below_mount(path, mounts, kind, option)?;
-    (!is_root).then(|| below.join(name))
+    let name = if memory_v1(own).is_some() { "memory.oom_control" } else { "memory.events" };
+    let (group, is_root) = memory_group(own, mounts)?;
+    (!is_root).then(|| group.join(name))
+}
+
+/// Where the cgroup is that has the memory of this process, by the same two, and whether it is the root.
+pub(crate) fn memory_group(own: &str, mounts: &str) -> Option<(PathBuf, bool)> {
+    match memory_v1(own) {
+        Some(path) => below_mount(path, mounts, "cgroup", "memory"),
+        None => below_mount(own.lines().find_map(|line| line.strip_prefix("0::"))?, mounts, "cgroup2", ""),
+    }
 }
 
 /// The path of a process in the hierarchy (v1) that has the memory controller, if there is one.

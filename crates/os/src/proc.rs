@@ -147,10 +147,12 @@ fn parse(text: &str) -> Option<Stat> {
     Some(Stat { ppid, state, start_ticks })
 }
 
-/// Memory that the machine can still give without swapping, in bytes; none where `/proc` does not tell.
+/// Memory that the machine can still give without swapping, and the cgroups of this process let it have, in bytes; none
+/// where neither tells.
 #[must_use]
 pub fn available_bytes() -> Option<u64> {
-    available(&fs::read_to_string("/proc/meminfo").ok()?)
+    let of_machine = fs::read_to_string("/proc/meminfo").ok().and_then(|meminfo| available(&meminfo));
+    of_machine.into_iter().chain(crate::memcg::left_bytes()).min()
 }
 
 fn available(meminfo: &str) -> Option<u64> {

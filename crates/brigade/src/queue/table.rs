@@ -110,11 +110,11 @@ pub(super) struct Place {
     pub(super) tries: u32,
 }
 
-/// Whether the machine has so much memory: the kernel would end somebody to find it.
+/// Whether there is so much memory to be had: the kernel would end somebody to find it.
 fn there_is(bytes: u64) -> io::Result<()> {
     match available_bytes().filter(|there| bytes > *there) {
         Some(there) => {
-            let words = format!("an item of {bytes} bytes: the machine has {there}");
+            let words = format!("an item of {bytes} bytes: there are {there} to be had");
             Err(io::Error::new(io::ErrorKind::OutOfMemory, words))
         }
         None => Ok(()),

@@ -6,7 +6,7 @@ mod table;
 
 use crate::call::Value;
 use crate::carry::Carried;
-use brigade_os::futex::{deadline, remaining};
+use brigade_os::futex::{LOOK, deadline, remaining};
 use brigade_wire::{decode_value, encode_value};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,9 +19,6 @@ use std::time::Duration;
 pub use error::QueueError;
 pub use lease::Lease;
 use table::{Awaited, Guard, LARGE_BYTES, Place, SMALL_BYTES, Table, size};
-
-/// How long one waits who could be told by none but a dead, before it looks who lives.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// How many items a queue holds for which nobody says how many.
 const PLACES: usize = 1 << 20;

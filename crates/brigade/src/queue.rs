@@ -6,7 +6,7 @@ mod table;
 
 use crate::call::Value;
 use crate::carry::Carried;
-use brigade_os::futex::{LOOK, deadline, remaining};
+use brigade_os::futex::{deadline, remaining};
 use brigade_wire::{decode_value, encode_value};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -466,8 +466,7 @@ impl<T> Queue<T> {
             if let Some(worked) = attempt(&guard)? {
                 return Ok(Some(worked));
             }
-            let may_die = self.table.may_die(&guard, awaited);
-            if may_die {
+            if self.table.may_die(&guard, awaited) {
                 self.table.bury(&guard, awaited);
                 if let Some(worked) = attempt(&guard)? {
                     return Ok(Some(worked));
@@ -475,11 +474,11 @@ impl<T> Queue<T> {
             }
             let seen = awaited.bell(&guard).rings();
             drop(guard);
-            let Some(left) = remaining(until) else { return Ok(None) };
-            let left = left.map(Duration::from_nanos);
-            let left = if may_die { Some(left.map_or(LOOK, |left| left.min(LOOK))) } else { left };
-            // Rung, or over: the next round sees which.
-            let _ = awaited.bell(self.table.head()).wait(seen, left);
+            if remaining(until).is_none() {
+                return Ok(None);
+            }
+            // Rung, or time to look: the next round sees which.
+            awaited.bell(self.table.head()).wait(seen, until);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::handle::Handle;
 use crate::sync::roster::{Roster, Seat};
-use brigade_os::futex::{Bell, LOOK, deadline, remaining};
+use brigade_os::futex::{Bell, deadline, remaining};
 use brigade_os::robust::{Held, Robust};
 use brigade_os::shared;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -234,9 +234,8 @@ impl Barrier {
         loop {
             let seen = state.bell.rings();
             drop(state);
-            let left = remaining(until);
-            let slice = left.flatten().map_or(LOOK, Duration::from_nanos).min(LOOK);
-            let has_rung = left.is_some() && self.0.handle.bell.wait(seen, Some(slice));
+            let is_over = remaining(until).is_none();
+            let has_rung = self.0.handle.bell.wait(seen, until);
             state = self.state();
             if state.round.load(Relaxed) != round {
                 return state.outcome(round).map(|()| before);
@@ -245,7 +244,7 @@ impl Barrier {
                 state.bury_the_dead();
             }
             let broken = match state.broken() {
-                None if left.is_none() => Some(state.break_it(BarrierError::TimedOut)),
+                None if is_over => Some(state.break_it(BarrierError::TimedOut)),
                 broken => broken,
             };
             if let Some(why) = broken {

@@ -2,7 +2,7 @@
 
 use crate::handle::Handle;
 use crate::sync::{Lock, LockGuard, OwnerDied};
-use brigade_os::futex::{Bell, LOOK, deadline, remaining};
+use brigade_os::futex::{Bell, deadline, remaining};
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -197,10 +197,8 @@ impl Condition {
         assert!(guard.is_of(&self.lock), "the guard is of another lock than the condition");
         let seen = self.state.bell.rings();
         drop(guard);
-        // Nobody will ring who was killed before it could: whoever waits looks itself, so often.
-        let left = remaining(until).map(|left| left.map_or(LOOK, Duration::from_nanos).min(LOOK));
-        let has_rung = self.state.bell.wait(seen, Some(left.unwrap_or(Duration::ZERO)));
-        let is_awake = has_rung || remaining(until).is_some();
+        // It ends without a ring, too: nobody will ring who was killed before it could.
+        let is_awake = self.state.bell.wait(seen, until) || remaining(until).is_some();
         match self.lock.acquire() {
             Ok(guard) => Ok((guard, is_awake)),
             Err(died) => Err(died.map(|guard| (guard, is_awake))),

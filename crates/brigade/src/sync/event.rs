@@ -85,10 +85,11 @@ impl Event {
             if is_odd(now) || now != first {
                 return true;
             }
-            let Some(left) = remaining(until) else { return false };
-            // Whoever has set it may have been killed before it could ring.
-            let look = brigade_os::futex::LOOK;
-            let _ = self.0.bell.wait(seen, Some(left.map_or(look, Duration::from_nanos).min(look)));
+            if remaining(until).is_none() {
+                return false;
+            }
+            // It ends without a ring, too: whoever has set it may have been killed before it could ring.
+            self.0.bell.wait(seen, until);
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::handle::Handle;
 use crate::sync::roster::Roster;
 use crate::sync::{OwnerDied, told};
-use brigade_os::futex::{Bell, LOOK, deadline, remaining};
+use brigade_os::futex::{Bell, deadline, remaining};
 use brigade_os::robust::Robust;
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
@@ -158,9 +158,10 @@ impl Semaphore {
             }
             let seen = state.bell.rings();
             drop(state);
-            let Some(left) = remaining(until) else { return Ok(None) };
-            let left = left.map_or(LOOK, Duration::from_nanos);
-            let _ = self.0.bell.wait(seen, Some(left.min(LOOK)));
+            if remaining(until).is_none() {
+                return Ok(None);
+            }
+            self.0.bell.wait(seen, until);
         }
     }
 

@@ -110,11 +110,12 @@ const START_METHOD: &str = "BRIGADE_START_METHOD";
 
 /// Forked, unless the environment says otherwise.
 pub(crate) fn start_method() -> io::Result<StartMethod> {
-    match env::var(START_METHOD).as_deref() {
-        Err(env::VarError::NotPresent) | Ok("fork") => Ok(StartMethod::Fork),
-        Ok("spawn") => Ok(StartMethod::Spawn),
-        said => {
-            let words = format!("{START_METHOD} is {said:?}, and may be `fork` or `spawn`");
+    let said = env::var_os(START_METHOD).unwrap_or_else(|| "fork".into());
+    match said.to_str() {
+        Some("fork") => Ok(StartMethod::Fork),
+        Some("spawn") => Ok(StartMethod::Spawn),
+        Some(_) | None => {
+            let words = format!("{START_METHOD} is `{}`: say `fork` or `spawn`", said.display());
             Err(io::Error::new(io::ErrorKind::InvalidInput, words))
         }
     }

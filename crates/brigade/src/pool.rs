@@ -308,7 +308,7 @@ impl Builder {
     }
 
     /// Where the run's directory is made, with the logs of the workers; in `XDG_RUNTIME_DIR` or the temporary directory, if
-    /// not said. A run that ended well leaves nothing there.
+    /// not said. It is made, with its parents. A run that ended well leaves nothing in it.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();

@@ -171,7 +171,8 @@ impl<R: Value> Job<R> {
     }
 
     /// Calls this once with the result, on a thread of the pool that does nothing else; at once, here, if it is there already.
-    /// A panic in it is printed and harms nobody.
+    /// A panic in it is printed and harms nobody. A [`ThreadExecutor`](crate::ThreadExecutor) calls it on the thread that ran
+    /// the call, or cancelled it.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();

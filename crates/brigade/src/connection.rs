@@ -33,6 +33,10 @@
 //! An end belongs to one thread at a time, and cannot be cloned: whoever passes it on in an argument has given it away, and
 //! needs not remember to close it. The call keeps it until its final word, so that a call that is tried again has it again.
 //! For many who send, or many who receive, there is a queue.
+//!
+//! A pipe holds 64 items of some 4 KiB each, however small they are; a larger one counts once for each 4 KiB. Whoever sends
+//! more waits until somebody receives: receive what a child sends before you join it. Where a user has very many pipes open,
+//! the system grants them less.
 
 use crate::call::Value;
 use crate::carry::Carried;
@@ -189,7 +193,7 @@ pub struct Sender<T> {
 }
 
 impl<T: Value> Sender<T> {
-    /// Sends an item; waits for as long as the pipe is full, which holds some 64 KiB.
+    /// Sends an item; waits for as long as the pipe is full, which holds 64 small items or some 256 KiB of a large one.
     ///
     /// # Errors
     /// [`ConnectionError::Closed`] if nobody is left to receive it, [`ConnectionError::Encode`] if it cannot be sent.

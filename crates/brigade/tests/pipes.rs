@@ -112,6 +112,20 @@ fn a_result_may_bring_an_end_along() {
     assert_eq!(add_up(job.join().expect("an end")), SUM);
 }
 
+/// As many small items as a pipe is said to hold.
+fn send_all_it_holds(numbers: Sender<u32>) {
+    (0..64).for_each(|n| numbers.send(&n).expect("somebody will read"));
+}
+
+#[test]
+fn a_child_is_joined_before_anybody_receives_what_it_has_sent() {
+    in_tests();
+    let (receiver, sender) = pipe().expect("a pipe");
+    let child = Process::builder(send_all_it_holds, sender).start().expect("a child");
+    assert!(child.join_timeout(MINUTE).is_some(), "it waits for room");
+    assert_eq!(receiver.iter().flatten().collect::<Vec<u32>>(), (0..64).collect::<Vec<_>>());
+}
+
 fn abort(_: Receiver<u64>) {
     process::abort();
 }

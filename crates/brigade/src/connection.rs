@@ -32,6 +32,8 @@
 //!
 //! An end belongs to one thread at a time, and cannot be cloned: whoever passes it on in an argument has given it away, and
 //! needs not remember to close it. The call keeps it until its final word, so that a call that is tried again has it again.
+//! One in a result stays open in the worker as well, which is not told when the result is read: its end is heard once that
+//! worker has ended. On a thread of a [`ThreadExecutor`](crate::ThreadExecutor) it goes with the job.
 //! For many who send, or many who receive, there is a queue.
 //!
 //! A pipe holds 64 items of some 4 KiB each, however small they are; a larger one counts once for each 4 KiB. Whoever sends

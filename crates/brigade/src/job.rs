@@ -406,7 +406,7 @@ impl Sink for State {
 /// What a single call brought.
 fn result<R: Value>(word: Option<&Word>) -> Result<R, TaskError> {
     match word {
-        Some(Word::Value(bytes)) => match call::results(bytes).next() {
+        Some(Word::Value(bytes, _)) => match call::results(bytes).next() {
             Some(one) => call::result(one),
             None => Err(TaskError::Decode { message: "its result: there is none".into() }),
         },

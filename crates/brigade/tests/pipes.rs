@@ -2,7 +2,8 @@
 
 use brigade::connection::wait;
 use brigade::{
-    Connection, ConnectionError, Pool, Process, Receiver, Sender, StartMethod, TaskError, duplex, pipe,
+    Connection, ConnectionError, Executor, Pool, Process, Receiver, Sender, StartMethod, TaskError,
+    ThreadExecutor, duplex, pipe,
 };
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -110,6 +111,18 @@ fn a_result_may_bring_an_end_along() {
         (),
     );
     assert_eq!(add_up(job.join().expect("an end")), SUM);
+}
+
+#[test]
+fn an_end_that_a_thread_has_returned_is_closed_by_whoever_got_it() {
+    let executor = ThreadExecutor::new(1).expect("a thread");
+    let job = executor.submit(|_: ()| pipe::<u64>().expect("a pipe"), ());
+    let (receiver, sender) = job.join().expect("both ends");
+    sender.send(&7).expect("it is open");
+    sender.close();
+    assert_eq!(receiver.recv_timeout(MINUTE).expect("a number"), 7);
+    let error = receiver.recv_timeout(MINUTE).expect_err("nobody has the other end");
+    assert!(matches!(error, ConnectionError::Closed), "{error}");
 }
 
 /// As many small items as a pipe is said to hold.

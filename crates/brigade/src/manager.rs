@@ -235,7 +235,9 @@ impl Drop for Manager {
     fn drop(&mut self) {
         self.process.kill();
         self.process.join();
-        talk::forget(&self.client.line.address);
+        self.client.line.hang_up();
+        // It may be gone already.
+        let _ = talk::forget(&self.client.line.address);
     }
 }
 

@@ -247,6 +247,41 @@ fn a_socket_that_a_killed_program_left_is_no_obstacle_and_a_living_one_is() {
     fs::remove_file(&path).unwrap();
 }
 
+/// How many sockets the process that calls it has open.
+fn sockets() -> usize {
+    let files = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    let links = files.filter_map(|file| fs::read_link(file.path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+}
+
+#[test]
+fn managers_that_have_ended_leave_no_connection_open() {
+    let pool = pool(1, StartMethod::Fork);
+    let left = |_: ()| {
+        // The first one brings along what all share.
+        drop(Manager::new().expect("a manager"));
+        let before = sockets();
+        (0..10).for_each(|_| drop(Manager::new().expect("a manager")));
+        sockets().saturating_sub(before)
+    };
+    assert_eq!(pool.submit(left, ()).join(), Ok(0));
+}
+
+#[test]
+fn the_handle_of_a_dead_manager_leaves_the_socket_of_its_successor_alone() {
+    in_tests();
+    let path = std::env::temp_dir().join(format!("brigade-successor-{}", process::id()));
+    let address = path.to_str().expect("a path of text");
+    let former = Manager::builder().address(address).key("k").start().expect("a manager");
+    kill(former.pid());
+    while former.list::<u8>().is_ok() {}
+    let successor = Manager::builder().address(address).key("k").start().expect("the former is dead");
+    drop(former);
+    assert!(Manager::connect(address, b"k").is_ok(), "it is there");
+    drop(successor);
+    assert!(!path.exists());
+}
+
 #[test]
 fn strangers_who_say_nothing_or_nonsense_hold_nobody_up() {
     let manager = manager();

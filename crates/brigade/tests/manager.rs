@@ -8,7 +8,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::Path;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 brigade::test_entry!(in_tests);
@@ -279,6 +281,27 @@ fn the_handle_of_a_dead_manager_leaves_the_socket_of_its_successor_alone() {
     drop(former);
     assert!(Manager::connect(address, b"k").is_ok(), "it is there");
     drop(successor);
+    assert!(!path.exists());
+}
+
+/// Starts a manager there, while somebody takes its socket away: what becomes of it if nobody has met it before.
+fn robbed(path: &Path) -> Option<ManagerError> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| while fs::remove_file(path).is_err() && !is_over.load(Ordering::Relaxed) {});
+        let started = Manager::builder().address(path.to_str().expect("a path of text")).start();
+        is_over.store(true, Ordering::Relaxed);
+        started.err()
+    })
+}
+
+#[test]
+fn a_manager_that_cannot_be_reached_is_an_error_and_ends() {
+    in_tests();
+    let path = std::env::temp_dir().join(format!("brigade-robbed-{}", process::id()));
+    let error =
+        (0..100).find_map(|_| robbed(&path)).expect("the robber is there first, now and then").to_string();
+    assert!(error.contains("cannot be reached") && error.lines().count() == 1, "{error}");
     assert!(!path.exists());
 }
 

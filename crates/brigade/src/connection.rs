@@ -77,7 +77,8 @@ pub enum ConnectionError {
     /// Nothing came, or not all of it, in the time that was given; what has come is kept for the next time.
     #[error("nothing came in time")]
     TimedOut,
-    /// Whoever sent an item died in the middle of it.
+    /// Whoever sent an item died in the middle of it. The next item may be here already: receive it, or [`Receiver::poll`] for
+    /// it, before you [`wait`] for more.
     #[error("the sender is gone in the middle of an item: {there} of {total} bytes came")]
     BrokenOff {
         /// Bytes that came.
@@ -152,6 +153,9 @@ pub fn duplex<T: Value, U: Value>() -> io::Result<(Connection<T, U>, Connection<
 /// Waits until something can be received from one of these, or never will be, or so long, or for ever; which of them those
 /// are, by their places. They may be of several kinds, as `&[&dyn AsFd]`: ends of pipes, sockets, sentinels of processes. Of
 /// none at all it returns none, at once.
+///
+/// It looks at what is still in the pipe. After [`ConnectionError::BrokenOff`] an item may have left that already: receive, or
+/// [`Receiver::poll`], before you wait again.
 ///
 /// ```
 /// use brigade::connection::{pipe, wait};

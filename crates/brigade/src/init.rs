@@ -1,5 +1,6 @@
 //! Being a worker: whoever starts this program with the right words gets one, and never comes back from [`init`].
 
+use crate::StartMethod;
 use crate::call;
 use crate::error::BuildError;
 use crate::hooks;
@@ -7,6 +8,7 @@ use crate::process::child;
 use brigade_os::text::build_id;
 use brigade_worker::Trade;
 use std::env;
+use std::io;
 use std::path::PathBuf;
 use std::process;
 use std::sync::OnceLock;
@@ -101,6 +103,22 @@ pub(crate) fn entry() -> Result<(PathBuf, Vec<String>), BuildError> {
     ENTRY.get().ok_or(BuildError::NoInit)?;
     // Not the path: another build may stand there by now.
     Ok((PathBuf::from("/proc/self/exe"), vec![MARK.to_owned(), format!("{:016x}", build_id())]))
+}
+
+/// How workers and processes are born for which nobody says it in the program.
+const START_METHOD: &str = "BRIGADE_START_METHOD";
+
+/// Forked, unless the environment says otherwise.
+pub(crate) fn start_method() -> io::Result<StartMethod> {
+    let said = env::var_os(START_METHOD).unwrap_or_else(|| "fork".into());
+    match said.to_str() {
+        Some("fork") => Ok(StartMethod::Fork),
+        Some("spawn") => Ok(StartMethod::Spawn),
+        Some(_) | None => {
+            let words = format!("{START_METHOD} is `{}`: say `fork` or `spawn`", said.display());
+            Err(io::Error::new(io::ErrorKind::InvalidInput, words))
+        }
+    }
 }
 
 /// How deep the workers of this process are to be, as their environment has it.

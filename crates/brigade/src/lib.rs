@@ -41,7 +41,8 @@
 //! its story ([`TaskError::Quarantined`]). A chunk of a map that kills is halved until the one bad item is alone.
 //!
 //! Functions go to workers by their place in this program, so they may capture nothing, and both are always of one build. What
-//! they take and give is anything that serde can write and read.
+//! they take and give is what serde can write and read without names: `untagged`, `flatten`, `skip_serializing_if` and
+//! `serde_json::Value` are errors that say so.
 //!
 //! With the feature `tracing` a subscriber of that crate sees the life of each pool, and each call from its submission to its
 //! result, with pid and attempts. Rust 1.95 or later, Linux 5.4 or later.

@@ -55,7 +55,7 @@ pub struct Pool {
 #[must_use = "nothing is there before it is built"]
 pub struct Builder {
     policy: Policy,
-    start_method: StartMethod,
+    start_method: Option<StartMethod>,
     memory: Memory,
     state_dir: Option<PathBuf>,
     worker: Option<PathBuf>,
@@ -68,7 +68,7 @@ impl Default for Builder {
     fn default() -> Builder {
         Builder {
             policy: Policy { procs: share::own(), hold: true, ..Policy::default() },
-            start_method: StartMethod::Fork,
+            start_method: None,
             memory: Memory::default(),
             state_dir: None,
             worker: None,
@@ -212,7 +212,8 @@ impl Builder {
         self
     }
 
-    /// How workers are born; forked from a template, if not said.
+    /// How workers are born; if not said, as `BRIGADE_START_METHOD` in the environment has it, `fork` (from a template) or `spawn`,
+    /// and forked without that.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -222,7 +223,7 @@ impl Builder {
     /// # Ok::<(), brigade::BuildError>(())
     /// ```
     pub fn start_method(mut self, method: StartMethod) -> Builder {
-        self.start_method = method;
+        self.start_method = Some(method);
         self
     }
 
@@ -307,7 +308,7 @@ impl Builder {
     }
 
     /// Where the run's directory is made, with the logs of the workers; in `XDG_RUNTIME_DIR` or the temporary directory, if
-    /// not said. A run that ended well leaves nothing there.
+    /// not said. It is made, with its parents. A run that ended well leaves nothing in it.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -387,7 +388,7 @@ impl Builder {
             environment,
             letter: letter.into(),
             host: Host::Program,
-            start_method,
+            start_method: start_method.map_or_else(init::start_method, Ok).map_err(BuildError::start)?,
             daemon: true,
             pace: Duration::ZERO,
             chaos: None,

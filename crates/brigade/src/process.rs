@@ -14,6 +14,7 @@ mod nursery;
 
 use crate::call;
 use crate::error::{BuildError, TaskError};
+use crate::init;
 use crate::{StartMethod, Value};
 use brigade_os::Body;
 use brigade_wire::Exit;
@@ -130,7 +131,7 @@ pub struct ProcessBuilder<A, T> {
     name: String,
     identity: String,
     daemon: bool,
-    start_method: StartMethod,
+    start_method: Option<StartMethod>,
 }
 
 impl<A: Value, T: Termination> ProcessBuilder<A, T> {
@@ -147,10 +148,10 @@ impl<A: Value, T: Termination> ProcessBuilder<A, T> {
         self
     }
 
-    /// How it is born; forked from a template, if not said. Neither has anything of this process's memory: the template is this
+    /// How it is born; if not said, as for a [pool](crate::Builder::start_method). Neither has anything of this process's memory: the template is this
     /// program as it stood in [`init`](crate::init).
     pub fn start_method(mut self, method: StartMethod) -> ProcessBuilder<A, T> {
-        self.start_method = method;
+        self.start_method = Some(method);
         self
     }
 
@@ -177,7 +178,8 @@ impl<A: Value, T: Termination> ProcessBuilder<A, T> {
         let errand = Errand::new(&name, identity, daemon).write(&call).map_err(wrong(&name))?;
         drop(call);
         let template = nursery::Entry::of_this_program()?;
-        let body = nursery::bear(&template, &errand, &kept, daemon, start_method).map_err(wrong(&name))?;
+        let method = start_method.map_or_else(init::start_method, Ok).map_err(wrong(&name))?;
+        let body = nursery::bear(&template, &errand, &kept, daemon, method).map_err(wrong(&name))?;
         drop(kept);
         let child = Arc::new(Child { name, daemon, body, exit: Mutex::default() });
         children().register(Process { child })
@@ -201,7 +203,7 @@ impl Process {
             name: format!("Process-{identity}"),
             identity,
             daemon: child::current_process().daemon(),
-            start_method: StartMethod::Fork,
+            start_method: None,
         }
     }
 

@@ -4,6 +4,7 @@ use brigade::Pool;
 use std::fs;
 use std::path::Path;
 use std::process;
+use std::time::Duration;
 
 brigade::test_entry!(in_tests);
 
@@ -70,4 +71,12 @@ fn the_story_of_a_pool_does_not_grow_for_ever() {
     }
     drop(pool);
     fs::remove_dir_all(&dir).expect("it was there");
+}
+
+#[test]
+fn times_that_never_come_are_no_times_at_all() {
+    in_tests();
+    let builder = Pool::builder().procs(1).birth_timeout(Duration::MAX).grace(Duration::MAX);
+    let pool = builder.task_timeout(Duration::MAX).build().expect("a pool");
+    assert_eq!(pool.submit(|n: u32| n + 1, 41).join(), Ok(42));
 }

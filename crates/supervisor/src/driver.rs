@@ -293,7 +293,8 @@ impl<'a> Driver<'a> {
             self.publish();
         }
         self.chronicle.flush();
-        let core_ns = self.core.next_deadline().map(|at| self.began_ns + at.0.as_nanos() as u64);
+        let since = |at: Now| u64::try_from(at.0.as_nanos()).unwrap_or(u64::MAX);
+        let core_ns = self.core.next_deadline().map(|at| self.began_ns.saturating_add(since(at)));
         let chaos_ns = self.mischief.as_ref().and_then(Mischief::due_ns);
         let (template_ns, strays_ns) = (self.template.deadline_ns(), self.strays_due_ns());
         let own_ns = [self.books.due_ns(), self.publisher.due_ns(), progress_ns, self.memory_due_ns()];

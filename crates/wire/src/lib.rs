@@ -18,6 +18,7 @@ mod ids;
 mod outcome;
 mod record;
 mod value;
+mod whole;
 
 pub use codec::{Batch, DecodeError, EncodeError, FRAME_BYTES_MAX, Item, decode, encode};
 pub use frame::{BLOB_BYTES_MAX, Blob, Call, Command, Ended, Hello, LargeCall, LargeEnded, PROTOCOL, Report};

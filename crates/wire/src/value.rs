@@ -4,6 +4,7 @@
 //! bincode, little endian, integers as short as they are │ nothing after it
 //! ```
 
+use crate::whole::Whole;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +44,11 @@ fn encoding(error: &bincode::error::EncodeError) -> String {
 fn decoding(error: &bincode::error::DecodeError) -> String {
     match error {
         bincode::error::DecodeError::OtherString(words) => words.clone(),
+        bincode::error::DecodeError::Serde(bincode::serde::DecodeError::AnyNotSupported) => {
+            "its type finds out what it is by reading (`untagged`, `tag`, `serde_json::Value` …), and the bytes do not say it: \
+             send it as text"
+                .to_owned()
+        }
         error => error.to_string(),
     }
 }
@@ -61,7 +67,7 @@ fn decoding(error: &bincode::error::DecodeError) -> String {
 /// ```
 pub fn encode_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<(), ValueError> {
     let start = buffer.len();
-    let written = bincode::serde::encode_into_std_write(value, buffer, CONFIG);
+    let written = bincode::serde::encode_into_std_write(Whole(value), buffer, CONFIG);
     if let Err(error) = written {
         buffer.truncate(start);
         return Err(error.into());

@@ -2,8 +2,9 @@
 
 use brigade_wire::{
     Attempt, Batch, Blob, Call, Command, DecodeError, Ended, Ending, FRAME_BYTES_MAX, Hello, LargeCall,
-    LargeEnded, PROTOCOL, Report, SlotId, TaskId, WorkerId, decode, encode,
+    LargeEnded, PROTOCOL, Report, SlotId, TaskId, WorkerId, decode, decode_value, encode, encode_value,
 };
+use std::collections::BTreeMap;
 
 fn call(args: usize) -> Call {
     Call { task: TaskId(7), attempt: Attempt(2), args: vec![0xAB; args] }
@@ -102,4 +103,52 @@ fn a_length_of_two_to_the_sixtieth_is_refused_before_any_memory_is_taken() {
     let mut packet = vec![0xB7, 0x1D, 0, 0, 0, 0];
     packet.extend((1u64 << 60).to_le_bytes());
     assert!(matches!(decode::<Command>(&packet), Err(DecodeError::Body(_))));
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Gappy {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    first: Option<u8>,
+    second: u8,
+    third: Option<u8>,
+}
+
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+enum Shape {
+    Unit,
+    New(u8),
+    Pair(u8, String),
+    Named { all: Vec<Gappy>, by: BTreeMap<String, (i64, f32)> },
+}
+
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Guess {
+    Number(u8),
+}
+
+/// Read as what stands there, it would be `second: 1, third: None`.
+#[test]
+fn a_field_that_is_left_out_is_an_error_and_never_another_value() {
+    let gappy = Gappy { first: None, second: 0, third: Some(0) };
+    let mut bytes = vec![7];
+    let error = encode_value(&gappy, &mut bytes).unwrap_err().to_string();
+    assert!(error.starts_with("field `first` is left out") && bytes == [7], "{error}");
+    let inside = Shape::Named { all: vec![gappy.clone()], by: BTreeMap::new() };
+    assert!(encode_value(&(1, Some(inside)), &mut bytes).is_err());
+    let whole = Gappy { first: Some(1), ..gappy };
+    let by = BTreeMap::from([("key".to_owned(), (-1, 0.5))]);
+    let shapes =
+        vec![Shape::Unit, Shape::New(1), Shape::Pair(2, "two".into()), Shape::Named { all: vec![whole], by }];
+    let mut bytes = Vec::new();
+    encode_value(&shapes, &mut bytes).unwrap();
+    assert_eq!(decode_value::<Vec<Shape>>(&bytes).unwrap(), shapes);
+}
+
+#[test]
+fn who_finds_out_by_reading_what_it_is_is_told_what_to_do() {
+    let mut bytes = Vec::new();
+    encode_value(&Guess::Number(1), &mut bytes).unwrap();
+    let error = decode_value::<Guess>(&bytes).unwrap_err().to_string();
+    assert!(error.ends_with("send it as text"), "{error}");
 }

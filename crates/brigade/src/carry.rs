@@ -1,9 +1,9 @@
 //! What is more than bytes and yet goes along in an argument: a descriptor, behind shared memory or a pipe.
 //!
 //! Its bytes say who has it and under which number, and whoever reads them opens it anew. So it must stay open until then:
-//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until it ends. A
-//! process of its own is handed it when it is born, so that nobody else need keep it: whoever waits for the end of a pipe
-//! waits for that process alone.
+//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until it ends; on a
+//! thread of this process these stay with the results. A process of its own is handed it when it is born, so that nobody else
+//! need keep it: whoever waits for the end of a pipe waits for that process alone.
 
 use brigade_os::lend::{Access, Loan};
 use serde::de::Error as _;
@@ -34,6 +34,11 @@ thread_local! {
     static BROUGHT: RefCell<Vec<OwnedFd>> = const { RefCell::new(Vec::new()) };
 }
 
+thread_local! {
+    /// Where that is put which results of this thread carry, if somebody keeps it with them.
+    static RETURNED: RefCell<Option<Vec<Kept>>> = const { RefCell::new(None) };
+}
+
 /// What results of this worker carry.
 static RESULTS: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 
@@ -57,11 +62,20 @@ pub(crate) fn collect<T>(encode: impl FnOnce() -> T) -> (T, Vec<Kept>) {
     (encoded, swap(outer).unwrap_or_default())
 }
 
-/// Keeps these until this process ends: nobody says when whoever gets a result has read it.
+/// Calls something on this thread, and gives what its results carry.
+pub(crate) fn returned<T>(call: impl FnOnce() -> T) -> (T, Vec<Kept>) {
+    RETURNED.set(Some(Vec::new()));
+    let called = call();
+    (called, RETURNED.take().unwrap_or_default())
+}
+
+/// Keeps these with the results, or until this process ends: nobody says when whoever gets a result in another one has read it.
 pub(crate) fn keep(kept: Vec<Kept>) {
-    if !kept.is_empty() {
-        RESULTS.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
-    }
+    RETURNED.with_borrow_mut(|here| match here {
+        Some(here) => here.extend(kept),
+        None if kept.is_empty() => {}
+        None => RESULTS.lock().unwrap_or_else(PoisonError::into_inner).extend(kept),
+    });
 }
 
 /// These have come along with an argument that this thread is about to read.

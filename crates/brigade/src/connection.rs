@@ -32,7 +32,13 @@
 //!
 //! An end belongs to one thread at a time, and cannot be cloned: whoever passes it on in an argument has given it away, and
 //! needs not remember to close it. The call keeps it until its final word, so that a call that is tried again has it again.
+//! One in a result stays open in the worker as well, which is not told when the result is read: its end is heard once that
+//! worker has ended. On a thread of a [`ThreadExecutor`](crate::ThreadExecutor) it goes with the job.
 //! For many who send, or many who receive, there is a queue.
+//!
+//! A pipe holds 64 items of some 4 KiB each, however small they are; a larger one counts once for each 4 KiB. Whoever sends
+//! more waits until somebody receives: receive what a child sends before you join it. Where a user has very many pipes open,
+//! the system grants them less.
 
 use crate::call::Value;
 use crate::carry::Carried;
@@ -71,7 +77,8 @@ pub enum ConnectionError {
     /// Nothing came, or not all of it, in the time that was given; what has come is kept for the next time.
     #[error("nothing came in time")]
     TimedOut,
-    /// Whoever sent an item died in the middle of it.
+    /// Whoever sent an item died in the middle of it. The next item may be here already: receive it, or [`Receiver::poll`] for
+    /// it, before you [`wait`] for more.
     #[error("the sender is gone in the middle of an item: {there} of {total} bytes came")]
     BrokenOff {
         /// Bytes that came.
@@ -147,6 +154,9 @@ pub fn duplex<T: Value, U: Value>() -> io::Result<(Connection<T, U>, Connection<
 /// are, by their places. They may be of several kinds, as `&[&dyn AsFd]`: ends of pipes, sockets, sentinels of processes. Of
 /// none at all it returns none, at once.
 ///
+/// It looks at what is still in the pipe. After [`ConnectionError::BrokenOff`] an item may have left that already: receive, or
+/// [`Receiver::poll`], before you wait again.
+///
 /// ```
 /// use brigade::connection::{pipe, wait};
 /// use std::net::UdpSocket;
@@ -189,7 +199,7 @@ pub struct Sender<T> {
 }
 
 impl<T: Value> Sender<T> {
-    /// Sends an item; waits for as long as the pipe is full, which holds some 64 KiB.
+    /// Sends an item; waits for as long as the pipe is full, which holds 64 small items or some 256 KiB of a large one.
     ///
     /// # Errors
     /// [`ConnectionError::Closed`] if nobody is left to receive it, [`ConnectionError::Encode`] if it cannot be sent.

@@ -49,8 +49,8 @@ struct Inner {
     word: Option<Word>,
     pid: Option<u32>,
     waker: Option<Waker>,
-    /// Whoever waits for several, and which of them this is.
-    watchers: Vec<(Sender<usize>, usize)>,
+    /// Whoever waits for several, and which of them this is. Whoever did so before has handed the job on, and waits no more.
+    watcher: Option<(Sender<usize>, usize)>,
     callbacks: Vec<Callback>,
 }
 
@@ -171,7 +171,8 @@ impl<R: Value> Job<R> {
     }
 
     /// Calls this once with the result, on a thread of the pool that does nothing else; at once, here, if it is there already.
-    /// A panic in it is printed and harms nobody.
+    /// A panic in it is printed and harms nobody. A [`ThreadExecutor`](crate::ThreadExecutor) calls it on the thread that ran
+    /// the call, or cancelled it.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -360,15 +361,15 @@ impl State {
             return false;
         }
         inner.word = Some(Word::Lost(TaskError::Cancelled));
-        let watchers = std::mem::take(&mut inner.watchers);
+        let watcher = inner.watcher.take();
         drop(inner);
-        self.tell(watchers);
+        self.tell(watcher);
         true
     }
 
-    fn tell(&self, watchers: Vec<(Sender<usize>, usize)>) {
+    fn tell(&self, watcher: Option<(Sender<usize>, usize)>) {
         self.done.notify_all();
-        for (sender, at) in watchers {
+        if let Some((sender, at)) = watcher {
             // Whoever has stopped listening does not want to know.
             let _ = sender.send(at);
         }
@@ -378,7 +379,7 @@ impl State {
         let mut inner = self.lock();
         match inner.word {
             Some(_) => _ = sender.send(at),
-            None => inner.watchers.push((sender.clone(), at)),
+            None => inner.watcher = Some((sender.clone(), at)),
         }
     }
 }
@@ -388,10 +389,10 @@ impl Sink for State {
         let mut inner = self.lock();
         // Whoever has cancelled it was told that this is final.
         inner.word.get_or_insert(word);
-        let (waker, watchers) = (inner.waker.take(), std::mem::take(&mut inner.watchers));
+        let (waker, watcher) = (inner.waker.take(), inner.watcher.take());
         let mut callbacks = std::mem::take(&mut inner.callbacks);
         drop(inner);
-        self.tell(watchers);
+        self.tell(watcher);
         // It is somebody else's code, as a callback is.
         callbacks.extend(waker.map(|waker| Box::new(move || waker.wake()) as Callback));
         callbacks
@@ -405,11 +406,28 @@ impl Sink for State {
 /// What a single call brought.
 fn result<R: Value>(word: Option<&Word>) -> Result<R, TaskError> {
     match word {
-        Some(Word::Value(bytes)) => match call::results(bytes).next() {
+        Some(Word::Value(bytes, _)) => match call::results(bytes).next() {
             Some(one) => call::result(one),
             None => Err(TaskError::Decode { message: "its result: there is none".into() }),
         },
         Some(Word::Lost(error)) => Err(error.clone()),
         None => unreachable!("only of a job that is done"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::TryRecvError;
+
+    #[test]
+    fn a_job_remembers_its_last_watcher_alone() {
+        let (state, [(former, forgotten), (last, told)]) = (State::default(), [channel(), channel()]);
+        state.watch(&former, 1);
+        drop(former);
+        state.watch(&last, 2);
+        assert_eq!(forgotten.try_recv(), Err(TryRecvError::Disconnected), "nobody can tell it anything");
+        assert!(state.cancel());
+        assert_eq!(told.try_recv(), Ok(2));
     }
 }

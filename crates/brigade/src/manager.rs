@@ -31,6 +31,7 @@ mod talk;
 pub use proxies::{DictProxy, ListProxy, NamespaceProxy, ValueProxy};
 
 use crate::{Process, ProcessError, Value};
+use brigade_os::clock::Deadline;
 use client::Line;
 use serde::{Deserialize, Serialize};
 use server::Charge;
@@ -235,7 +236,9 @@ impl Drop for Manager {
     fn drop(&mut self) {
         self.process.kill();
         self.process.join();
-        talk::forget(&self.client.line.address);
+        self.client.line.hang_up();
+        // It may be gone already.
+        let _ = talk::forget(&self.client.line.address);
     }
 }
 
@@ -246,6 +249,9 @@ impl Deref for Manager {
         &self.client
     }
 }
+
+/// How long one that has started may take to be there for its first client.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 impl ManagerBuilder {
     /// Where it listens: the path of a socket, which it makes and removes; or behind an `@` a name that is in no file system.
@@ -264,8 +270,8 @@ impl ManagerBuilder {
     /// Starts it: a daemonic process, which ends with this one.
     ///
     /// # Errors
-    /// [`ManagerError::Start`] if somebody else has that address, or the system refuses; [`ManagerError::EmptyKey`]; and if
-    /// [`init`](crate::init) was not called.
+    /// [`ManagerError::Start`] if somebody else has that address, the system refuses, or it cannot be reached there within ten
+    /// seconds; [`ManagerError::EmptyKey`]; and if [`init`](crate::init) was not called.
     pub fn start(self) -> Result<Manager, ManagerError> {
         let chance = |source| ManagerError::Start { address: "an address by chance".into(), source };
         let instance = talk::random().map_err(chance)?;
@@ -280,16 +286,23 @@ impl ManagerBuilder {
         talk::socket_address(&address).map_err(wrong)?;
         let charge = Charge { address: address.clone(), key: key.clone(), instance };
         let process = Process::builder(server::serve, charge).name("Manager").daemon(true).start()?;
+        let client = ManagerClient { line: Line { address: address.clone(), key, instance } };
+        let manager = Manager { client, process };
         // It listens within a millisecond or two; that it has ended instead is seen at once.
-        while process.join_timeout(Duration::from_millis(1)).is_none() {
-            match Line::to(&address, &key) {
-                Ok(line) if line.instance == instance => {
-                    return Ok(Manager { client: ManagerClient { line }, process });
-                }
-                Ok(_) | Err(_) => {}
+        let until = Deadline::after(ANSWERS_WITHIN);
+        while manager.process.join_timeout(Duration::from_millis(1)).is_none() {
+            match Line::to(&address, &manager.client.line.key) {
+                Ok(line) if line.instance == instance => return Ok(manager),
+                // Another one, as this one is about to find out.
+                Ok(line) => line.hang_up(),
+                Err(_) => {}
+            }
+            if until.left().is_none() {
+                let words = "it runs, and cannot be reached there";
+                return Err(wrong(io::Error::new(io::ErrorKind::TimedOut, words)));
             }
         }
-        Err(wrong(io::Error::from_raw_os_error(process.exit_code().unwrap_or_default())))
+        Err(wrong(io::Error::from_raw_os_error(manager.process.exit_code().unwrap_or_default())))
     }
 }
 

@@ -247,7 +247,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         let (count, word) = self.shared.take(next);
         self.given += count;
         match word {
-            Word::Value(bytes) => self.open.extend(call::results(&bytes).map(call::result)),
+            Word::Value(bytes, _) => self.open.extend(call::results(&bytes).map(call::result)),
             Word::Lost(error) => self.open.extend((0..count).map(|_| Err(error.clone()))),
         }
         // Whoever has garbled its results has lost some.
@@ -298,7 +298,7 @@ impl<I, A, R> fmt::Debug for Map<I, A, R> {
 impl Done {
     /// So many items have this word.
     fn learn(&mut self, count: u64, word: &Word) {
-        if let Word::Value(bytes) = word {
+        if let Word::Value(bytes, _) = word {
             let each = bytes.len() as u64 / count.max(1);
             let less = self.result_bytes.saturating_sub(each);
             self.result_bytes = if less > 0 { self.result_bytes - less / 8 } else { each };

@@ -1,6 +1,7 @@
 //! Calls on threads of this process: encoded, called and decoded as in a worker, so that they mean the same.
 
 use crate::call::{self, Call, Value};
+use crate::carry;
 use crate::error::{BuildError, TaskError};
 use crate::executor::Executor;
 use crate::host::{self, Crew, Intake, Order, Sink, Ticket, Word, call_back};
@@ -45,8 +46,13 @@ struct Bench {
 #[derive(Default)]
 struct Tray {
     orders: VecDeque<Order>,
+    /// Who waits for what runs, and for which of its items.
+    running: Vec<Running>,
     is_closed: bool,
 }
+
+/// Of a call that runs.
+type Running = (Ticket, Range<u64>, Arc<dyn Sink>);
 
 impl ThreadExecutor {
     /// Starts so many threads. From then on the words of every panic of this program are remembered before they are printed.
@@ -120,11 +126,12 @@ impl Bench {
     fn work(&self) {
         while let Some(mut order) = self.next() {
             order.lent(order.ticket.0, process::id());
-            let Order { call, items, sink, span, .. } = order;
-            let word = match call::run(call.bytes()) {
-                Ok(results) => Word::Value(results),
-                Err(message) => Word::Lost(TaskError::Decode { message }),
+            let Order { ticket, call, items, sink, span, .. } = order;
+            let word = match carry::returned(|| call::run(call.bytes())) {
+                (Ok(results), kept) => Word::Value(results, kept),
+                (Err(message), _) => Word::Lost(TaskError::Decode { message }),
             };
+            self.tray().running.retain(|(other, those, _)| (other, those) != (&ticket, &items));
             span.ended(&word);
             sink.settle(items, word).into_iter().for_each(call_back);
         }
@@ -134,7 +141,9 @@ impl Bench {
     fn next(&self) -> Option<Order> {
         let is_idle = |tray: &mut Tray| tray.orders.is_empty() && !tray.is_closed;
         let mut tray = self.more.wait_while(self.tray(), is_idle).unwrap_or_else(PoisonError::into_inner);
-        tray.orders.pop_front()
+        let order = tray.orders.pop_front()?;
+        tray.running.push((order.ticket, order.items.clone(), Arc::clone(&order.sink)));
+        Some(order)
     }
 
     fn close(&self, cancel: bool) {
@@ -143,12 +152,12 @@ impl Bench {
         let cancelled = if cancel { mem::take(&mut tray.orders) } else { VecDeque::new() };
         drop(tray);
         self.more.notify_all();
-        lose(cancelled);
+        lose(cancelled.into_iter().map(|Order { items, sink, .. }| (items, sink)));
     }
 }
 
-fn lose(cancelled: VecDeque<Order>) {
-    for Order { items, sink, .. } in cancelled {
+fn lose(cancelled: impl Iterator<Item = (Range<u64>, Arc<dyn Sink>)>) {
+    for (items, sink) in cancelled {
         sink.settle(items, Word::Lost(TaskError::Cancelled)).into_iter().for_each(call_back);
     }
 }
@@ -175,13 +184,17 @@ impl Intake for Bench {
         Ok(())
     }
 
-    /// A call that runs cannot be ended: it goes on, for nobody.
-    fn cancel(&self, ticket: Ticket, _begun: bool) {
+    /// A call that runs cannot be ended: it goes on, for nobody. Whoever waits for it is told at once.
+    fn cancel(&self, ticket: Ticket, begun: bool) {
         let mut tray = self.tray();
-        let (cancelled, orders) = mem::take(&mut tray.orders).into_iter().partition(|it| it.ticket == ticket);
+        let orders = mem::take(&mut tray.orders).into_iter();
+        let (waiting, orders) = orders.partition::<VecDeque<_>, _>(|it| it.ticket == ticket);
         tray.orders = orders;
+        let running =
+            tray.running.extract_if(.., |(other, ..)| begun && *other == ticket).collect::<Vec<_>>();
         drop(tray);
-        lose(cancelled);
+        let running = running.into_iter().map(|(_, items, sink)| (items, sink));
+        lose(running.chain(waiting.into_iter().map(|Order { items, sink, .. }| (items, sink))));
     }
 
     fn hands(&self) -> u32 {

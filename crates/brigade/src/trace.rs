@@ -48,7 +48,7 @@ mod told {
 
         pub(crate) fn ended(&self, word: &Word) {
             match word {
-                Word::Value(_) => self.0.record("end", "value"),
+                Word::Value(..) => self.0.record("end", "value"),
                 Word::Lost(error) => self.0.record("end", tracing::field::display(error)),
             };
         }

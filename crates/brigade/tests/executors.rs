@@ -4,9 +4,11 @@
 use brigade::{Executor, Pool, ProcessExecutor, TaskError, ThreadExecutor, Until, as_completed, wait};
 use std::fs::File;
 use std::path::Path;
+use std::pin::Pin;
 use std::process;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -144,6 +146,32 @@ fn cancels(executor: &impl Executor, gate: &Gate) {
 fn a_shutdown_that_cancels_lets_running_calls_finish_and_decides_all_others() {
     cancels(&processes(1), &Gate::new("processes"));
     cancels(&threads(1), &Gate::new("threads"));
+}
+
+/// Says that somebody was woken.
+struct Bell(Sender<Result<u32, TaskError>>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Bell>) {
+        drop(self.0.send(Err(TaskError::Cancelled)));
+    }
+}
+
+#[test]
+fn a_cancel_of_what_runs_is_told_to_its_callbacks_and_to_whoever_awaits_it() {
+    let (executor, gate) = (threads(1), Gate::new("told"));
+    let mut job = executor.submit(wait_at, gate.0.clone());
+    gate.until_somebody_waits();
+    let (sender, told) = channel();
+    let waker = Arc::new(Bell(sender.clone())).into();
+    assert!(Pin::new(&mut job).poll(&mut Context::from_waker(&waker)).is_pending());
+    job.on_done(move |result| drop(sender.send(result)));
+    assert!(job.cancel());
+    let words: Vec<_> = (0..2).map(|_| told.try_recv()).collect();
+    gate.open();
+    assert_eq!(words, vec![Ok(Err(TaskError::Cancelled)); 2], "while it runs");
+    executor.shutdown(true, false);
+    assert!(told.try_recv().is_err(), "once");
 }
 
 /// C35, C39: nobody waits at the shutdown, and all is done nevertheless when the executor is gone.

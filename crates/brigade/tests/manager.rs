@@ -8,7 +8,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::Path;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 brigade::test_entry!(in_tests);
@@ -245,6 +247,62 @@ fn a_socket_that_a_killed_program_left_is_no_obstacle_and_a_living_one_is() {
     assert!(Manager::builder().address(address).start().is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine", "a file of somebody else's");
     fs::remove_file(&path).unwrap();
+}
+
+/// How many sockets the process that calls it has open.
+fn sockets() -> usize {
+    let files = fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    let links = files.filter_map(|file| fs::read_link(file.path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+}
+
+#[test]
+fn managers_that_have_ended_leave_no_connection_open() {
+    let pool = pool(1, StartMethod::Fork);
+    let left = |_: ()| {
+        // The first one brings along what all share.
+        drop(Manager::new().expect("a manager"));
+        let before = sockets();
+        (0..10).for_each(|_| drop(Manager::new().expect("a manager")));
+        sockets().saturating_sub(before)
+    };
+    assert_eq!(pool.submit(left, ()).join(), Ok(0));
+}
+
+#[test]
+fn the_handle_of_a_dead_manager_leaves_the_socket_of_its_successor_alone() {
+    in_tests();
+    let path = std::env::temp_dir().join(format!("brigade-successor-{}", process::id()));
+    let address = path.to_str().expect("a path of text");
+    let former = Manager::builder().address(address).key("k").start().expect("a manager");
+    kill(former.pid());
+    while former.list::<u8>().is_ok() {}
+    let successor = Manager::builder().address(address).key("k").start().expect("the former is dead");
+    drop(former);
+    assert!(Manager::connect(address, b"k").is_ok(), "it is there");
+    drop(successor);
+    assert!(!path.exists());
+}
+
+/// Starts a manager there, while somebody takes its socket away: what becomes of it if nobody has met it before.
+fn robbed(path: &Path) -> Option<ManagerError> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| while fs::remove_file(path).is_err() && !is_over.load(Ordering::Relaxed) {});
+        let started = Manager::builder().address(path.to_str().expect("a path of text")).start();
+        is_over.store(true, Ordering::Relaxed);
+        started.err()
+    })
+}
+
+#[test]
+fn a_manager_that_cannot_be_reached_is_an_error_and_ends() {
+    in_tests();
+    let path = std::env::temp_dir().join(format!("brigade-robbed-{}", process::id()));
+    let error =
+        (0..100).find_map(|_| robbed(&path)).expect("the robber is there first, now and then").to_string();
+    assert!(error.contains("cannot be reached") && error.lines().count() == 1, "{error}");
+    assert!(!path.exists());
 }
 
 #[test]

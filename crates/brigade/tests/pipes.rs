@@ -2,12 +2,15 @@
 
 use brigade::connection::wait;
 use brigade::{
-    Connection, ConnectionError, Pool, Process, Receiver, Sender, StartMethod, TaskError, duplex, pipe,
+    Connection, ConnectionError, Executor, Pool, Process, Receiver, Sender, StartMethod, TaskError,
+    ThreadExecutor, duplex, pipe,
 };
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{self, Command};
 use std::thread;
 use std::time::Duration;
@@ -110,6 +113,32 @@ fn a_result_may_bring_an_end_along() {
         (),
     );
     assert_eq!(add_up(job.join().expect("an end")), SUM);
+}
+
+#[test]
+fn an_end_that_a_thread_has_returned_is_closed_by_whoever_got_it() {
+    let executor = ThreadExecutor::new(1).expect("a thread");
+    let job = executor.submit(|_: ()| pipe::<u64>().expect("a pipe"), ());
+    let (receiver, sender) = job.join().expect("both ends");
+    sender.send(&7).expect("it is open");
+    sender.close();
+    assert_eq!(receiver.recv_timeout(MINUTE).expect("a number"), 7);
+    let error = receiver.recv_timeout(MINUTE).expect_err("nobody has the other end");
+    assert!(matches!(error, ConnectionError::Closed), "{error}");
+}
+
+/// As many small items as a pipe is said to hold.
+fn send_all_it_holds(numbers: Sender<u32>) {
+    (0..64).for_each(|n| numbers.send(&n).expect("somebody will read"));
+}
+
+#[test]
+fn a_child_is_joined_before_anybody_receives_what_it_has_sent() {
+    in_tests();
+    let (receiver, sender) = pipe().expect("a pipe");
+    let child = Process::builder(send_all_it_holds, sender).start().expect("a child");
+    assert!(child.join_timeout(MINUTE).is_some(), "it waits for room");
+    assert_eq!(receiver.iter().flatten().collect::<Vec<u32>>(), (0..64).collect::<Vec<_>>());
 }
 
 fn abort(_: Receiver<u64>) {
@@ -224,6 +253,31 @@ fn a_call_that_is_tried_again_begins_its_item_again() {
     assert_eq!(receiver.recv_timeout(MINUTE).expect("the second try sends it").len(), 1_000_000);
     assert!(matches!(receiver.recv_timeout(MINUTE), Err(ConnectionError::Closed)));
     assert_eq!(job.join(), Ok(()));
+}
+
+/// The first time a large item, and then a small one; and keeps the pipe open.
+fn send_large_then_small((sender, mark): (Sender<String>, PathBuf)) {
+    if File::create_new(mark).is_ok() {
+        return send_large(sender);
+    }
+    sender.send(&"next".to_owned()).expect("somebody reads");
+    thread::sleep(Duration::from_secs(3_600));
+}
+
+#[test]
+fn a_poll_knows_of_the_item_that_told_of_a_death() {
+    let pool = pool(1);
+    let (receiver, sender) = pipe::<String>().expect("a pipe");
+    let dir = tempfile::tempdir().expect("a directory");
+    let job = pool.submit(send_large_then_small, (sender, dir.path().join("begun")));
+    assert!(receiver.poll(MINUTE).expect("poll"));
+    signal("-9", job.pid().expect("it runs"));
+    let told = receiver.recv_timeout(MINUTE);
+    assert!(matches!(told, Err(ConnectionError::BrokenOff { .. })), "{told:?}");
+    assert!(wait(&[&receiver], Some(Duration::ZERO)).expect("wait").is_empty(), "the pipe is empty");
+    assert!(receiver.poll(Duration::ZERO).expect("poll"), "and the item is here");
+    assert_eq!(receiver.recv_timeout(MINUTE).expect("the second try's"), "next");
+    assert!(job.cancel());
 }
 
 #[test]

@@ -5,7 +5,8 @@
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::param::page_size;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr;
@@ -15,12 +16,19 @@ use crate::signals;
 /// The most bytes of a packet, and what [`read`] needs room for.
 pub const PACKET_BYTES: usize = rustix::pipe::PIPE_BUF;
 
-/// The end to read from, and the end to write to.
+/// How many packets a pipe holds: each takes a page, however small it is. A user who is not privileged may have 16,384 such
+/// pages in all; whoever has more has pipes of two.
+pub const PACKETS: usize = 64;
+
+/// The end to read from, and the end to write to. It holds [`PACKETS`], or where the system refuses that, as few as it likes.
 ///
 /// # Errors
 /// If there is no descriptor to be had.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT)?)
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT)?;
+    // A smaller one works as well: whoever writes waits sooner.
+    let _ = fcntl_setpipe_size(&writer, PACKETS * page_size());
+    Ok((reader, writer))
 }
 
 /// Lets an end to write to that was opened anew write packets, too.

@@ -47,10 +47,15 @@ impl Line {
             }
             Err(source) => {
                 // The others lead to the same end.
-                idle().remove(&self.instance);
+                self.hang_up();
                 Err(self.gone(source))
             }
         }
+    }
+
+    /// Closes the connections that nobody uses now.
+    pub(super) fn hang_up(&self) {
+        idle().remove(&self.instance);
     }
 
     fn take(&self) -> Result<UnixStream, ManagerError> {

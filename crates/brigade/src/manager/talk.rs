@@ -190,18 +190,16 @@ pub(super) fn connect(address: &str) -> io::Result<UnixStream> {
 
 /// Listens. A socket's file that a killed manager has left is removed first.
 pub(super) fn listen(address: &str) -> io::Result<UnixListener> {
-    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    if is_socket_file(address) && connect(address).is_err_and(|error| is_refused(&error)) {
-        fs::remove_file(address)?;
-    }
+    forget(address)?;
     UnixListener::bind_addr(&socket_address(address)?)
 }
 
-/// Removes the file of an address that has one.
-pub(super) fn forget(address: &str) {
-    if is_socket_file(address) {
-        // Somebody else may have done so.
-        let _ = fs::remove_file(address);
+/// Removes the file of an address that has one, unless somebody listens there.
+pub(super) fn forget(address: &str) -> io::Result<()> {
+    let is_refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    match is_socket_file(address) && connect(address).is_err_and(is_refused) {
+        true => fs::remove_file(address),
+        false => Ok(()),
     }
 }
 

@@ -291,9 +291,7 @@ fn workers_do_not_outlive_a_program_that_is_killed_or_interrupted() {
     }
     for signal in ["KILL", "INT", "TERM"] {
         let marks = Marks::new();
-        // Whoever runs the tests in the background of a shell has them ignore SIGINT.
-        let words = "env --default-signal=INT CONFORMANCE_SIGNAL=";
-        let words = format!("{words}{signal} CONFORMANCE_FILES={}", marks.path(""));
+        let words = format!("CONFORMANCE_SIGNAL={signal} CONFORMANCE_FILES={}", marks.path(""));
         let (code, stdout, stderr) = program(TEST, &[&words]);
         assert_eq!(code, None, "{stdout}{stderr}");
         let pids: Vec<u32> = marks.all().iter().map(|pid| pid.parse().expect("a pid")).collect();

@@ -81,7 +81,9 @@ pub(crate) fn is_scene() -> bool {
 #[track_caller]
 pub(crate) fn program(test: &str, shell: &[&str]) -> (Option<i32>, String, String) {
     let own = std::env::current_exe().expect("this program has a file");
-    let script = format!("{} exec \"$0\" --exact \"$1\" --nocapture", shell.join(" "));
+    // Whoever runs the tests in the background of a shell has them ignore SIGINT.
+    let script =
+        format!("{} exec env --default-signal=INT \"$0\" --exact \"$1\" --nocapture", shell.join(" "));
     let mut command = Command::new("sh");
     command.args(["-c", &script]).arg(own).arg(test).env(SCENE, "it is one");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -3,7 +3,8 @@
 //! Each thread has a list of those that it holds, and the kernel goes through it when the thread ends, by whatever. So a
 //! process that was made by a raw clone must be given its list (`List`), as the C library's `fork` does.
 
-use crate::futex::remaining;
+use crate::clock::monotonic_ns;
+use crate::futex::{LOOK, remaining};
 use crate::region::{Region, Shared};
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -61,10 +62,7 @@ impl<T: Shared> Region<T> {
     /// # Panics
     /// If this thread holds it already, and it is none that may be taken again.
     pub fn lock<const AGAIN: bool>(&self, which: Which<T, AGAIN>) -> Held<T, AGAIN> {
-        let mutex = self.mutex(which);
-        // SAFETY: it was begun when its region was created, and stays mapped while it is held.
-        let error = unsafe { libc::pthread_mutex_lock(mutex.as_ref().0.get()) };
-        self.held(mutex, error).unwrap_or_else(|| unreachable!("it waits until it is free"))
+        self.lock_until(which, None).unwrap_or_else(|| unreachable!("it waits until it is free"))
     }
 
     /// Locks it if nobody holds it.
@@ -88,10 +86,19 @@ impl<T: Shared> Region<T> {
         which: Which<T, AGAIN>,
         until: Option<u64>,
     ) -> Option<Held<T, AGAIN>> {
-        let Some(until) = until else { return Some(self.lock(which)) };
         let mutex = self.mutex(which);
-        // SAFETY: as in `lock`.
-        let error = unsafe { lock_until(mutex.as_ref().0.get(), until) };
+        // SAFETY: it was begun when its region was created, and stays mapped while it is held.
+        let uncontended = unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) };
+        let mut error = uncontended;
+        // Who is killed after it was woken, while somebody else has just taken the lock, takes the note along that others wait:
+        // nobody wakes them. So they look themselves.
+        while matches!(error, libc::EBUSY | libc::ETIMEDOUT)
+            && (until.is_none() || remaining(until).is_some())
+        {
+            let look = monotonic_ns().saturating_add(LOOK.as_nanos() as u64);
+            // SAFETY: as above.
+            error = unsafe { lock_until(mutex.as_ref().0.get(), until.unwrap_or(u64::MAX).min(look)) };
+        }
         self.held(mutex, error)
     }
 

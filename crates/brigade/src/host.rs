@@ -180,46 +180,6 @@ impl Desk {
         self.tray.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For calls of one owner, who may cancel them.
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Hands a call in. Who hands in while nobody has come for what lies there need not say so again.
-    pub(crate) fn submit(
-        &self,
-        ticket: Ticket,
-        call: Call,
-        items: Range<u64>,
-        sink: Arc<dyn Sink>,
-    ) -> Result<(), TaskError> {
-        if let Some(worker) = self.worker.as_ref().filter(|_| !call.is_named()) {
-            return Err(TaskError::OtherProgram { worker: worker.clone() });
-        }
-        let mut tray = self.tray();
-        if let Some(error) = &tray.closed {
-            return Err(error.clone());
-        }
-        let is_first = tray.is_empty();
-        tray.orders.push(Order::new(ticket, call, items, sink));
-        drop(tray);
-        if is_first {
-            self.remote.arrivals();
-        }
-        Ok(())
-    }
-
-    /// Nobody wants the calls of this ticket any more; `begun`: not even if a worker has them already.
-    pub(crate) fn cancel(&self, ticket: Ticket, begun: bool) {
-        let mut tray = self.tray();
-        let is_first = tray.is_empty();
-        tray.cancels.push((ticket, begun));
-        drop(tray);
-        if is_first {
-            self.remote.arrivals();
-        }
-    }
-
     /// Nothing is taken any more, and what was taken is done.
     pub(crate) fn close(&self) {
         self.tray().closed.get_or_insert(TaskError::Shutdown);
@@ -266,9 +226,10 @@ impl Desk {
 
 impl Intake for Desk {
     fn ticket(&self) -> Ticket {
-        Desk::ticket(self)
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Who hands in while nobody has come for what lies there need not say so again.
     fn submit(
         &self,
         ticket: Ticket,
@@ -276,11 +237,30 @@ impl Intake for Desk {
         items: Range<u64>,
         sink: Arc<dyn Sink>,
     ) -> Result<(), TaskError> {
-        Desk::submit(self, ticket, call, items, sink)
+        if let Some(worker) = self.worker.as_ref().filter(|_| !call.is_named()) {
+            return Err(TaskError::OtherProgram { worker: worker.clone() });
+        }
+        let mut tray = self.tray();
+        if let Some(error) = &tray.closed {
+            return Err(error.clone());
+        }
+        let is_first = tray.is_empty();
+        tray.orders.push(Order::new(ticket, call, items, sink));
+        drop(tray);
+        if is_first {
+            self.remote.arrivals();
+        }
+        Ok(())
     }
 
     fn cancel(&self, ticket: Ticket, begun: bool) {
-        Desk::cancel(self, ticket, begun);
+        let mut tray = self.tray();
+        let is_first = tray.is_empty();
+        tray.cancels.push((ticket, begun));
+        drop(tray);
+        if is_first {
+            self.remote.arrivals();
+        }
     }
 
     fn hands(&self) -> u32 {

@@ -88,13 +88,10 @@ impl<T: Shared> Region<T> {
     ) -> Option<Held<T, AGAIN>> {
         let mutex = self.mutex(which);
         // SAFETY: it was begun when its region was created, and stays mapped while it is held.
-        let uncontended = unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) };
-        let mut error = uncontended;
+        let mut error = unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) };
         // Who is killed after it was woken, while somebody else has just taken the lock, takes the note along that others wait:
         // nobody wakes them. So they look themselves.
-        while matches!(error, libc::EBUSY | libc::ETIMEDOUT)
-            && (until.is_none() || remaining(until).is_some())
-        {
+        while matches!(error, libc::EBUSY | libc::ETIMEDOUT) && remaining(until).is_some() {
             let look = monotonic_ns().saturating_add(LOOK.as_nanos() as u64);
             // SAFETY: as above.
             error = unsafe { lock_until(mutex.as_ref().0.get(), until.unwrap_or(u64::MAX).min(look)) };

@@ -115,6 +115,33 @@ fn a_deadline_costs_the_call_that_overran_and_nobody_else() {
     assert_eq!(others.expect("with one attempt, none of them was blamed"), (0..9).collect::<Vec<_>>());
 }
 
+/// Hangs on every thread but the first, where it only takes too long, and says where.
+fn hang_in_thread(go: Event) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    if name == "main" {
+        return go.wait();
+    }
+    eprintln!("hangs in thread {name}");
+    thread::sleep(HOUR);
+}
+
+#[test]
+fn whoever_hangs_is_asked_where_and_not_another_thread() {
+    in_tests();
+    let dir = tempfile::tempdir().expect("a directory");
+    let builder = Pool::builder().procs(1).threads_per_worker(2).attempts(1).state_dir(dir.path());
+    let pool = builder.task_timeout(Duration::from_millis(300)).build().expect("a pool");
+    let go = Event::new().expect("an event");
+    let jobs = [(); 2].map(|()| pool.submit(hang_in_thread, go.clone()));
+    go.set();
+    let told = jobs.map(Job::join).into_iter().find_map(Result::err).expect("one of them hung");
+    let TaskError::TimedOut { pid, logs, .. } = told else { panic!("{told:?}") };
+    let log = std::fs::read_to_string(logs.join(format!("{pid}.log"))).expect("its log");
+    let name = log.lines().find_map(|line| line.strip_prefix("hangs in thread ")).expect("it hung");
+    let asked = format!("asked by the supervisor where it is in thread {name}:");
+    assert!(log.lines().any(|line| line == asked), "{log}");
+}
+
 fn hang_at_five(n: u32) -> u32 {
     if n == 5 {
         thread::sleep(HOUR);

@@ -188,6 +188,7 @@ fn holder() {
     let stranger = Cat::stranger(pid);
     body.kill();
     body.abort(None);
+    body.abort(Some(pid));
     body.terminate();
     body.reopen_log();
     body.sweep_group();

@@ -43,8 +43,7 @@ impl Driver<'_> {
             Note::Stuck(worker) => return self.stuck(worker),
             Note::Stopped(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
-                let running = self.pages.running(slot);
-                let (task, beside) = first_and_others(running.into_iter().map(|page| page.task).collect());
+                let (task, beside) = self.at_work(slot);
                 Told::WorkerStopped { slot, pid, incarnation, task, beside }
             }
             Note::Continued(worker) => {
@@ -75,6 +74,11 @@ impl Driver<'_> {
             Note::GaveUp(cause) => self.gave_up(&cause),
         };
         self.chronicle.tell(told);
+    }
+
+    /// What the worker of a slot runs now.
+    fn at_work(&self, slot: SlotId) -> (Option<TaskId>, Vec<TaskId>) {
+        first_and_others(self.pages.running(slot).into_iter().map(|page| page.task).collect())
     }
 
     fn stuck(&mut self, worker: WorkerId) {

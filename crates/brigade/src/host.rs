@@ -502,7 +502,7 @@ pub(crate) fn hold(
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };
-    let mut witness = Watcher::new(Arc::clone(&bench.desk));
+    let mut witness = Watcher::new(Arc::clone(&bench.desk), &plan);
     let pool = Span::pool(plan.policy.procs);
     let held = catch_unwind(AssertUnwindSafe(|| {
         pool.within(|| brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun))

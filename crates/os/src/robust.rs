@@ -8,6 +8,7 @@ use crate::futex::{LOOK, remaining};
 use crate::region::{Region, Shared};
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -70,10 +71,8 @@ impl<T: Shared> Region<T> {
     pub fn try_lock<const AGAIN: bool>(&self, which: Which<T, AGAIN>) -> Option<Held<T, AGAIN>> {
         let mutex = self.mutex(which);
         // SAFETY: as in `lock`.
-        match unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) } {
-            libc::EDEADLK => None,
-            error => self.held(mutex, error),
-        }
+        let error = unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) };
+        self.held(mutex, error).ok().flatten()
     }
 
     /// Locks it; waits until that time at most, in [`monotonic_ns`](crate::clock::monotonic_ns).
@@ -86,6 +85,18 @@ impl<T: Shared> Region<T> {
         which: Which<T, AGAIN>,
         until: Option<u64>,
     ) -> Option<Held<T, AGAIN>> {
+        self.lock_or_own(which, until).unwrap_or_else(|own| panic!("{own}"))
+    }
+
+    /// As [`Region::lock_until`], for whoever knows what is to be done then.
+    ///
+    /// # Errors
+    /// [`Own`], at once, if this thread holds it already, and it is none that may be taken again.
+    pub fn lock_or_own<const AGAIN: bool>(
+        &self,
+        which: Which<T, AGAIN>,
+        until: Option<u64>,
+    ) -> Result<Option<Held<T, AGAIN>>, Own> {
         let mutex = self.mutex(which);
         // SAFETY: it was begun when its region was created, and stays mapped while it is held.
         let mut error = unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) };
@@ -105,20 +116,36 @@ impl<T: Shared> Region<T> {
         NonNull::from_ref(mutex)
     }
 
-    fn held<const AGAIN: bool>(&self, mutex: NonNull<Robust<AGAIN>>, error: c_int) -> Option<Held<T, AGAIN>> {
+    fn held<const AGAIN: bool>(
+        &self,
+        mutex: NonNull<Robust<AGAIN>>,
+        error: c_int,
+    ) -> Result<Option<Held<T, AGAIN>>, Own> {
         let died = match error {
             0 => false,
-            libc::EBUSY | libc::ETIMEDOUT => return None,
+            libc::EBUSY | libc::ETIMEDOUT => return Ok(None),
+            libc::EDEADLK => return Err(Own),
             libc::EOWNERDEAD => {
                 // SAFETY: this thread has it now. What it guards is looked at by whoever gets it.
                 let error = unsafe { libc::pthread_mutex_consistent(mutex.as_ref().0.get()) };
                 assert!(error == 0, "pthread_mutex_consistent: {}", io::Error::from_raw_os_error(error));
                 true
             }
-            libc::EDEADLK => panic!("this thread holds the lock already: an RLock may be taken again"),
             error => panic!("lock in shared memory: {}", io::Error::from_raw_os_error(error)),
         };
-        Some(Held { region: self.clone(), mutex, died, thread: PhantomData })
+        Ok(Some(Held { region: self.clone(), mutex, died, thread: PhantomData }))
+    }
+}
+
+/// This thread holds it already.
+#[derive(Clone, Copy, Debug)]
+pub struct Own;
+
+impl fmt::Display for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this thread holds the lock already, and would wait for itself: an RLock may be taken again",
+        )
     }
 }
 

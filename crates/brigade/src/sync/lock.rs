@@ -3,13 +3,14 @@
 use crate::handle::Handle;
 use crate::sync::watch::{self, Holder, Record, Recorded};
 use crate::sync::{OwnerDied, told};
-use brigade_os::futex::deadline;
+use brigade_os::futex::{deadline, remaining};
 use brigade_os::robust::{Held, Robust};
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::thread;
 use std::time::Duration;
 
 shared! {
@@ -31,7 +32,8 @@ shared! {
 /// Mutual exclusion between all threads of all processes that have a handle on it.
 ///
 /// Its guard belongs to the thread that acquired it. If that dies with the guard in hand, the next one is told
-/// ([`OwnerDied`]) and has the lock. A thread that has it already and asks again panics: see [`RLock`].
+/// ([`OwnerDied`]) and has the lock. A thread that has it already does not get it again, and must not wait for it without a
+/// time-out: see [`RLock`].
 ///
 /// ```
 /// use brigade::sync::Lock;
@@ -109,7 +111,7 @@ pub struct RLockGuard {
 
 /// What both can do.
 macro_rules! lock {
-    ($lock:ident, $guard:ident, $state:ident, $again:literal, $kind:literal) => {
+    ($lock:ident, $guard:ident, $state:ident, $again:literal, $kind:literal, $own:literal) => {
         impl $lock {
             /// A lock that nobody holds.
             ///
@@ -131,6 +133,8 @@ macro_rules! lock {
 
             /// Waits until nobody else has it.
             ///
+            #[doc = $own]
+            ///
             /// # Errors
             /// [`OwnerDied`], with the guard, if whoever had it died.
             #[track_caller]
@@ -141,7 +145,7 @@ macro_rules! lock {
                 }
             }
 
-            /// `None` if somebody has it.
+            /// `None` if somebody has it, be it this thread.
             ///
             /// # Errors
             /// As [`acquire`](Self::acquire).
@@ -173,7 +177,15 @@ macro_rules! lock {
                 until: Option<u64>,
             ) -> Result<Option<$guard>, OwnerDied<$guard>> {
                 let at = Location::caller();
-                let lock = |until| self.0.lock_until(|state| &state.mutex, until);
+                let lock = |slice| match self.0.lock_or_own(|state| &state.mutex, slice) {
+                    Ok(held) => held,
+                    // Nobody can release it but who waits here.
+                    Err(own) if until.is_none() => panic!("{own}"),
+                    Err(_) => {
+                        thread::sleep(Duration::from_nanos(remaining(slice).flatten().unwrap_or(0)));
+                        None
+                    }
+                };
                 let held = match watch::is_on(&self.0.record) {
                     false => lock(until),
                     true => watch::wait(self, at, until, lock),
@@ -222,8 +234,15 @@ macro_rules! lock {
     };
 }
 
-lock!(Lock, LockGuard, LockState, false, "lock");
-lock!(RLock, RLockGuard, RLockState, true, "rlock");
+lock!(
+    Lock,
+    LockGuard,
+    LockState,
+    false,
+    "lock",
+    "# Panics\nIf this thread has it already: it would wait for itself, and for ever."
+);
+lock!(RLock, RLockGuard, RLockState, true, "rlock", "Whoever has it already gets it once more.");
 
 impl LockGuard {
     /// Whether it is that lock that it holds.

@@ -2,7 +2,7 @@
 
 use crate::handle::Handle;
 use crate::sync::watch::{self, Holder, Record, Recorded};
-use crate::sync::{OwnerDied, told};
+use crate::sync::{Dead, OwnerDied, told};
 use brigade_os::futex::{deadline, remaining};
 use brigade_os::robust::{Held, Robust};
 use brigade_os::shared;
@@ -10,13 +10,48 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
+
+shared! {
+    /// Who has a lock, for whoever gets it from the dead. Only written with the lock in hand.
+    pub(crate) struct Owner {
+        /// 0 if nobody has it, or has not said so yet.
+        pid: AtomicU32,
+        /// Guards that it has.
+        guards: AtomicU32,
+    }
+}
+
+impl Owner {
+    /// One guard more. Whoever gets it from the dead begins anew, and learns who that was.
+    fn begin(&self, died: bool) -> Option<Dead> {
+        let dead = died.then(|| Dead::of(self.pid.load(Relaxed)));
+        let guards = if died { 0 } else { self.guards.load(Relaxed) };
+        if guards == 0 {
+            self.pid.store(process::id(), Relaxed);
+        }
+        self.guards.store(guards + 1, Relaxed);
+        dead
+    }
+
+    /// One less: with the last one it is free, and its next holder may die before it has said who it is.
+    fn end(&self) {
+        let guards = self.guards.load(Relaxed).saturating_sub(1);
+        if guards == 0 {
+            self.pid.store(0, Relaxed);
+        }
+        self.guards.store(guards, Relaxed);
+    }
+}
 
 shared! {
     /// A lock as it lies in memory.
     pub(crate) struct LockState {
         mutex: Robust,
+        owner: Owner,
         record: Record,
     }
 }
@@ -25,6 +60,7 @@ shared! {
     /// A lock that its holder may take again, as it lies in memory.
     pub(crate) struct RLockState {
         mutex: Robust<true>,
+        owner: Owner,
         record: Record,
     }
 }
@@ -198,9 +234,15 @@ macro_rules! lock {
                 held: Held<$state, $again>,
                 at: &'static Location<'static>,
             ) -> Result<$guard, OwnerDied<$guard>> {
-                let died = held.owner_died();
+                let dead = held.owner.begin(held.owner_died());
                 let watched = watch::is_on(&self.0.record).then(|| watch::taken(self, at));
-                told($guard { _watched: watched, held }, died)
+                told($guard { _watched: watched, held }, dead)
+            }
+        }
+
+        impl Drop for $guard {
+            fn drop(&mut self) {
+                self.held.owner.end();
             }
         }
 

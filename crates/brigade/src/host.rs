@@ -194,10 +194,11 @@ impl Desk {
         self.remote.abort();
     }
 
-    /// Nothing is taken any more; what runs may end within the grace, and nothing else is begun.
-    pub(crate) fn drain(&self) {
+    /// Nothing is taken any more; what has not begun never does, and what runs is told to end.
+    pub(crate) fn terminate(&self) {
         self.tray().closed.get_or_insert(TaskError::Shutdown);
-        self.remote.drain();
+        self.clear();
+        self.remote.terminate();
     }
 
     /// What has not begun never does.

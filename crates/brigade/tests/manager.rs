@@ -284,6 +284,22 @@ fn the_handle_of_a_dead_manager_leaves_the_socket_of_its_successor_alone() {
     assert!(!path.exists());
 }
 
+#[test]
+fn a_host_and_a_port_are_refused_and_no_file_of_that_name_is_made() {
+    in_tests();
+    for address in ["127.0.0.1:0", "localhost:50000", "[::1]:8080", ":80"] {
+        let told = Manager::builder().address(address).start().expect_err("not served").to_string();
+        let words = format!("manager at {address} cannot be started: that is a host and a port");
+        assert!(told.starts_with(&words) && told.lines().count() == 1, "{told}");
+        let told = Manager::connect(address, b"k").expect_err("nor asked").to_string();
+        assert!(told.contains("that is a host and a port"), "{told}");
+        assert!(!Path::new(address).exists());
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a:80");
+    assert!(Manager::builder().address(path.to_str().expect("text")).start().is_ok(), "a path all the same");
+}
+
 /// Starts a manager there, while somebody takes its socket away: what becomes of it if nobody has met it before.
 fn robbed(path: &Path) -> Option<ManagerError> {
     let is_over = AtomicBool::new(false);

@@ -1,7 +1,10 @@
 //! Both executors by the same words, tried with real processes and threads. Scenarios C32 to C50 of the peers' suites, told
 //! anew where they are about an executor.
 
+mod kit;
+
 use brigade::{Executor, Pool, ProcessExecutor, TaskError, ThreadExecutor, Until, as_completed, wait};
+use kit::{eventually, is_alive};
 use std::fs::File;
 use std::path::Path;
 use std::pin::Pin;
@@ -292,17 +295,7 @@ fn whoever_is_killed_takes_the_pools_in_its_workers_along() {
     executor.kill_workers();
     assert_eq!(job.join(), Err(TaskError::Shutdown));
     drop(executor);
-    let begun = Instant::now();
     for pid in [between, below] {
-        while is_alive(pid) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{pid} is still there");
-            thread::sleep(Duration::from_millis(5));
-        }
+        eventually("it is gone", || (!is_alive(pid)).then_some(()));
     }
-}
-
-/// Whether there is such a process, and it is not just waited for.
-fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }

@@ -99,13 +99,29 @@ pub(crate) fn wait_gone(pids: &[u32]) {
     eventually("they are gone", || pids.iter().all(|pid| !is_alive(*pid)).then_some(()));
 }
 
-/// The workers of a pool, one of each: so many calls meet.
+/// The workers of a pool, which is at rest. While some are still being born, a call may wait behind another and be taken back
+/// for them, at the price of the worker that had it: so they meet until nobody has been replaced.
 #[track_caller]
 pub(crate) fn workers(pool: &Pool, procs: u32) -> Vec<u32> {
+    let mut before = meeting(pool, procs);
+    loop {
+        let now = meeting(pool, procs);
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
+/// So many calls meet, each in a worker of its own: their pids, in order.
+#[track_caller]
+pub(crate) fn meeting(pool: &Pool, procs: u32) -> Vec<u32> {
     let marks = Marks::new();
     let jobs: Vec<_> =
         (0..procs).map(|n| pool.submit(meet, (marks.path(""), n.to_string(), procs as usize))).collect();
-    jobs.iter().map(|job| answer(job).expect("a pid")).collect()
+    let mut pids: Vec<u32> = jobs.iter().map(|job| answer(job).expect("a pid")).collect();
+    pids.sort_unstable();
+    pids
 }
 
 // Tasks.

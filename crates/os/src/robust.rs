@@ -3,8 +3,8 @@
 //! Each thread has a list of those that it holds, and the kernel goes through it when the thread ends, by whatever. So a
 //! process that was made by a raw clone must be given its list (`List`), as the C library's `fork` does.
 
-use crate::clock::monotonic_ns;
-use crate::futex::{LOOK, remaining};
+use crate::clock::Deadline;
+use crate::futex::LOOK;
 use crate::region::{Region, Shared};
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -75,7 +75,7 @@ impl<T: Shared> Region<T> {
         self.held(mutex, error).ok().flatten()
     }
 
-    /// Locks it; waits until that time at most, in [`monotonic_ns`](crate::clock::monotonic_ns).
+    /// Locks it; waits until that time at most.
     ///
     /// # Panics
     /// As [`Region::lock`].
@@ -83,7 +83,7 @@ impl<T: Shared> Region<T> {
     pub fn lock_until<const AGAIN: bool>(
         &self,
         which: Which<T, AGAIN>,
-        until: Option<u64>,
+        until: Option<Deadline>,
     ) -> Option<Held<T, AGAIN>> {
         self.lock_or_own(which, until).unwrap_or_else(|own| panic!("{own}"))
     }
@@ -95,17 +95,18 @@ impl<T: Shared> Region<T> {
     pub fn lock_or_own<const AGAIN: bool>(
         &self,
         which: Which<T, AGAIN>,
-        until: Option<u64>,
+        until: Option<Deadline>,
     ) -> Result<Option<Held<T, AGAIN>>, Own> {
         let mutex = self.mutex(which);
         // SAFETY: it was begun when its region was created, and stays mapped while it is held.
         let mut error = unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) };
         // Who is killed after it was woken, while somebody else has just taken the lock, takes the note along that others wait:
         // nobody wakes them. So they look themselves.
-        while matches!(error, libc::EBUSY | libc::ETIMEDOUT) && remaining(until).is_some() {
-            let look = monotonic_ns().saturating_add(LOOK.as_nanos() as u64);
+        while matches!(error, libc::EBUSY | libc::ETIMEDOUT) && !until.is_some_and(Deadline::is_over) {
+            let look = Deadline::after(LOOK);
             // SAFETY: as above.
-            error = unsafe { lock_until(mutex.as_ref().0.get(), until.unwrap_or(u64::MAX).min(look)) };
+            error =
+                unsafe { lock_until(mutex.as_ref().0.get(), until.map_or(look, |until| until.min(look))) };
         }
         self.held(mutex, error)
     }
@@ -159,7 +160,7 @@ type ClockLock =
 ///
 /// # Safety
 /// The mutex must be one that was begun.
-unsafe fn lock_until(mutex: *mut libc::pthread_mutex_t, until: u64) -> c_int {
+unsafe fn lock_until(mutex: *mut libc::pthread_mutex_t, until: Deadline) -> c_int {
     static CLOCK_LOCK: OnceLock<Option<ClockLock>> = OnceLock::new();
     let timespec = |ns: u64| libc::timespec {
         tv_sec: (ns / 1_000_000_000) as libc::time_t,
@@ -172,11 +173,11 @@ unsafe fn lock_until(mutex: *mut libc::pthread_mutex_t, until: u64) -> c_int {
         unsafe { std::mem::transmute::<*mut libc::c_void, Option<ClockLock>>(found) }
     });
     if let Some(clock_lock) = clock_lock {
-        let until = timespec(until);
+        let until = timespec(until.at_ns);
         // SAFETY: by the caller's promise; the time lives as long as the call.
         return unsafe { clock_lock(mutex, libc::CLOCK_MONOTONIC, &raw const until) };
     }
-    let left = remaining(Some(until)).flatten().unwrap_or(0);
+    let left = until.left().unwrap_or_default().as_nanos() as u64;
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
     let until = timespec(now.saturating_add(left));

@@ -3,7 +3,7 @@
 use crate::handle::Handle;
 use crate::sync::watch::{self, Holder, Record, Recorded};
 use crate::sync::{Dead, OwnerDied, told};
-use brigade_os::futex::{deadline, remaining};
+use brigade_os::clock::Deadline;
 use brigade_os::robust::{Held, Robust};
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
@@ -199,7 +199,7 @@ macro_rules! lock {
             /// As [`acquire`](Self::acquire).
             #[track_caller]
             pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<$guard>, OwnerDied<$guard>> {
-                self.acquire_until(deadline(Some(timeout)))
+                self.acquire_until(Some(Deadline::after(timeout)))
             }
 
             /// Who holds it now, by what the kernel sees.
@@ -210,7 +210,7 @@ macro_rules! lock {
             #[track_caller]
             pub(crate) fn acquire_until(
                 &self,
-                until: Option<u64>,
+                until: Option<Deadline>,
             ) -> Result<Option<$guard>, OwnerDied<$guard>> {
                 let at = Location::caller();
                 let lock = |slice| match self.0.lock_or_own(|state| &state.mutex, slice) {
@@ -218,7 +218,7 @@ macro_rules! lock {
                     // Nobody can release it but who waits here.
                     Err(own) if until.is_none() => panic!("{own}"),
                     Err(_) => {
-                        thread::sleep(Duration::from_nanos(remaining(slice).flatten().unwrap_or(0)));
+                        thread::sleep(slice.and_then(Deadline::left).unwrap_or_default());
                         None
                     }
                 };

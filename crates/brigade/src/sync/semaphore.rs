@@ -5,7 +5,8 @@
 use crate::handle::Handle;
 use crate::sync::roster::Roster;
 use crate::sync::{Dead, OwnerDied, told};
-use brigade_os::futex::{Bell, deadline, remaining};
+use brigade_os::clock::Deadline;
+use brigade_os::futex::Bell;
 use brigade_os::robust::Robust;
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
@@ -143,10 +144,10 @@ impl Semaphore {
     /// # Errors
     /// As [`Semaphore::acquire`].
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<Permit>, OwnerDied<Permit>> {
-        self.acquire_until(deadline(Some(timeout)))
+        self.acquire_until(Some(Deadline::after(timeout)))
     }
 
-    fn acquire_until(&self, until: Option<u64>) -> Result<Option<Permit>, OwnerDied<Permit>> {
+    fn acquire_until(&self, until: Option<Deadline>) -> Result<Option<Permit>, OwnerDied<Permit>> {
         loop {
             let state = self.0.lock(|state| &state.mutex);
             let mut taken = state.take();
@@ -160,7 +161,7 @@ impl Semaphore {
             }
             let seen = state.bell.rings();
             drop(state);
-            if remaining(until).is_none() {
+            if until.is_some_and(Deadline::is_over) {
                 return Ok(None);
             }
             self.0.bell.wait(seen, until);

@@ -9,11 +9,11 @@
 
 use crate::carry::Kept;
 use brigade_os::lend::{Access, Loan};
-use brigade_os::pipe::without_sigpipe;
+use brigade_os::pipe::{without_sigpipe, write_at_once};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -91,11 +91,12 @@ struct Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let number = self.number.to_le_bytes();
-        // A worker that is gone keeps nothing.
+        // A worker that is gone keeps nothing. For one that is stopped, and has hundreds of these to read, nobody waits: what it
+        // does not hear of it keeps until it ends.
         let _ = self
             .at
             .open(Access::Write)
-            .and_then(|ear| without_sigpipe(|| File::from(ear).write_all(&number)));
+            .and_then(|ear| without_sigpipe(|| write_at_once(ear.as_fd(), &number)));
     }
 }
 

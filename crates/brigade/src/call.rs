@@ -14,6 +14,7 @@
 use crate::carry::{self, Kept};
 use crate::error::TaskError;
 use crate::init::exit_code;
+use crate::receipt::{self, LENT};
 use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
 use brigade_wire::{decode_value, encode_value};
 use brigade_worker::Caught;
@@ -54,7 +55,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {}
 
 const HEAD_BYTES: usize = 8 + 8;
 
-/// How a result begins.
+/// How a result begins, if not with [`LENT`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tag {
     Value = 0,
@@ -243,7 +244,7 @@ fn one<A: Value, R: Value>(function: fn(A) -> R, item: &[u8], results: &mut Vec<
             let result = function(item);
             let (encoded, kept) = carry::collect(|| encode_value(&result, results));
             match encoded {
-                Ok(()) => carry::keep(kept),
+                Ok(()) => carry::keep(kept, results, start),
                 Err(error) => {
                     results.truncate(start);
                     said(Tag::Unencoded, &error.to_string(), results);
@@ -271,6 +272,7 @@ pub(crate) fn result<R: Value>(bytes: &[u8]) -> Result<R, TaskError> {
         |error: &dyn ToString| TaskError::Decode { message: format!("its result: {}", error.to_string()) };
     match bytes.split_first() {
         Some((0, value)) => decode_value(value).map_err(|error| strange(&error)),
+        Some((&LENT, lent)) => decode_value(receipt::value(lent)).map_err(|error| strange(&error)),
         Some((1, words)) => Err(TaskError::Decode { message: format!("its argument: {}", text(words)) }),
         Some((2, words)) => Err(TaskError::Encode { message: format!("its result: {}", text(words)) }),
         Some((3, words)) => {

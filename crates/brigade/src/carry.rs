@@ -1,10 +1,11 @@
 //! What is more than bytes and yet goes along in an argument: a descriptor, behind shared memory or a pipe.
 //!
 //! Its bytes say who has it and under which number, and whoever reads them opens it anew. So it must stay open until then:
-//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until it ends; on a
-//! thread of this process these stay with the results. A process of its own is handed it when it is born, so that nobody else
+//! a call keeps what its arguments carry until it has its final word, and a worker what its results carry until they are taken
+//! or dropped ([`crate::receipt`]); on a thread of this process these stay with the results. A process of its own is handed it when it is born, so that nobody else
 //! need keep it: whoever waits for the end of a pipe waits for that process alone.
 
+use crate::receipt::{self, Receipt};
 use brigade_os::lend::{Access, Loan};
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A descriptor that travels.
 #[derive(Clone, Debug)]
@@ -38,9 +39,6 @@ thread_local! {
     /// Where that is put which results of this thread carry, if somebody keeps it with them.
     static RETURNED: RefCell<Option<Vec<Kept>>> = const { RefCell::new(None) };
 }
-
-/// What results of this worker carry.
-static RESULTS: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 
 impl Carried {
     /// `access` is what whoever gets it may do.
@@ -69,13 +67,31 @@ pub(crate) fn returned<T>(call: impl FnOnce() -> T) -> (T, Vec<Kept>) {
     (called, RETURNED.take().unwrap_or_default())
 }
 
-/// Keeps these with the results, or until this process ends: nobody says when whoever gets a result in another one has read it.
-pub(crate) fn keep(kept: Vec<Kept>) {
+/// Keeps these for the result that begins there, of many in one row.
+pub(crate) fn keep(kept: Vec<Kept>, results: &mut Vec<u8>, start: usize) {
     RETURNED.with_borrow_mut(|here| match here {
         Some(here) => here.extend(kept),
         None if kept.is_empty() => {}
-        None => RESULTS.lock().unwrap_or_else(PoisonError::into_inner).extend(kept),
+        None => receipt::keep(kept, results, start),
     });
+}
+
+/// What keeps open what results carry, wherever that is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Keep {
+    _here: Vec<Kept>,
+    _in_workers: Vec<Receipt>,
+}
+
+impl Keep {
+    pub(crate) fn here(kept: Vec<Kept>) -> Keep {
+        Keep { _here: kept, _in_workers: Vec::new() }
+    }
+
+    /// Of results that a worker has sent.
+    pub(crate) fn in_worker<'a>(results: impl Iterator<Item = &'a [u8]>) -> Keep {
+        Keep { _here: Vec::new(), _in_workers: results.filter_map(receipt::of).collect() }
+    }
 }
 
 /// These have come along with an argument that this thread is about to read.

@@ -135,13 +135,14 @@ impl TaskError {
 /// assert!(matches!(Pool::new(), Err(BuildError::NoInit)));
 /// # init();
 /// let told = Pool::builder().procs(0).build().expect_err("nobody to call anything");
-/// assert_eq!(told.to_string(), "procs 0: at least 1");
+/// assert_eq!(told.to_string(), "procs is 0; it must be at least 1");
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A number that no pool can have.
-    #[error("{what} {given}: {wanted}")]
+    /// A number that no pool can have. Where there is no `Result` to say so, as in [`Pool::resize`](crate::Pool::resize), it is
+    /// a panic.
+    #[error("{what} is {given}; it must be {wanted}")]
     Setting {
         /// Which setting.
         what: &'static str,

@@ -102,21 +102,29 @@ impl ProcessExecutor {
         self.desk.abort();
     }
 
-    /// Has the workers end: what they run may take the [`grace`](crate::Builder::grace), then they get SIGTERM, and in the end
-    /// SIGKILL. What has not begun ends as [`TaskError::Shutdown`](crate::TaskError::Shutdown).
+    /// Sends SIGTERM to all workers and returns at once, as in Python 3.14. What no worker had in hand ends as
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled), and what is lost with its worker as
+    /// [`TaskError::Shutdown`](crate::TaskError::Shutdown), where Python has `BrokenProcessPool`; it is not tried again.
+    ///
+    /// Unlike there nobody outlives it: whoever handles or ignores SIGTERM may do so for the [`grace`](crate::Builder::grace),
+    /// and what it brings by then counts; then it is killed.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
-    /// # use brigade::{Executor, Pool, ProcessExecutor, TaskError};
+    /// # use brigade::{Executor, ProcessExecutor, TaskError};
     /// # use std::{thread, time::Duration};
-    /// let executor: ProcessExecutor = Pool::builder().procs(1).grace(Duration::from_millis(10)).build()?.into();
-    /// let job = executor.submit(thread::sleep, Duration::from_secs(3_600));
+    /// let executor = ProcessExecutor::new(1)?;
+    /// let sleep = || executor.submit(thread::sleep, Duration::from_secs(3_600));
+    /// let (runs, waits) = (sleep(), sleep());
+    /// while runs.pid().is_none() {
+    ///     thread::yield_now(); // until it has begun
+    /// }
     /// executor.terminate_workers();
-    /// assert_eq!(job.join(), Err(TaskError::Shutdown));
+    /// assert_eq!((runs.join(), waits.join()), (Err(TaskError::Shutdown), Err(TaskError::Cancelled)));
     /// # Ok::<(), brigade::BuildError>(())
     /// ```
     pub fn terminate_workers(&self) {
-        self.desk.drain();
+        self.desk.terminate();
     }
 }
 

@@ -103,6 +103,11 @@ const _: Caller = run::<(), ()>;
 /// What this worker was told, for its end, and for beginning again.
 static TOLD: Mutex<(Vec<u8>, Vec<u8>)> = Mutex::new((Vec::new(), Vec::new()));
 
+/// Whether there is something to be done before the first call.
+pub(crate) fn has_initializer(letter: &[u8]) -> bool {
+    letter.first_chunk::<8>().is_some_and(|length| *length != [0; 8])
+}
+
 /// In a worker: does what is to be done before the first call.
 pub(crate) fn begin(letter: &[u8]) -> Result<(), String> {
     let (length, rest) = letter.split_first_chunk::<8>().ok_or("fewer bytes than any")?;

@@ -6,7 +6,7 @@
 //! ```
 
 use crate::call::{self, Call, Value};
-use crate::carry::Kept;
+use crate::carry::Keep;
 use crate::error::TaskError;
 use crate::job::{Job, State};
 use crate::load::Scale;
@@ -31,8 +31,8 @@ use std::thread::{self, JoinHandle};
 /// What became of the items of a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Word {
-    /// Their results, as a worker encoded them; and what these carry, if it is this process that keeps it.
-    Value(Vec<u8>, #[expect(dead_code, reason = "that it is there keeps it open")] Vec<Kept>),
+    /// Their results, as a worker encoded them; and what keeps open what these carry.
+    Value(Vec<u8>, #[expect(dead_code, reason = "that it is there keeps it open")] Keep),
     /// None has a result, for this reason.
     Lost(TaskError),
 }
@@ -180,10 +180,11 @@ impl Desk {
         self.remote.abort();
     }
 
-    /// Nothing is taken any more; what runs may end within the grace, and nothing else is begun.
-    pub(crate) fn drain(&self) {
+    /// Nothing is taken any more; what has not begun never does, and what runs is told to end.
+    pub(crate) fn terminate(&self) {
         self.tray().closed.get_or_insert(TaskError::Shutdown);
-        self.remote.drain();
+        self.clear();
+        self.remote.terminate();
     }
 
     /// What has not begun never does.
@@ -439,7 +440,7 @@ impl Work for Bench {
     fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
         let Some(order) = self.take(task) else { return Ok(()) };
         let word = match outcome {
-            Outcome::Value(bytes) => Word::Value(bytes.clone(), Vec::new()),
+            Outcome::Value(bytes) => Word::Value(bytes.clone(), Keep::in_worker(call::results(bytes))),
             Outcome::Failed(message) => Word::Lost(TaskError::Failed { message: message.clone() }),
             Outcome::Panicked { message, location } => {
                 let (message, location) = (message.clone(), location.clone());
@@ -484,7 +485,7 @@ pub(crate) fn hold(
         callbacks: Callbacks::default(),
         logs: dir.logs().to_path_buf(),
     };
-    let mut witness = Watcher::new(Arc::clone(&bench.desk));
+    let mut witness = Watcher::new(Arc::clone(&bench.desk), &plan);
     let pool = Span::pool(plan.policy.procs);
     let held = catch_unwind(AssertUnwindSafe(|| {
         pool.within(|| brigade_supervisor::serve(plan, &mut bench, &dir, &mut witness, line, begun))

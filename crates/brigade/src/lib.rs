@@ -66,6 +66,7 @@ mod parcel;
 mod pool;
 mod process;
 mod queue;
+mod receipt;
 mod share;
 pub mod shared;
 pub mod sync;

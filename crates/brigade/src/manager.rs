@@ -255,7 +255,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 impl ManagerBuilder {
     /// Where it listens: the path of a socket, which it makes and removes; or behind an `@` a name that is in no file system.
-    /// If not said, such a name by chance.
+    /// If not said, such a name by chance. A host and a port are an error.
     pub fn address(mut self, address: impl Into<String>) -> ManagerBuilder {
         self.address = Some(address.into());
         self

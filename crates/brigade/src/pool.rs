@@ -8,7 +8,7 @@ use crate::hooks::{Hooks, Initialized, hook};
 use crate::host::{self, Desk};
 use crate::init;
 use crate::share;
-use brigade_core::{Policy, Schedule, Timeout};
+use brigade_core::{Backoff, Intensity, Policy, Schedule, Timeout};
 use brigade_os::page::THREADS_MAX;
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
@@ -64,10 +64,17 @@ pub struct Builder {
     backtraces: bool,
 }
 
+/// A run of the command may wait for fifteen seconds: nobody waits for a single one of its tasks.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    max: Duration::from_millis(500),
+    reset: Duration::from_secs(30),
+};
+
 impl Default for Builder {
     fn default() -> Builder {
         Builder {
-            policy: Policy { procs: share::own(), hold: true, ..Policy::default() },
+            policy: Policy { procs: share::own(), hold: true, backoff: BACKOFF, ..Policy::default() },
             start_method: None,
             memory: Memory::default(),
             state_dir: None,
@@ -310,6 +317,50 @@ impl Builder {
         self
     }
 
+    /// How many deaths of the workers of one place are borne `within` that time, before the pool gives up: as `--max-restarts` of
+    /// the command, and the intensity and period of an OTP supervisor. Only deaths before a worker is ready count, and those in
+    /// a call when it has finished none yet. 5 within 10 seconds, if not said; never fewer than the
+    /// [`attempts`](Builder::attempts) of a call, so that a call that kills is given up before its pool is.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{Pool, TaskError};
+    /// # use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let builder = Pool::builder().state_dir(dir.path());
+    /// let exit = |code: i32| -> () { std::process::exit(code) };
+    /// let builder = builder.procs(1).attempts(1).max_restarts(1, Duration::from_secs(60));
+    /// let pool = builder.initializer(exit, 3).build()?;
+    /// let told = pool.submit(|n: u32| n, 1).join().expect_err("two were born, and that is one too many");
+    /// assert!(told.to_string().contains("the initializer ended the worker: exit code 3"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_restarts(mut self, restarts: u32, within: Duration) -> Builder {
+        self.policy.intensity = Intensity { restarts, within };
+        self
+    }
+
+    /// How long the place of a dead worker stays empty, where its death counts for [`max_restarts`](Builder::max_restarts): not
+    /// at all after the first one, then `first`, and twice as long each time up to `max`, a quarter more or less. Whoever
+    /// finishes a call begins anew. 100 and 500 milliseconds, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::Pool;
+    /// # use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let builder = Pool::builder().state_dir(dir.path());
+    /// let ms = Duration::from_millis;
+    /// let pool = builder.procs(1).attempts(50).backoff(ms(1), ms(1)).build()?;
+    /// let exit = |code: i32| -> u32 { std::process::exit(code) };
+    /// assert!(pool.submit(exit, 3).join().is_err(), "after fifty deaths, in no time");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backoff(mut self, first: Duration, max: Duration) -> Builder {
+        (self.policy.backoff.first, self.policy.backoff.max) = (first, max);
+        self
+    }
+
     /// Where the run's directory is made, with the logs of the workers; in `XDG_RUNTIME_DIR` or the temporary directory, if
     /// not said. It is made, with its parents. A run that ended well leaves nothing in it.
     ///
@@ -448,6 +499,8 @@ impl Builder {
         if let Some(Timeout::After(timeout)) = policy.task_timeout {
             some_time("task_timeout", timeout)?;
         }
+        some_time("the time of max_restarts", policy.intensity.within)?;
+        some_time("the first backoff", policy.backoff.first)?;
         // A call dies beside others once, and then as often alone.
         let deaths = policy.attempts_max.saturating_add(u32::from(policy.threads > 1));
         policy.intensity.restarts = policy.intensity.restarts.max(deaths);

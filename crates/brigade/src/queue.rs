@@ -6,7 +6,7 @@ mod table;
 
 use crate::call::Value;
 use crate::carry::Carried;
-use brigade_os::futex::{deadline, remaining};
+use brigade_os::clock::Deadline;
 use brigade_wire::{decode_value, encode_value};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -460,7 +460,7 @@ impl<T> Queue<T> {
         awaited: Awaited,
         mut attempt: impl FnMut(&Guard) -> Result<Option<R>, QueueError>,
     ) -> Result<Option<R>, QueueError> {
-        let until = deadline(patience);
+        let until = patience.map(Deadline::after);
         loop {
             let Some(guard) = self.table.lock_until(until) else { return Ok(None) };
             if let Some(worked) = attempt(&guard)? {
@@ -474,7 +474,7 @@ impl<T> Queue<T> {
             }
             let seen = awaited.bell(&guard).rings();
             drop(guard);
-            if remaining(until).is_none() {
+            if until.is_some_and(Deadline::is_over) {
                 return Ok(None);
             }
             // Rung, or time to look: the next round sees which.

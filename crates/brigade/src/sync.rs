@@ -53,6 +53,7 @@ pub use semaphore::{BoundedSemaphore, Permit, Semaphore, TooMany};
 pub use watch::{Holder, LockReport, watch_locks, watch_locks_with};
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Got, but from the dead: whoever had it before was killed, crashed or ended with it in hand, so what it stands for may be
 /// half done. As std's `PoisonError` it has what was asked for inside; the next one is not told any more.
@@ -70,7 +71,7 @@ use std::fmt;
 /// let lock = Lock::new()?;
 /// Process::builder(die, lock.clone()).start()?.join();
 /// let died: OwnerDied<LockGuard> = lock.acquire().expect_err("it died with the lock in hand");
-/// println!("{died}: {:?}", died.get_ref());
+/// println!("process {:?} is dead: {:?}", died.pid(), died.get_ref());
 /// let guard = died.into_inner();
 /// drop(guard);
 /// assert!(lock.acquire().is_ok(), "it was told once");
@@ -78,11 +79,25 @@ use std::fmt;
 /// ```
 pub struct OwnerDied<T> {
     got: T,
+    dead: Dead,
+}
+
+/// The process of whoever died with it; none if it had no time to say who it was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dead(Option<NonZeroU32>);
+
+impl Dead {
+    /// By its pid, 0 if that is not known.
+    pub(crate) fn of(pid: u32) -> Dead {
+        Dead(NonZeroU32::new(pid))
+    }
 }
 
 impl<T> OwnerDied<T> {
-    pub(crate) fn new(got: T) -> OwnerDied<T> {
-        OwnerDied { got }
+    /// The process that died; of several that gave permits back, the last one that was found. `None` if it was killed at the
+    /// very moment that it got what it died with.
+    pub fn pid(&self) -> Option<u32> {
+        self.dead.0.map(NonZeroU32::get)
     }
 
     /// What was asked for.
@@ -96,25 +111,32 @@ impl<T> OwnerDied<T> {
     }
 
     fn map<U>(self, f: impl FnOnce(T) -> U) -> OwnerDied<U> {
-        OwnerDied::new(f(self.got))
+        OwnerDied { got: f(self.got), dead: self.dead }
     }
 }
 
 impl<T> fmt::Debug for OwnerDied<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnerDied").finish_non_exhaustive()
+        f.debug_struct("OwnerDied").field("pid", &self.pid()).finish_non_exhaustive()
     }
 }
 
 impl<T> fmt::Display for OwnerDied<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("whoever had it died with it in hand: see to what it guards, and go on with into_inner()")
+        match self.pid() {
+            Some(pid) => write!(f, "process {pid}")?,
+            None => f.write_str("whoever had it")?,
+        }
+        f.write_str(" died with it in hand: see to what it guards, and go on with into_inner()")
     }
 }
 
 impl<T> std::error::Error for OwnerDied<T> {}
 
-/// Whether it came from the dead.
-pub(crate) fn told<T>(got: T, died: bool) -> Result<T, OwnerDied<T>> {
-    if died { Err(OwnerDied::new(got)) } else { Ok(got) }
+/// It came from the dead, if from anybody.
+pub(crate) fn told<T>(got: T, dead: Option<Dead>) -> Result<T, OwnerDied<T>> {
+    match dead {
+        Some(dead) => Err(OwnerDied { got, dead }),
+        None => Ok(got),
+    }
 }

@@ -1,7 +1,7 @@
 //! Calls on threads of this process: encoded, called and decoded as in a worker, so that they mean the same.
 
 use crate::call::{self, Call, Value};
-use crate::carry;
+use crate::carry::{self, Keep};
 use crate::error::{BuildError, TaskError};
 use crate::executor::Executor;
 use crate::host::{self, Intake, Order, Sink, Ticket, Word, call_back};
@@ -128,7 +128,7 @@ impl Bench {
             order.lent(order.ticket.0, process::id());
             let Order { ticket, call, items, sink, span, .. } = order;
             let word = match carry::returned(|| call::run(call.bytes())) {
-                (Ok(results), kept) => Word::Value(results, kept),
+                (Ok(results), kept) => Word::Value(results, Keep::here(kept)),
                 (Err(message), _) => Word::Lost(TaskError::Decode { message }),
             };
             self.tray().running.retain(|(other, those, _)| (other, those) != (&ticket, &items));

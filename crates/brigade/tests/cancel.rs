@@ -1,8 +1,10 @@
 //! Calls that nobody wants any more, tried with real processes.
 
+mod kit;
+
 use brigade::{Job, Pool, StartMethod, TaskError, Until, as_completed, wait};
+use kit::{Marks, eventually, wait_for};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -32,49 +34,8 @@ fn own_pid(_: ()) -> u32 {
 }
 
 /// Leaves a mark.
-fn touch(mark: PathBuf) {
+fn touch(mark: String) {
     fs::write(mark, "").expect("a mark");
-}
-
-/// Does nothing until somebody leaves this mark.
-fn wait_for(mark: PathBuf) -> u32 {
-    while !mark.exists() {
-        thread::sleep(Duration::from_millis(1));
-    }
-    process::id()
-}
-
-/// A directory for marks, gone with the test.
-struct Marks(PathBuf);
-
-impl Marks {
-    fn new(test: &str) -> Marks {
-        let dir = std::env::temp_dir().join(format!("brigade-{test}-{}", process::id()));
-        fs::create_dir_all(&dir).expect("a directory");
-        Marks(dir)
-    }
-
-    fn mark(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn count(&self) -> usize {
-        fs::read_dir(&self.0).expect("it is there").count()
-    }
-}
-
-impl Drop for Marks {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < until, "not within a minute: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Returns when the pool has heard all that was said before, and has done it: what is said later, it hears later.
@@ -90,18 +51,18 @@ fn is_heard(pool: &Pool) {
 
 /// Somebody runs it, or is about to.
 fn is_lent<R: brigade::Value>(job: &Job<R>) {
-    eventually("it is lent", || job.pid().is_some());
+    eventually("it is lent", || job.pid());
 }
 
 #[test]
 fn a_call_that_waits_is_never_begun_and_one_that_runs_ends_with_its_worker() {
     for method in [StartMethod::Fork, StartMethod::Spawn] {
         in_tests();
-        let marks = Marks::new("waits");
+        let marks = Marks::new();
         let pool = Pool::builder().procs(1).start_method(method).build().expect("a pool");
         let before = pool.submit(own_pid, ()).join().expect("a pid");
         let running = pool.submit(for_ever, ());
-        let waiting = pool.submit(touch, marks.mark("waiting"));
+        let waiting = pool.submit(touch, marks.path("waiting"));
         let wanted = pool.submit(own_pid, ());
         is_lent(&running);
         assert!(waiting.cancel() && waiting.is_done() && !waiting.cancel());
@@ -113,28 +74,28 @@ fn a_call_that_waits_is_never_begun_and_one_that_runs_ends_with_its_worker() {
         assert_eq!(pool.submit(square, 7).join(), Ok(49));
         assert_eq!(pool.loads()[0].deaths, 0, "{method:?}: it was to die");
         pool.join();
-        assert_eq!(marks.count(), 0, "{method:?}");
+        assert_eq!(marks.all().len(), 0, "{method:?}");
     }
 }
 
 #[test]
 fn what_a_worker_was_lent_ahead_is_not_begun_either() {
-    let marks = Marks::new("ahead");
+    let marks = Marks::new();
     let pool = pool(1);
     assert!((0..500).map(|n| pool.submit(square, n)).all(|job| job.join().is_ok()), "short ones");
-    let first = pool.submit(wait_for, marks.mark("go"));
-    let others: Vec<_> = (0..10).map(|n| pool.submit(touch, marks.mark(n.to_string()))).collect();
+    let first = pool.submit(wait_for, marks.path("go"));
+    let others: Vec<_> = (0..10).map(|n| pool.submit(touch, marks.path(&n.to_string()))).collect();
     let last = pool.submit(own_pid, ());
     // How much that is depends on how long the last short ones took here.
     is_heard(&pool);
     let lent = others.iter().filter(|job| job.pid().is_some()).count();
     assert!(others.iter().all(Job::cancel));
     is_heard(&pool);
-    touch(marks.mark("go"));
+    marks.put("go");
     let worker = first.join().expect("it was not cancelled, and was not disturbed");
     assert_eq!(last.join() != Ok(worker), lent > 0, "it leaves if it held any, {lent} of ten");
     pool.join();
-    assert_eq!(marks.count(), 1, "only the one that was waited for");
+    assert_eq!(marks.all().len(), 1, "only the one that was waited for");
 }
 
 #[test]
@@ -190,7 +151,7 @@ fn a_hundred_megabytes_that_wait_are_let_go() {
     let with_it = own_kib();
     assert!(large.cancel());
     assert_eq!(large.join(), Err(TaskError::Cancelled));
-    eventually("it is let go", || own_kib() + (60 << 10) < with_it);
+    eventually("it is let go", || (own_kib() + (60 << 10) < with_it).then_some(()));
     assert!(running.cancel());
     assert_eq!(pool.submit(square, 3).join(), Ok(9));
     pool.join();
@@ -241,7 +202,7 @@ fn whoever_waits_for_it_is_told() {
 }
 
 /// Which mark to wait for first, and which to leave then; and to be no short call.
-fn step((wanted, left): (Option<PathBuf>, PathBuf)) {
+fn step((wanted, left): (Option<String>, String)) {
     thread::sleep(Duration::from_millis(20));
     wanted.map(wait_for);
     touch(left);
@@ -249,16 +210,16 @@ fn step((wanted, left): (Option<PathBuf>, PathBuf)) {
 
 #[test]
 fn a_map_that_is_dropped_takes_with_it_what_was_not_begun() {
-    let marks = Marks::new("map");
+    let marks = Marks::new();
     let pool = pool(1);
-    let items = (0..4).map(|n| ((n == 1).then(|| marks.mark("go")), marks.mark(n.to_string())));
+    let items = (0..4).map(|n| ((n == 1).then(|| marks.path("go")), marks.path(&n.to_string())));
     let mut map = pool.map(step, items).chunk_size(1);
     assert_eq!(map.next(), Some(Ok(())));
     drop(map);
     is_heard(&pool);
-    touch(marks.mark("go"));
+    marks.put("go");
     pool.join();
-    let names: Vec<bool> = (0..4).map(|n| marks.mark(n.to_string()).exists()).collect();
+    let names: Vec<bool> = (0..4).map(|n| marks.has(&n.to_string())).collect();
     assert!(names[0] && !names[2] && !names[3], "{names:?}");
 }
 

@@ -116,15 +116,20 @@ fn an_initializer_that_fails_is_an_error_with_its_words_and_no_worker_is_born_ag
     assert!(told.contains("its initializer: the license has expired"), "{told}");
     assert_eq!(times, 1, "{told}");
     let (told, times) = failure(fail, 2);
-    assert!(told.contains("exit code 78"), "{told}");
+    assert!(told.contains("the initializer ended the worker: exit code 78"), "{told}");
     assert_eq!(times, 1, "{told}");
 }
 
 #[test]
 fn an_initializer_that_dies_or_hangs_is_tried_a_few_times_and_then_it_is_an_error() {
-    for (kind, words) in [(3, "exit code 3"), (4, "SIGABRT"), (HANG, "no hello within 500ms")] {
+    for (kind, words) in [
+        (3, "the initializer ended the worker: exit code 3, pid "),
+        (4, "the initializer ended the worker: SIGABRT, pid "),
+        (HANG, "the initializer did not return in time: no hello within 500ms, pid "),
+    ] {
         let (told, times) = failure(fail, kind);
-        assert!(told.contains(words), "{told}");
+        assert!(told.contains(words) && told.contains("logs: /"), "{told}");
+        assert!(!told.contains(" ppid "), "the head of a log says nothing: {told}");
         // Who hangs may be killed before it has noted anything.
         assert!(times <= 6 && (times >= 2 || kind == HANG), "{kind}: {times} times");
     }

@@ -1,8 +1,11 @@
 //! A manager and its clients, any of which may be killed, tried with real processes.
 
+mod kit;
+
+use brigade::StartMethod;
 use brigade::manager::{DictProxy, ListProxy, Manager, ManagerClient, ManagerError, ValueProxy};
 use brigade::sync::Lock;
-use brigade::{Pool, StartMethod};
+use kit::{METHODS, kill, tireless};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
@@ -15,28 +18,16 @@ use std::thread;
 
 brigade::test_entry!(in_tests);
 
-const METHODS: [StartMethod; 2] = [StartMethod::Fork, StartMethod::Spawn];
-
 fn manager() -> Manager {
     in_tests();
     Manager::new().expect("a manager")
-}
-
-fn pool(procs: u32, method: StartMethod) -> Pool {
-    in_tests();
-    Pool::builder().procs(procs).attempts(100_000).start_method(method).build().expect("a pool")
-}
-
-fn kill(pid: u32) {
-    let mut kill = process::Command::new("kill");
-    let _ = kill.args(["-9", &pid.to_string()]).stderr(process::Stdio::null()).status();
 }
 
 #[test]
 fn three_processes_append_to_a_list_and_none_is_lost() {
     let manager = manager();
     for method in METHODS {
-        let (list, pool) = (manager.list::<String>().unwrap(), pool(3, method));
+        let (list, pool) = (manager.list::<String>().unwrap(), tireless(3, method));
         let append =
             |(list, n): (ListProxy<String>, u32)| list.append(&format!("entry {n}")).expect("it lives");
         pool.for_each(append, (0..15).map(|n| (list.clone(), n))).unwrap();
@@ -110,7 +101,7 @@ fn values_and_namespaces_hold_what_they_are_given_with_its_type() {
 
 #[test]
 fn compound_updates_by_many_are_none_too_few() {
-    let (manager, pool) = (manager(), pool(3, StartMethod::Fork));
+    let (manager, pool) = (manager(), tireless(3, StartMethod::Fork));
     let (value, dict) = (manager.value(&0_u64).unwrap(), manager.dict::<String, u64>().unwrap());
     let add = |(value, dict): (ValueProxy<u64>, DictProxy<String, u64>)| {
         for n in 0..100 {
@@ -125,7 +116,7 @@ fn compound_updates_by_many_are_none_too_few() {
 
 #[test]
 fn clients_that_are_killed_at_any_moment_harm_nobody() {
-    let (manager, pool) = (manager(), pool(3, StartMethod::Fork));
+    let (manager, pool) = (manager(), tireless(3, StartMethod::Fork));
     let list = manager.list::<Vec<u8>>().unwrap();
     let churn = |list: ListProxy<Vec<u8>>| {
         for _ in 0..20 {
@@ -140,7 +131,7 @@ fn clients_that_are_killed_at_any_moment_harm_nobody() {
     while killed.len() < 100 {
         let pid = pids.next().expect("without end").expect("it is tried again");
         if killed.insert(pid) {
-            kill(pid);
+            kill("KILL", pid);
         }
     }
     drop((pids, pool));
@@ -151,11 +142,11 @@ fn clients_that_are_killed_at_any_moment_harm_nobody() {
 #[test]
 fn when_the_manager_dies_the_next_use_is_an_error_here_and_in_workers() {
     for method in METHODS {
-        let (manager, pool) = (manager(), pool(1, method));
+        let (manager, pool) = (manager(), tireless(1, method));
         let list = manager.list::<u32>().unwrap();
         let append = |list: ListProxy<u32>| list.append(&1).map_err(|error| error.to_string());
         assert_eq!(pool.submit(append, list.clone()).join(), Ok(Ok(())));
-        kill(manager.pid());
+        kill("KILL", manager.pid());
         let here = loop {
             // The kill is on its way.
             if let Err(error) = list.append(&2) {
@@ -180,7 +171,7 @@ fn whoever_waits_for_an_answer_when_the_manager_dies_waits_no_longer() {
     while watched.len().is_ok_and(|len| len < 50) {
         watched.append(&0).unwrap();
     }
-    kill(manager.pid());
+    kill("KILL", manager.pid());
     assert!(asking.join().unwrap().expect("an error").contains("no manager at"));
 }
 
@@ -216,7 +207,7 @@ fn restart(address: &str) {
         assert_eq!(list.to_vec().expect("it lives"), [n]);
         former = Some(list);
         if n % 2 == 1 {
-            kill(manager.pid());
+            kill("KILL", manager.pid());
         }
     }
 }
@@ -258,7 +249,7 @@ fn sockets() -> usize {
 
 #[test]
 fn managers_that_have_ended_leave_no_connection_open() {
-    let pool = pool(1, StartMethod::Fork);
+    let pool = tireless(1, StartMethod::Fork);
     let left = |_: ()| {
         // The first one brings along what all share.
         drop(Manager::new().expect("a manager"));
@@ -275,13 +266,29 @@ fn the_handle_of_a_dead_manager_leaves_the_socket_of_its_successor_alone() {
     let path = std::env::temp_dir().join(format!("brigade-successor-{}", process::id()));
     let address = path.to_str().expect("a path of text");
     let former = Manager::builder().address(address).key("k").start().expect("a manager");
-    kill(former.pid());
+    kill("KILL", former.pid());
     while former.list::<u8>().is_ok() {}
     let successor = Manager::builder().address(address).key("k").start().expect("the former is dead");
     drop(former);
     assert!(Manager::connect(address, b"k").is_ok(), "it is there");
     drop(successor);
     assert!(!path.exists());
+}
+
+#[test]
+fn a_host_and_a_port_are_refused_and_no_file_of_that_name_is_made() {
+    in_tests();
+    for address in ["127.0.0.1:0", "localhost:50000", "[::1]:8080", ":80"] {
+        let told = Manager::builder().address(address).start().expect_err("not served").to_string();
+        let words = format!("manager at {address} cannot be started: that is a host and a port");
+        assert!(told.starts_with(&words) && told.lines().count() == 1, "{told}");
+        let told = Manager::connect(address, b"k").expect_err("nor asked").to_string();
+        assert!(told.contains("that is a host and a port"), "{told}");
+        assert!(!Path::new(address).exists());
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a:80");
+    assert!(Manager::builder().address(path.to_str().expect("text")).start().is_ok(), "a path all the same");
 }
 
 /// Starts a manager there, while somebody takes its socket away: what becomes of it if nobody has met it before.
@@ -327,7 +334,7 @@ fn strangers_who_say_nothing_or_nonsense_hold_nobody_up() {
 
 #[test]
 fn proxies_are_data_that_a_manager_keeps_and_locks_are_not() {
-    let (manager, pool) = (manager(), pool(1, StartMethod::Fork));
+    let (manager, pool) = (manager(), tireless(1, StartMethod::Fork));
     let (outer, inner) = (manager.list::<ListProxy<u32>>().unwrap(), manager.list::<u32>().unwrap());
     outer.append(&inner).unwrap();
     let append =

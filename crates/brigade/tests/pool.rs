@@ -193,6 +193,21 @@ fn numbers_that_make_no_sense_are_refused_in_one_line() {
     }
 }
 
+#[test]
+fn a_memory_limit_that_no_worker_can_live_on_is_an_error_that_says_how_much_it_takes() {
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        in_tests();
+        let dir = tempfile::tempdir().expect("a directory");
+        let builder = Pool::builder().procs(2).start_method(method).state_dir(dir.path());
+        let pool = builder.memory_limit(1).build().expect("a pool");
+        let told = pool.submit(square, 1).join().expect_err("no worker lives").to_string();
+        let (_, least) =
+            told.split_once("memory_limit 1 B is less than a worker needs to live (").expect(&told);
+        let least: u64 = least.split_once(" KiB)").and_then(|(least, _)| least.parse().ok()).expect(&told);
+        assert!(least > 100 && told.lines().count() == 1, "{told}");
+    }
+}
+
 /// How deep it got, and what was said there.
 fn nest(depth: u32) -> (u32, String) {
     match Pool::builder().procs(1).build() {

@@ -1,8 +1,11 @@
 //! Shared memory between processes that are killed, tried with real ones.
 
+mod kit;
+
 use brigade::shared::{SharedArray, SharedSlice, SharedValue};
 use brigade::sync::{Event, Lock};
 use brigade::{Job, Pool, StartMethod, TaskError, Until, wait};
+use kit::{METHODS, kill, tireless};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process;
@@ -10,18 +13,6 @@ use std::thread;
 use std::time::Duration;
 
 brigade::test_entry!(in_tests);
-
-const METHODS: [StartMethod; 2] = [StartMethod::Fork, StartMethod::Spawn];
-
-fn pool(procs: u32, method: StartMethod) -> Pool {
-    in_tests();
-    Pool::builder().procs(procs).attempts(100_000).start_method(method).build().expect("a pool")
-}
-
-fn kill(pid: u32) {
-    let mut kill = process::Command::new("kill");
-    let _ = kill.args(["-9", &pid.to_string()]).stderr(process::Stdio::null()).status();
-}
 
 /// What is mapped here under that name, and how much of it is this process's own.
 fn mapped(name: &str) -> (usize, u64) {
@@ -41,7 +32,7 @@ fn mapped(name: &str) -> (usize, u64) {
 #[test]
 fn a_shared_slice_is_mapped_by_workers_and_copied_by_none() {
     for method in METHODS {
-        let pool = pool(2, method);
+        let pool = tireless(2, method);
         let numbers = pool.share((0..1_000_000_u64).collect::<Vec<u64>>()).expect("shared memory");
         let parts = (0..8).map(|part| (numbers.clone(), part));
         let sum = |(numbers, part): (SharedSlice<u64>, usize)| {
@@ -56,7 +47,7 @@ fn a_shared_slice_is_mapped_by_workers_and_copied_by_none() {
 
 #[test]
 fn slices_of_nothing_and_of_structs_travel_as_well() {
-    let pool = pool(1, StartMethod::Fork);
+    let pool = tireless(1, StartMethod::Fork);
     let none = SharedSlice::<[f64; 2]>::new(&[]).expect("shared memory");
     assert_eq!(pool.submit(|none: SharedSlice<[f64; 2]>| none.len(), none).join(), Ok(0));
     let points = SharedSlice::new(&[[1.0, 2.0], [3.0, 4.0]]).expect("shared memory");
@@ -67,7 +58,7 @@ fn slices_of_nothing_and_of_structs_travel_as_well() {
 #[test]
 fn two_hundred_thousand_increments_by_two_workers_are_none_too_few() {
     for method in METHODS {
-        let pool = pool(2, method);
+        let pool = tireless(2, method);
         let (lock, value) = (Lock::new().unwrap(), SharedValue::new(0_u64).unwrap());
         let add = |(lock, value): (Lock, SharedValue<u64>)| {
             for _ in 0..100_000 {
@@ -86,7 +77,7 @@ fn two_hundred_thousand_increments_by_two_workers_are_none_too_few() {
 
 #[test]
 fn three_processes_write_an_array_and_nothing_is_lost() {
-    let pool = pool(3, StartMethod::Fork);
+    let pool = tireless(3, StartMethod::Fork);
     let array = SharedArray::<u32>::zeroed(15).unwrap();
     let write = |(array, part): (SharedArray<u32>, usize)| {
         (0..5).for_each(|n| array.set(part * 5 + n, (part * 10 + n) as u32));
@@ -101,7 +92,7 @@ type Twins = [u64; 32];
 
 #[test]
 fn an_element_is_whole_and_no_update_is_lost_however_often_writers_are_killed() {
-    let pool = pool(3, StartMethod::Fork);
+    let pool = tireless(3, StartMethod::Fork);
     let (twins, done) = (SharedArray::<Twins>::zeroed(4).unwrap(), SharedValue::new(0_u64).unwrap());
     let write = |(twins, done): (SharedArray<Twins>, SharedValue<u64>)| {
         for n in 0..500 {
@@ -124,7 +115,7 @@ fn an_element_is_whole_and_no_update_is_lost_however_often_writers_are_killed() 
         if killed.insert(pid) {
             // A pace: the moment is the point.
             thread::sleep(Duration::from_micros(seed % 1_000));
-            kill(pid);
+            kill("KILL", pid);
         }
     }
     drop((pids, pool));
@@ -150,7 +141,7 @@ fn who_locks_an_array_after_a_death_in_the_middle_is_told_and_who_reads_it_is_no
             (array.clone(), begun.clone()),
         );
         begun.wait();
-        kill(job.pid().unwrap());
+        kill("KILL", job.pid().unwrap());
         assert_eq!(array.to_vec(), [7, 2], "{method:?}");
         let guard = array.lock().expect_err("half done").into_inner();
         guard.copy_from_slice(&[7, 8]);
@@ -177,21 +168,21 @@ fn an_update_whose_process_dies_in_it_has_changed_nothing() {
 
 #[test]
 fn what_a_worker_made_lives_as_long_as_the_worker_or_whoever_has_opened_it() {
-    let pool = pool(1, StartMethod::Fork);
+    let pool = tireless(1, StartMethod::Fork);
     let made = pool.submit(|_: ()| SharedValue::new(41_u32).unwrap(), ()).join().expect("a value");
     let pid = pool.submit(|_: ()| process::id(), ()).join().unwrap();
-    kill(pid);
+    kill("KILL", pid);
     assert_eq!(made.fetch_add(1), 41, "this process has it open");
     assert_eq!(pool.submit(|value: SharedValue<u32>| value.get(), made).join(), Ok(42));
 }
 
 #[test]
 fn who_attaches_to_what_died_is_told_in_a_line() {
-    let pool = pool(1, StartMethod::Fork);
+    let pool = tireless(1, StartMethod::Fork);
     let job = pool.submit(|n: u32| SharedSlice::new(&[n]).unwrap(), 7);
     let (mut done, _) = wait([job], Until::AllCompleted, None);
     let pid = done[0].pid().expect("it was lent");
-    kill(pid);
+    kill("KILL", pid);
     while pool.submit(|_: ()| process::id(), ()).join() == Ok(pid) {
         thread::yield_now();
     }
@@ -216,7 +207,7 @@ fn nothing_is_left_in_dev_shm_nor_open() {
         let links = entries.map(|entry| fs::read_link(entry.path()).unwrap_or_else(|_| entry.path()));
         links.filter(|to| to.to_string_lossy().contains("left-over")).count()
     };
-    let pool = pool(1, StartMethod::Fork);
+    let pool = tireless(1, StartMethod::Fork);
     let lock = Lock::named("left-over").unwrap();
     pool.submit(|lock: Lock| drop(lock.acquire()), lock.clone()).join().unwrap();
     assert_eq!((named("/dev/shm"), named("/proc/self/fd")), (0, 1));

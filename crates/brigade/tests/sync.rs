@@ -1,9 +1,12 @@
 //! Locks and the like between processes that are killed, tried with real ones.
 
+mod kit;
+
 use brigade::sync::{
     Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore, watch_locks_with,
 };
 use brigade::{Job, Pool, Process, StartMethod, TaskError};
+use kit::{METHODS, kill, tireless};
 use std::collections::BTreeSet;
 use std::process;
 use std::sync::mpsc::channel;
@@ -13,23 +16,11 @@ use std::time::Duration;
 brigade::test_entry!(in_tests);
 
 const LONG: Duration = Duration::from_secs(60);
-const METHODS: [StartMethod; 2] = [StartMethod::Fork, StartMethod::Spawn];
-
-/// Whose calls are never given up, however often somebody kills their workers.
-fn pool(procs: u32, method: StartMethod) -> Pool {
-    in_tests();
-    Pool::builder().procs(procs).attempts(100_000).start_method(method).build().expect("a pool")
-}
 
 /// Whose calls die with their workers.
 fn fragile(procs: u32, method: StartMethod) -> Pool {
     in_tests();
     Pool::builder().procs(procs).attempts(1).start_method(method).build().expect("a pool")
-}
-
-fn kill(pid: u32) {
-    let mut kill = process::Command::new("kill");
-    let _ = kill.args(["-9", &pid.to_string()]).stderr(process::Stdio::null()).status();
 }
 
 fn is_lost<R: brigade::Value>(job: Job<R>) -> bool {
@@ -47,7 +38,7 @@ type Gust = (u32, u64);
 
 /// Kills so many workers at random moments while they do `call` again and again.
 fn storm<A: brigade::Value + Clone>(kills: usize, call: fn(A) -> Gust, argument: A) -> u64 {
-    let pool = pool(3, StartMethod::Fork);
+    let pool = tireless(3, StartMethod::Fork);
     let (mut killed, mut seed, mut sum) = (BTreeSet::new(), 0x9e37_79b9_7f4a_7c15_u64, 0);
     let mut gusts = pool.map_unordered(call, std::iter::repeat(argument)).chunk_size(1);
     while killed.len() < kills {
@@ -59,7 +50,7 @@ fn storm<A: brigade::Value + Clone>(kills: usize, call: fn(A) -> Gust, argument:
         if killed.insert(pid) {
             // A pace: the moment is the point.
             thread::sleep(Duration::from_micros(seed % 1_000));
-            kill(pid);
+            kill("KILL", pid);
         }
     }
     sum
@@ -84,7 +75,7 @@ fn a_lock_whose_holder_is_killed_goes_to_the_next_who_is_told() {
         assert_eq!(lock.holder().expect("somebody").pid, pid, "{method:?}");
         assert!(lock.try_acquire().expect("nobody is dead yet").is_none());
         assert!(lock.acquire_timeout(Duration::from_millis(20)).expect("nor now").is_none());
-        kill(pid);
+        kill("KILL", pid);
         let died = lock.acquire().expect_err("its holder was killed");
         drop(died.into_inner());
         assert!(lock.acquire().is_ok(), "it is told once");
@@ -110,7 +101,7 @@ fn locks_travel_several_levels_deep_and_in_whatever() {
                 .expect("a depth"),
         }
     }
-    let pool = pool(1, StartMethod::Fork);
+    let pool = tireless(1, StartMethod::Fork);
     let lock = RLock::new().expect("a lock");
     assert_eq!(pool.submit(deep, (0, vec![("a".into(), lock.clone()), ("b".into(), lock)])).join(), Ok(3));
 }
@@ -255,7 +246,7 @@ fn permits_of_the_dead_come_back_and_whoever_gets_one_is_told() {
             semaphore.acquire_timeout(Duration::from_millis(100)).unwrap().is_none(),
             "{method:?}: it lives"
         );
-        kill(job.pid().unwrap());
+        kill("KILL", job.pid().unwrap());
         let one = semaphore.acquire().expect_err("from the dead");
         let two = semaphore.acquire().expect_err("from the dead");
         drop((one, two));
@@ -291,7 +282,7 @@ fn a_semaphore_counts_and_a_bounded_one_no_further_than_at_first() {
 #[test]
 fn an_event_wakes_all_who_wait_in_all_processes_until_it_is_cleared() {
     for method in METHODS {
-        let pool = pool(2, method);
+        let pool = tireless(2, method);
         let (event, there) = (Event::new().unwrap(), Semaphore::new(0).unwrap());
         let wait = |(event, there): (Event, Semaphore)| {
             there.release(1);
@@ -333,7 +324,7 @@ fn who_waits_for_an_event_is_woken_even_if_it_is_cleared_at_once() {
 #[test]
 fn a_condition_is_waited_for_across_processes_and_every_waiter_is_woken() {
     for method in METHODS {
-        let pool = pool(3, method);
+        let pool = tireless(3, method);
         let (condition, there, go) =
             (Condition::new().unwrap(), Semaphore::new(0).unwrap(), Event::new().unwrap());
         let wait = |(condition, there, go): (Condition, Semaphore, Event)| {
@@ -437,7 +428,7 @@ fn a_barrier_lets_all_through_together_a_thousand_times() {
         (0..1_000).map(|_| u64::from(barrier.wait().expect("nobody breaks it"))).sum()
     }
     for method in METHODS {
-        let pool = pool(3, method);
+        let pool = tireless(3, method);
         let barrier = Barrier::new(4).unwrap();
         let jobs: Vec<_> = (0..3).map(|_| pool.submit(rounds, barrier.clone())).collect();
         let here = rounds(barrier.clone());
@@ -494,7 +485,7 @@ fn a_party_that_dies_breaks_the_barrier_in_a_wait_and_between_two() {
         barrier.wait().expect("the first round");
         between.wait();
         let pid = doomed.pid().unwrap();
-        kill(pid);
+        kill("KILL", pid);
         assert_eq!(other.join(), Ok(format!("{:?}", Err::<(), _>(BarrierError::Died { pid }))), "{method:?}");
         assert_eq!(barrier.wait(), Err(BarrierError::Died { pid }));
         barrier.reset();
@@ -505,13 +496,13 @@ fn a_party_that_dies_breaks_the_barrier_in_a_wait_and_between_two() {
 
 #[test]
 fn a_party_that_leaves_breaks_nothing() {
-    let pool = pool(1, StartMethod::Fork);
+    let pool = tireless(1, StartMethod::Fork);
     let barrier = Barrier::new(2).unwrap();
     for _ in 0..3 {
         let job = pool.submit(|barrier: Barrier| (barrier.wait().is_ok(), process::id()), barrier.clone());
         assert!(barrier.wait().is_ok());
         let (is_through, pid) = job.join().expect("it comes back");
-        kill(pid);
+        kill("KILL", pid);
         assert!(is_through);
     }
 }
@@ -542,7 +533,7 @@ fn locks_taken_in_both_orders_are_reported_here_and_across_processes() {
     let report = reports.try_recv().expect("it goes round by three");
     assert!(report.contains("watched-third#") && report.contains("watched-first#"), "{report}");
     assert_eq!(report.matches("tests/sync.rs:").count(), 2, "{report}");
-    let pool = pool(1, StartMethod::Fork);
+    let pool = tireless(1, StartMethod::Fork);
     let (one, two) = (Lock::named("watched-one").unwrap(), RLock::named("watched-two").unwrap());
     let job = pool.submit(
         |(one, two): (Lock, RLock)| {

@@ -39,6 +39,8 @@ pub enum Bug {
     StopEarly,
     /// A quarantined task is requeued as well.
     RequeueTheQuarantined,
+    /// Whoever is to be told to end is only asked to.
+    TerminateLate,
     /// Nobody follows a STOP up.
     NoGrace,
     /// A dead worker is not replaced while others live.
@@ -158,6 +160,7 @@ impl Bug {
         Bug::NoBirthTimeout,
         Bug::StopEarly,
         Bug::RequeueTheQuarantined,
+        Bug::TerminateLate,
         Bug::NoGrace,
         Bug::NoRespawnAfterDeath,
         Bug::ForgetTheAttempt,

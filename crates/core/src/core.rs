@@ -142,6 +142,7 @@ impl Core {
             Event::Close => self.policy.hold = false,
             Event::Cancel { tasks, lent } => self.cancel(tasks, lent, now, effects),
             Event::Drain => self.drain(now, effects),
+            Event::Terminate => self.terminate(now, effects),
             Event::Resize(wanted) => self.resize(wanted, now, effects),
             Event::Abort => self.abort(now, effects),
         }

@@ -61,6 +61,13 @@ impl Core {
         }
     }
 
+    /// No task starts any more, and those in hand are told to end.
+    pub(crate) fn terminate(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.drain(now, effects);
+        let (kill_at, late) = (now + self.policy.grace, self.bug(Bug::TerminateLate));
+        effects.extend(self.roster.iter_mut().filter(|_| !late).filter_map(|slot| slot.terminate(kill_at)));
+    }
+
     /// Everybody ends now.
     pub(crate) fn abort(&mut self, now: Now, effects: &mut Vec<Effect>) {
         match self.phase {

@@ -125,6 +125,8 @@ pub enum Event {
     },
     /// Start no task any more; let those in hand finish, then end the workers.
     Drain,
+    /// The same without patience: SIGTERM goes with the STOP, and SIGKILL comes after the grace.
+    Terminate,
     /// End the workers now.
     Abort,
 }

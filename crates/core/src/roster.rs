@@ -175,6 +175,19 @@ impl Slot {
         }
     }
 
+    /// SIGTERM, for one that was asked to leave and not told yet.
+    pub(crate) fn terminate(&mut self, kill_at: Now) -> Option<Effect> {
+        match &mut self.state {
+            State::Draining { patience: patience @ (Patience::TermAt(_) | Patience::Unhurried), .. } => {
+                *patience = Patience::KillAt(kill_at);
+                Some(Effect::Terminate(self.worker))
+            }
+            State::Draining { patience: Patience::KillAt(_), .. } => None,
+            State::Waiting { .. } | State::Starting { .. } | State::Ready(_) => None,
+            State::Dying { .. } | State::Lost { .. } | State::Ended => None,
+        }
+    }
+
     /// SIGKILL. Its leases stay with the body until that is found: what it has said until then counts.
     pub(crate) fn shoot(&mut self, cause: Cause, give_up_at: Now) -> Option<Effect> {
         let force = Force::Kill { give_up_at: Some(give_up_at) };

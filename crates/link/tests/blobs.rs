@@ -256,37 +256,3 @@ fn large_arguments_that_were_in_flight_go_with_the_worker_that_dies() {
     drop(staff);
     eventually("its files are gone with it", || files().is_empty());
 }
-
-/// `cargo test --release --package brigade-link --test blobs -- --ignored --exact speed --nocapture`
-#[test]
-#[ignore = "this measures and judges nothing"]
-fn speed() {
-    for (size, rounds) in [(64 << 10, 4_000), (1 << 20, 500), (64 << 20, 20)] {
-        let (mut staff, mut out) = (Staff::new(), bytes(size));
-        out[0] = b'!';
-        let back = [&b"?"[..], &(size as u64).to_le_bytes()].concat();
-        let mib = rounds as f64 * size as f64 / f64::from(1 << 20);
-        for (way, args) in [("arguments", out), ("results", back)] {
-            staff.answers(vec![call(0, args.clone())]);
-            let (mut packing, mut waiting) = (Duration::ZERO, Duration::ZERO);
-            for task in 0..rounds {
-                let call = call(task, args.clone());
-                let began = Instant::now();
-                let packets = staff.link.pack([(call.task, || call)]);
-                packing += began.elapsed();
-                assert_eq!(staff.link.run(packets), Sent::All);
-                let mut credit = 0;
-                while credit == 0 {
-                    let Heard::Done { consumed, .. } = staff.next() else { panic!("no report") };
-                    credit = staff.link.credit(consumed).expect("it counts right");
-                }
-                waiting += began.elapsed();
-            }
-            let (speed, millis) = (mib / waiting.as_secs_f64(), waiting.as_secs_f64() * 1e3 / rounds as f64);
-            let loop_millis = packing.as_secs_f64() * 1e3 / rounds as f64;
-            println!(
-                "{way:>9} of {size:>8} bytes: {speed:.0} MiB/s, {millis:.3} ms each, {loop_millis:.3} of the loop"
-            );
-        }
-    }
-}

@@ -13,7 +13,7 @@ pub fn monotonic_ns() -> u64 {
 /// A moment to wait for, and no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
-    at_ns: u64,
+    pub(crate) at_ns: u64,
 }
 
 impl Deadline {
@@ -27,7 +27,14 @@ impl Deadline {
     /// How long it is until then; `None` once it is over.
     #[must_use]
     pub fn left(self) -> Option<Duration> {
-        self.at_ns.checked_sub(monotonic_ns()).map(Duration::from_nanos)
+        let left_ns = self.at_ns.checked_sub(monotonic_ns()).filter(|left_ns| *left_ns > 0)?;
+        Some(Duration::from_nanos(left_ns))
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        self.left().is_none()
     }
 }
 

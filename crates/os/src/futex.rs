@@ -1,6 +1,6 @@
 //! Waiting for a word in shared memory to change, and waking who waits.
 
-use crate::clock::monotonic_ns;
+use crate::clock::Deadline;
 use rustix::thread::futex::{Flags, wait, wake};
 use rustix::time::Timespec;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -39,12 +39,11 @@ impl Bell {
 
     /// Waits until it has rung since `seen` was, until that time, or for [`LOOK`], whichever is first; sooner if a signal
     /// comes. Says whether it has rung.
-    pub fn wait(&self, seen: u32, until: Option<u64>) -> bool {
-        let look_ns = LOOK.as_nanos() as u64;
-        let left_ns = remaining(until).map_or(0, |left| left.map_or(look_ns, |left| left.min(look_ns)));
+    pub fn wait(&self, seen: u32, until: Option<Deadline>) -> bool {
+        let left = until.map_or(LOOK, |until| until.left().unwrap_or_default().min(LOOK));
         self.waiting.fetch_add(1, SeqCst);
-        if left_ns > 0 && self.rings() == seen {
-            let slice = Timespec { tv_sec: 0, tv_nsec: left_ns as i64 };
+        if !left.is_zero() && self.rings() == seen {
+            let slice = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
             // Woken, interrupted, or the time is over: the count says which.
             let _ = wait(&self.rings, Flags::empty(), seen, Some(&slice));
         }
@@ -53,25 +52,10 @@ impl Bell {
     }
 }
 
-/// When that time is over, in [`monotonic_ns`]; none for ever.
-#[must_use]
-pub fn deadline(timeout: Option<Duration>) -> Option<u64> {
-    let ns = u64::try_from(timeout?.as_nanos()).ok()?;
-    monotonic_ns().checked_add(ns)
-}
-
-/// How many nanoseconds are left, or that it is for ever; `None` if it is over.
-#[must_use]
-pub fn remaining(until: Option<u64>) -> Option<Option<u64>> {
-    match until {
-        None => Some(None),
-        Some(until) => until.checked_sub(monotonic_ns()).filter(|left| *left > 0).map(Some),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::monotonic_ns;
     use std::thread;
 
     #[test]
@@ -96,8 +80,8 @@ mod tests {
     fn a_wait_ends_when_its_time_is_over_or_it_is_time_to_look() {
         let bell = Bell::default();
         let before = monotonic_ns();
-        let until = deadline(Some(Duration::from_millis(30)));
-        while remaining(until).is_some() {
+        let until = Some(Deadline::after(Duration::from_millis(30)));
+        while !until.is_some_and(Deadline::is_over) {
             assert!(!bell.wait(0, until));
         }
         assert!(monotonic_ns() - before >= 30_000_000);

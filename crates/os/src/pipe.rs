@@ -58,6 +58,17 @@ pub fn write(writer: BorrowedFd<'_>, head: &[u8], body: &[u8]) -> io::Result<()>
     }
 }
 
+/// Writes these few bytes if there is room for them now; `writer` never waits again.
+///
+/// # Errors
+/// `WouldBlock` if there is none, `BrokenPipe` if nobody is left to read it.
+pub fn write_at_once(writer: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    fcntl_setfl(writer, fcntl_getfl(writer)? | OFlags::NONBLOCK)?;
+    let written = rustix::io::write(writer, bytes)?;
+    debug_assert_eq!(written, bytes.len(), "the kernel writes so few whole");
+    Ok(())
+}
+
 /// Reads one packet; waits for it. 0 bytes are the end: nobody is left to write.
 ///
 /// # Errors
@@ -113,6 +124,18 @@ mod tests {
             let count = read(reader.as_fd(), &mut packet).unwrap();
             assert_eq!(&packet[..count], expected);
         }
+    }
+
+    #[test]
+    fn who_writes_at_once_into_a_full_pipe_does_not_wait() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut written = 0;
+        while write_at_once(writer.as_fd(), &[7; 8]).is_ok() {
+            written += 1;
+        }
+        let error = write_at_once(writer.as_fd(), &[7; 8]).unwrap_err();
+        assert_eq!((written > 0, error.kind()), (true, io::ErrorKind::WouldBlock));
+        drop(reader);
     }
 
     #[test]

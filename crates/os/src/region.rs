@@ -367,7 +367,7 @@ mod tests {
         assert!(region.try_lock(|tally| &tally.lock).is_none(), "by its own thread");
         let other = region.clone();
         let waited = thread::spawn(move || {
-            let until = crate::futex::deadline(Some(std::time::Duration::from_millis(20)));
+            let until = Some(crate::clock::Deadline::after(std::time::Duration::from_millis(20)));
             other.try_lock(|tally| &tally.lock).is_none()
                 && other.lock_until(|tally| &tally.lock, until).is_none()
         });

@@ -3,11 +3,12 @@
 //! Each thread has a list of those that it holds, and the kernel goes through it when the thread ends, by whatever. So a
 //! process that was made by a raw clone must be given its list (`List`), as the C library's `fork` does.
 
-use crate::clock::monotonic_ns;
-use crate::futex::{LOOK, remaining};
+use crate::clock::Deadline;
+use crate::futex::LOOK;
 use crate::region::{Region, Shared};
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -70,13 +71,11 @@ impl<T: Shared> Region<T> {
     pub fn try_lock<const AGAIN: bool>(&self, which: Which<T, AGAIN>) -> Option<Held<T, AGAIN>> {
         let mutex = self.mutex(which);
         // SAFETY: as in `lock`.
-        match unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) } {
-            libc::EDEADLK => None,
-            error => self.held(mutex, error),
-        }
+        let error = unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) };
+        self.held(mutex, error).ok().flatten()
     }
 
-    /// Locks it; waits until that time at most, in [`monotonic_ns`](crate::clock::monotonic_ns).
+    /// Locks it; waits until that time at most.
     ///
     /// # Panics
     /// As [`Region::lock`].
@@ -84,17 +83,30 @@ impl<T: Shared> Region<T> {
     pub fn lock_until<const AGAIN: bool>(
         &self,
         which: Which<T, AGAIN>,
-        until: Option<u64>,
+        until: Option<Deadline>,
     ) -> Option<Held<T, AGAIN>> {
+        self.lock_or_own(which, until).unwrap_or_else(|own| panic!("{own}"))
+    }
+
+    /// As [`Region::lock_until`], for whoever knows what is to be done then.
+    ///
+    /// # Errors
+    /// [`Own`], at once, if this thread holds it already, and it is none that may be taken again.
+    pub fn lock_or_own<const AGAIN: bool>(
+        &self,
+        which: Which<T, AGAIN>,
+        until: Option<Deadline>,
+    ) -> Result<Option<Held<T, AGAIN>>, Own> {
         let mutex = self.mutex(which);
         // SAFETY: it was begun when its region was created, and stays mapped while it is held.
         let mut error = unsafe { libc::pthread_mutex_trylock(mutex.as_ref().0.get()) };
         // Who is killed after it was woken, while somebody else has just taken the lock, takes the note along that others wait:
         // nobody wakes them. So they look themselves.
-        while matches!(error, libc::EBUSY | libc::ETIMEDOUT) && remaining(until).is_some() {
-            let look = monotonic_ns().saturating_add(LOOK.as_nanos() as u64);
+        while matches!(error, libc::EBUSY | libc::ETIMEDOUT) && !until.is_some_and(Deadline::is_over) {
+            let look = Deadline::after(LOOK);
             // SAFETY: as above.
-            error = unsafe { lock_until(mutex.as_ref().0.get(), until.unwrap_or(u64::MAX).min(look)) };
+            error =
+                unsafe { lock_until(mutex.as_ref().0.get(), until.map_or(look, |until| until.min(look))) };
         }
         self.held(mutex, error)
     }
@@ -105,20 +117,36 @@ impl<T: Shared> Region<T> {
         NonNull::from_ref(mutex)
     }
 
-    fn held<const AGAIN: bool>(&self, mutex: NonNull<Robust<AGAIN>>, error: c_int) -> Option<Held<T, AGAIN>> {
+    fn held<const AGAIN: bool>(
+        &self,
+        mutex: NonNull<Robust<AGAIN>>,
+        error: c_int,
+    ) -> Result<Option<Held<T, AGAIN>>, Own> {
         let died = match error {
             0 => false,
-            libc::EBUSY | libc::ETIMEDOUT => return None,
+            libc::EBUSY | libc::ETIMEDOUT => return Ok(None),
+            libc::EDEADLK => return Err(Own),
             libc::EOWNERDEAD => {
                 // SAFETY: this thread has it now. What it guards is looked at by whoever gets it.
                 let error = unsafe { libc::pthread_mutex_consistent(mutex.as_ref().0.get()) };
                 assert!(error == 0, "pthread_mutex_consistent: {}", io::Error::from_raw_os_error(error));
                 true
             }
-            libc::EDEADLK => panic!("this thread holds the lock already: an RLock may be taken again"),
             error => panic!("lock in shared memory: {}", io::Error::from_raw_os_error(error)),
         };
-        Some(Held { region: self.clone(), mutex, died, thread: PhantomData })
+        Ok(Some(Held { region: self.clone(), mutex, died, thread: PhantomData }))
+    }
+}
+
+/// This thread holds it already.
+#[derive(Clone, Copy, Debug)]
+pub struct Own;
+
+impl fmt::Display for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this thread holds the lock already, and would wait for itself: an RLock may be taken again",
+        )
     }
 }
 
@@ -132,7 +160,7 @@ type ClockLock =
 ///
 /// # Safety
 /// The mutex must be one that was begun.
-unsafe fn lock_until(mutex: *mut libc::pthread_mutex_t, until: u64) -> c_int {
+unsafe fn lock_until(mutex: *mut libc::pthread_mutex_t, until: Deadline) -> c_int {
     static CLOCK_LOCK: OnceLock<Option<ClockLock>> = OnceLock::new();
     let timespec = |ns: u64| libc::timespec {
         tv_sec: (ns / 1_000_000_000) as libc::time_t,
@@ -145,11 +173,11 @@ unsafe fn lock_until(mutex: *mut libc::pthread_mutex_t, until: u64) -> c_int {
         unsafe { std::mem::transmute::<*mut libc::c_void, Option<ClockLock>>(found) }
     });
     if let Some(clock_lock) = clock_lock {
-        let until = timespec(until);
+        let until = timespec(until.at_ns);
         // SAFETY: by the caller's promise; the time lives as long as the call.
         return unsafe { clock_lock(mutex, libc::CLOCK_MONOTONIC, &raw const until) };
     }
-    let left = remaining(Some(until)).flatten().unwrap_or(0);
+    let left = until.left().unwrap_or_default().as_nanos() as u64;
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
     let until = timespec(now.saturating_add(left));

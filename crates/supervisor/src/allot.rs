@@ -23,6 +23,9 @@ use std::time::Duration;
 /// The part of `--max-rss` that the kernel lets be had beyond it.
 const MORE_PART: u64 = 4;
 
+/// And never less than this: whoever cannot live on so little is to live long enough to say so.
+const MORE_BYTES_MIN: u64 = 8 << 20;
+
 /// The memory groups of a run, and who is held by one.
 #[derive(Debug)]
 pub(crate) struct Allotments {
@@ -38,7 +41,7 @@ pub(crate) struct Allotments {
 
 impl Allotments {
     pub(crate) fn new(rss_bytes_max: Option<u64>, cgroup: Option<&Arc<Cgroup>>) -> Allotments {
-        let bytes_max = rss_bytes_max.map(|max| max.saturating_add(max / MORE_PART));
+        let bytes_max = rss_bytes_max.map(|max| max.saturating_add((max / MORE_PART).max(MORE_BYTES_MIN)));
         let groups = bytes_max.and_then(|max| MemoryGroups::make(max, cgroup).ok());
         Allotments {
             groups,

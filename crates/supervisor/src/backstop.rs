@@ -4,7 +4,7 @@
 use brigade_os::Body;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long between two looks.
@@ -14,16 +14,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// together with all the rest has been seen once more, and is not late.
 const LOOKS_MAX: u32 = 3;
 
-/// Watches over sends. Its thread sleeps while nothing is sent: an idle supervisor is not woken for it.
+/// Watches over sends. Its thread sleeps while nothing is sent: an idle supervisor is not woken for it. It ends with this.
 #[derive(Debug)]
 pub(crate) struct Backstop {
     watch: Arc<Watch>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Watch {
     send: Mutex<Send>,
-    began: Condvar,
+    /// A send begins, or there will be none any more.
+    woken: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +40,9 @@ impl Backstop {
     pub(crate) fn start() -> io::Result<Backstop> {
         let watch = Arc::new(Watch::default());
         let own = Arc::clone(&watch);
-        thread::Builder::new().name("backstop".into()).stack_size(64 << 10).spawn(move || own.keep())?;
-        Ok(Backstop { watch })
+        let builder = thread::Builder::new().name("backstop".into()).stack_size(64 << 10);
+        let thread = Some(builder.spawn(move || own.keep())?);
+        Ok(Backstop { watch, thread })
     }
 
     /// Runs `send`, and kills `to` if that takes too long.
@@ -48,7 +51,7 @@ impl Backstop {
         now.under_way = Some((0, Arc::clone(to)));
         if !now.is_watched {
             now.is_watched = true;
-            self.watch.began.notify_one();
+            self.watch.woken.notify_one();
         }
         drop(now);
         let sent = send();
@@ -60,7 +63,9 @@ impl Backstop {
 impl Drop for Backstop {
     fn drop(&mut self) {
         self.watch.lock().is_over = true;
-        self.watch.began.notify_one();
+        self.watch.woken.notify_one();
+        // It does not panic, and what it may be at is a kill.
+        self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -73,14 +78,13 @@ impl Watch {
         let mut now = self.lock();
         loop {
             while !now.is_watched && !now.is_over {
-                now = self.began.wait(now).unwrap_or_else(PoisonError::into_inner);
+                now = self.woken.wait(now).unwrap_or_else(PoisonError::into_inner);
             }
             if now.is_over {
                 return;
             }
-            drop(now);
-            thread::sleep(LOOK_EVERY);
-            now = self.lock();
+            let wait = self.woken.wait_timeout_while(now, LOOK_EVERY, |now| !now.is_over);
+            now = wait.unwrap_or_else(PoisonError::into_inner).0;
             match &mut now.under_way {
                 Some((looks, to)) if *looks + 1 >= LOOKS_MAX => to.kill(),
                 Some((looks, _)) => *looks += 1,
@@ -105,5 +109,15 @@ mod tests {
         let exit = backstop.over(&body, || body.reap());
         assert_eq!(exit, brigade_wire::Exit::Signal(9));
         assert!(sleeper.wait().is_err(), "it was reaped above");
+    }
+
+    #[test]
+    fn its_thread_is_gone_when_it_is_also_right_after_a_send() {
+        let body = Arc::new(Body::of(Pid::current()).unwrap());
+        let backstop = Backstop::start().unwrap();
+        backstop.over(&body, || ());
+        let watch = Arc::downgrade(&backstop.watch);
+        drop(backstop);
+        assert!(watch.upgrade().is_none(), "nobody watches any more");
     }
 }

@@ -219,10 +219,13 @@ impl<'a> Chronicle<'a> {
         self.born.get(&slot).map_or(0, |(_, pid)| *pid)
     }
 
-    /// The last lines that a process wrote into its log.
+    /// The last lines that a process wrote into its log. The first of all says only who it is.
     pub(crate) fn last_lines(&self, pid: u32) -> Vec<String> {
         const LINES: usize = 3;
-        self.own_lines(pid, LINES, None)
+        let header = format!(" pid {pid} ppid ");
+        let mut lines = self.own_lines(pid, LINES, None);
+        lines.retain(|line| !line.contains(&header));
+        lines
     }
 
     /// The last lines that a process wrote into its log, up to the one that holds `until` if there is one.

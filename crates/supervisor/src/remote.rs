@@ -11,8 +11,8 @@ pub(crate) enum Asked {
     Arrivals,
     /// To end when all is settled.
     Close,
-    /// To begin nothing more, and end when what runs has ended.
-    Drain,
+    /// To begin nothing more, and tell what runs to end.
+    Terminate,
     /// To end now.
     Abort,
     /// To have so many workers.
@@ -46,9 +46,9 @@ impl Remote {
         self.ask(Asked::Close);
     }
 
-    /// Nothing more is begun; what runs has the grace of the run to end in.
-    pub fn drain(&self) {
-        self.ask(Asked::Drain);
+    /// Nothing more is begun; workers get SIGTERM, and have the grace of the run to die of it.
+    pub fn terminate(&self) {
+        self.ask(Asked::Terminate);
     }
 
     /// The run ends now; its workers are killed.
@@ -72,7 +72,7 @@ impl Asked {
         match self {
             Asked::Arrivals => None,
             Asked::Close => Some(Event::Close),
-            Asked::Drain => Some(Event::Drain),
+            Asked::Terminate => Some(Event::Terminate),
             Asked::Abort => Some(Event::Abort),
             Asked::Resize(workers) => Some(Event::Resize(workers)),
         }

@@ -1,5 +1,6 @@
 //! What this process is to be: its arguments are written by the supervisor or the template, not by people.
 
+use crate::allowance::Allowance;
 use crate::{Table, Trade, exit, log, serve, template};
 use brigade_link::Spawned;
 use brigade_os::cgroup::Cgroup;
@@ -83,7 +84,7 @@ fn template(
     let template = template::Template::begin(door, Pages::map(pages)?, logs, cgroup, trade.tasks)?;
     match template.serve()? {
         template::Ended::SupervisorGone => Ok(ExitCode::SUCCESS),
-        template::Ended::Child(calling) => serve::serve(*calling, trade),
+        template::Ended::Child(calling) => live(*calling, trade),
         template::Ended::NotExecuted(error) => {
             log::line(format_args!("{error}"));
             Ok(exit::code(Exit::NOT_EXECUTED))
@@ -105,7 +106,13 @@ fn born(door: &str, pages: i32, trade: Trade<'_>) -> io::Result<ExitCode> {
     birth::set_name(&format!("worker-{}", worker.slot));
     let page = pages.own(worker.slot)?;
     drop(pages);
-    serve::serve(serve::Calling { charter, worker, page, end: ends.into() }, trade)
+    live(serve::Calling { charter, worker, page, end: ends.into() }, trade)
+}
+
+/// A worker serves, if it can live on what it may have.
+fn live(calling: serve::Calling, trade: Trade<'_>) -> io::Result<ExitCode> {
+    Allowance::admit(calling.charter.rss_bytes_max)?;
+    serve::serve(calling, trade)
 }
 
 impl Told {

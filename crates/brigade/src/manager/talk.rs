@@ -180,8 +180,18 @@ pub(super) fn hear<T: DeserializeOwned>(mut stream: &UnixStream) -> io::Result<T
 pub(super) fn socket_address(address: &str) -> io::Result<SocketAddr> {
     match address.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name),
+        None if is_host_and_port(address) => {
+            let words = "that is a host and a port, and a manager listens on a Unix socket: give it a path, or @ and a name";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, words))
+        }
         None => SocketAddr::from_pathname(address),
     }
+}
+
+/// As Python's managers have it, in a tuple. A file of such a name is had by `./` before it.
+fn is_host_and_port(address: &str) -> bool {
+    let port = address.rsplit_once(':').map(|(_, port)| port);
+    port.is_some_and(|port| port.parse::<u16>().is_ok()) && !address.contains('/')
 }
 
 pub(super) fn connect(address: &str) -> io::Result<UnixStream> {

@@ -17,7 +17,7 @@ mod room;
 
 use crate::carry::Carried;
 use brigade_os::blob::{read_at, write_at};
-use brigade_os::clock::monotonic_ns;
+use brigade_os::clock::Deadline;
 use brigade_os::futex::Bell;
 use brigade_os::lend::Access;
 use brigade_os::proc::available_bytes;
@@ -27,6 +27,7 @@ use brigade_os::rows::{ROWS_AT_ONCE, Rows};
 use brigade_os::seat::{is_taken, sit};
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use lists::{BYTES, Kind, LENGTH, NUMBER, SUM_AND_LINK, State, add, get, set, set_long};
 use room::WINDOW_BYTES;
@@ -40,7 +41,7 @@ pub(super) const SMALL_BYTES: u64 = 32;
 
 /// How long one who has no time waits for the mutex nevertheless, which nobody holds longer than it takes to copy a few words,
 /// unless it is stopped just then.
-const MUTEX_NS: u64 = 1_000_000_000;
+const MUTEX_WITHIN: Duration = Duration::from_secs(1);
 
 brigade_os::shared! {
     /// What all have in common beside the rows.
@@ -176,8 +177,8 @@ impl Table {
     }
 
     /// The same, if it can be had by then, or soon.
-    pub(super) fn lock_until(&self, until: Option<u64>) -> Option<Guard> {
-        let until = until.map(|until| until.max(monotonic_ns().saturating_add(MUTEX_NS)));
+    pub(super) fn lock_until(&self, until: Option<Deadline>) -> Option<Guard> {
+        let until = until.map(|until| until.max(Deadline::after(MUTEX_WITHIN)));
         self.head.lock_until(|head| &head.lock, until).map(|guard| self.rebuilt(guard))
     }
 

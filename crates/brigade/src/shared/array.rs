@@ -1,7 +1,7 @@
 //! `SharedArray`.
 
 use crate::handle::Handle;
-use crate::sync::{OwnerDied, told};
+use crate::sync::{Dead, OwnerDied, told};
 use brigade_os::robust::{Held, Robust};
 use brigade_os::shared;
 use bytemuck::Pod;
@@ -11,16 +11,17 @@ use std::any::type_name;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::process;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst, fence};
 
 shared! {
     /// What is before the elements. Behind them is room for one more: what is being written.
     pub(super) struct State {
         mutex: Robust,
-        /// A guard holds the mutex: what its holder does is more than one write.
-        is_guarded: AtomicU32,
-        /// Somebody died with a guard, and nobody was told.
-        is_orphaned: AtomicU32,
+        /// The process whose guard holds the mutex: what it does is more than one write. 0 if none.
+        guarded_by: AtomicU32,
+        /// The process that died with a guard, and nobody was told.
+        orphaned_by: AtomicU32,
         /// The element that is being written, plus one.
         writing: AtomicU64,
     }
@@ -74,14 +75,14 @@ struct Guarded(Handle<State>);
 
 impl Guarded {
     fn begin(handle: &Handle<State>) -> Guarded {
-        handle.is_guarded.store(1, SeqCst);
+        handle.guarded_by.store(process::id(), SeqCst);
         Guarded(handle.clone())
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        self.0.is_guarded.store(0, SeqCst);
+        self.0.guarded_by.store(0, SeqCst);
     }
 }
 
@@ -162,8 +163,9 @@ impl<T: Pod> SharedArray<T> {
         let held = self.held();
         // In this order: whoever dies between the two has died with a guard.
         let guarded = Guarded::begin(&self.handle);
-        let is_orphaned = held.is_orphaned.swap(0, SeqCst) != 0;
-        told(ArrayGuard { array: self.clone(), _guarded: guarded, held }, is_orphaned)
+        let orphaned_by = held.orphaned_by.swap(0, SeqCst);
+        let dead = (orphaned_by != 0).then(|| Dead::of(orphaned_by));
+        told(ArrayGuard { array: self.clone(), _guarded: guarded, held }, dead)
     }
 
     /// Locks, and writes to its end what the dead began.
@@ -174,9 +176,10 @@ impl<T: Pod> SharedArray<T> {
                 self.finish(index as usize, self.read_at(self.len));
             }
             // In this order: whoever dies between the two leaves it to be told.
-            if held.is_guarded.load(SeqCst) != 0 {
-                held.is_orphaned.store(1, SeqCst);
-                held.is_guarded.store(0, SeqCst);
+            let pid = held.guarded_by.load(SeqCst);
+            if pid != 0 {
+                held.orphaned_by.store(pid, SeqCst);
+                held.guarded_by.store(0, SeqCst);
             }
         }
         held

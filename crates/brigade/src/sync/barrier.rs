@@ -5,7 +5,8 @@
 
 use crate::handle::Handle;
 use crate::sync::roster::{Roster, Seat};
-use brigade_os::futex::{Bell, deadline, remaining};
+use brigade_os::clock::Deadline;
+use brigade_os::futex::Bell;
 use brigade_os::robust::{Held, Robust};
 use brigade_os::shared;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -214,10 +215,10 @@ impl Barrier {
     /// # Errors
     /// As there.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<u32, BarrierError> {
-        self.wait_until(deadline(Some(timeout)))
+        self.wait_until(Some(Deadline::after(timeout)))
     }
 
-    fn wait_until(&self, until: Option<u64>) -> Result<u32, BarrierError> {
+    fn wait_until(&self, until: Option<Deadline>) -> Result<u32, BarrierError> {
         let mut state = self.state();
         state.bury_the_dead();
         state.broken().map_or(Ok(()), Err)?;
@@ -234,7 +235,7 @@ impl Barrier {
         loop {
             let seen = state.bell.rings();
             drop(state);
-            let is_over = remaining(until).is_none();
+            let is_over = until.is_some_and(Deadline::is_over);
             let has_rung = self.0.handle.bell.wait(seen, until);
             state = self.state();
             if state.round.load(Relaxed) != round {

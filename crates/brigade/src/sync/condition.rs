@@ -2,7 +2,8 @@
 
 use crate::handle::Handle;
 use crate::sync::{Lock, LockGuard, OwnerDied};
-use brigade_os::futex::{Bell, deadline, remaining};
+use brigade_os::clock::Deadline;
+use brigade_os::futex::Bell;
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -129,7 +130,7 @@ impl Condition {
     /// As there.
     #[track_caller]
     pub fn wait_timeout(&self, guard: LockGuard, timeout: Duration) -> Result<Waited, OwnerDied<Waited>> {
-        self.wait_until(guard, deadline(Some(timeout)))
+        self.wait_until(guard, Some(Deadline::after(timeout)))
     }
 
     /// Waits until `is_so`, which is asked with the lock held.
@@ -169,7 +170,7 @@ impl Condition {
         timeout: Duration,
         mut is_so: impl FnMut() -> bool,
     ) -> Result<Waited, OwnerDied<Waited>> {
-        let until = deadline(Some(timeout));
+        let until = Some(Deadline::after(timeout));
         loop {
             if is_so() {
                 return Ok((guard, true));
@@ -193,12 +194,12 @@ impl Condition {
     }
 
     #[track_caller]
-    fn wait_until(&self, guard: LockGuard, until: Option<u64>) -> Result<Waited, OwnerDied<Waited>> {
+    fn wait_until(&self, guard: LockGuard, until: Option<Deadline>) -> Result<Waited, OwnerDied<Waited>> {
         assert!(guard.is_of(&self.lock), "the guard is of another lock than the condition");
         let seen = self.state.bell.rings();
         drop(guard);
         // It ends without a ring, too: nobody will ring who was killed before it could.
-        let is_awake = self.state.bell.wait(seen, until) || remaining(until).is_some();
+        let is_awake = self.state.bell.wait(seen, until) || !until.is_some_and(Deadline::is_over);
         match self.lock.acquire() {
             Ok(guard) => Ok((guard, is_awake)),
             Err(died) => Err(died.map(|guard| (guard, is_awake))),

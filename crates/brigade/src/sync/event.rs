@@ -1,7 +1,8 @@
 //! `Event`.
 
 use crate::handle::Handle;
-use brigade_os::futex::{Bell, deadline, remaining};
+use brigade_os::clock::Deadline;
+use brigade_os::futex::Bell;
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -74,10 +75,10 @@ impl Event {
     /// False if it was not set in that time.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.wait_until(deadline(Some(timeout)))
+        self.wait_until(Some(Deadline::after(timeout)))
     }
 
-    fn wait_until(&self, until: Option<u64>) -> bool {
+    fn wait_until(&self, until: Option<Deadline>) -> bool {
         let first = self.0.turns.load(SeqCst);
         loop {
             let seen = self.0.bell.rings();
@@ -85,7 +86,7 @@ impl Event {
             if is_odd(now) || now != first {
                 return true;
             }
-            if remaining(until).is_none() {
+            if until.is_some_and(Deadline::is_over) {
                 return false;
             }
             // It ends without a ring, too: whoever has set it may have been killed before it could ring.

@@ -2,20 +2,56 @@
 
 use crate::handle::Handle;
 use crate::sync::watch::{self, Holder, Record, Recorded};
-use crate::sync::{OwnerDied, told};
-use brigade_os::futex::deadline;
+use crate::sync::{Dead, OwnerDied, told};
+use brigade_os::clock::Deadline;
 use brigade_os::robust::{Held, Robust};
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
+
+shared! {
+    /// Who has a lock, for whoever gets it from the dead. Only written with the lock in hand.
+    pub(crate) struct Owner {
+        /// 0 if nobody has it, or has not said so yet.
+        pid: AtomicU32,
+        /// Guards that it has.
+        guards: AtomicU32,
+    }
+}
+
+impl Owner {
+    /// One guard more. Whoever gets it from the dead begins anew, and learns who that was.
+    fn begin(&self, died: bool) -> Option<Dead> {
+        let dead = died.then(|| Dead::of(self.pid.load(Relaxed)));
+        let guards = if died { 0 } else { self.guards.load(Relaxed) };
+        if guards == 0 {
+            self.pid.store(process::id(), Relaxed);
+        }
+        self.guards.store(guards + 1, Relaxed);
+        dead
+    }
+
+    /// One less: with the last one it is free, and its next holder may die before it has said who it is.
+    fn end(&self) {
+        let guards = self.guards.load(Relaxed).saturating_sub(1);
+        if guards == 0 {
+            self.pid.store(0, Relaxed);
+        }
+        self.guards.store(guards, Relaxed);
+    }
+}
 
 shared! {
     /// A lock as it lies in memory.
     pub(crate) struct LockState {
         mutex: Robust,
+        owner: Owner,
         record: Record,
     }
 }
@@ -24,6 +60,7 @@ shared! {
     /// A lock that its holder may take again, as it lies in memory.
     pub(crate) struct RLockState {
         mutex: Robust<true>,
+        owner: Owner,
         record: Record,
     }
 }
@@ -31,7 +68,8 @@ shared! {
 /// Mutual exclusion between all threads of all processes that have a handle on it.
 ///
 /// Its guard belongs to the thread that acquired it. If that dies with the guard in hand, the next one is told
-/// ([`OwnerDied`]) and has the lock. A thread that has it already and asks again panics: see [`RLock`].
+/// ([`OwnerDied`]) and has the lock. A thread that has it already does not get it again, and must not wait for it without a
+/// time-out: see [`RLock`].
 ///
 /// ```
 /// use brigade::sync::Lock;
@@ -109,7 +147,7 @@ pub struct RLockGuard {
 
 /// What both can do.
 macro_rules! lock {
-    ($lock:ident, $guard:ident, $state:ident, $again:literal, $kind:literal) => {
+    ($lock:ident, $guard:ident, $state:ident, $again:literal, $kind:literal, $own:literal) => {
         impl $lock {
             /// A lock that nobody holds.
             ///
@@ -131,6 +169,8 @@ macro_rules! lock {
 
             /// Waits until nobody else has it.
             ///
+            #[doc = $own]
+            ///
             /// # Errors
             /// [`OwnerDied`], with the guard, if whoever had it died.
             #[track_caller]
@@ -141,7 +181,7 @@ macro_rules! lock {
                 }
             }
 
-            /// `None` if somebody has it.
+            /// `None` if somebody has it, be it this thread.
             ///
             /// # Errors
             /// As [`acquire`](Self::acquire).
@@ -159,7 +199,7 @@ macro_rules! lock {
             /// As [`acquire`](Self::acquire).
             #[track_caller]
             pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<$guard>, OwnerDied<$guard>> {
-                self.acquire_until(deadline(Some(timeout)))
+                self.acquire_until(Some(Deadline::after(timeout)))
             }
 
             /// Who holds it now, by what the kernel sees.
@@ -170,10 +210,18 @@ macro_rules! lock {
             #[track_caller]
             pub(crate) fn acquire_until(
                 &self,
-                until: Option<u64>,
+                until: Option<Deadline>,
             ) -> Result<Option<$guard>, OwnerDied<$guard>> {
                 let at = Location::caller();
-                let lock = |until| self.0.lock_until(|state| &state.mutex, until);
+                let lock = |slice| match self.0.lock_or_own(|state| &state.mutex, slice) {
+                    Ok(held) => held,
+                    // Nobody can release it but who waits here.
+                    Err(own) if until.is_none() => panic!("{own}"),
+                    Err(_) => {
+                        thread::sleep(slice.and_then(Deadline::left).unwrap_or_default());
+                        None
+                    }
+                };
                 let held = match watch::is_on(&self.0.record) {
                     false => lock(until),
                     true => watch::wait(self, at, until, lock),
@@ -186,9 +234,15 @@ macro_rules! lock {
                 held: Held<$state, $again>,
                 at: &'static Location<'static>,
             ) -> Result<$guard, OwnerDied<$guard>> {
-                let died = held.owner_died();
+                let dead = held.owner.begin(held.owner_died());
                 let watched = watch::is_on(&self.0.record).then(|| watch::taken(self, at));
-                told($guard { _watched: watched, held }, died)
+                told($guard { _watched: watched, held }, dead)
+            }
+        }
+
+        impl Drop for $guard {
+            fn drop(&mut self) {
+                self.held.owner.end();
             }
         }
 
@@ -222,8 +276,15 @@ macro_rules! lock {
     };
 }
 
-lock!(Lock, LockGuard, LockState, false, "lock");
-lock!(RLock, RLockGuard, RLockState, true, "rlock");
+lock!(
+    Lock,
+    LockGuard,
+    LockState,
+    false,
+    "lock",
+    "# Panics\nIf this thread has it already: it would wait for itself, and for ever."
+);
+lock!(RLock, RLockGuard, RLockState, true, "rlock", "Whoever has it already gets it once more.");
 
 impl LockGuard {
     /// Whether it is that lock that it holds.

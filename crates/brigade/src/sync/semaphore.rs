@@ -4,8 +4,9 @@
 
 use crate::handle::Handle;
 use crate::sync::roster::Roster;
-use crate::sync::{OwnerDied, told};
-use brigade_os::futex::{Bell, deadline, remaining};
+use crate::sync::{Dead, OwnerDied, told};
+use brigade_os::clock::Deadline;
+use brigade_os::futex::Bell;
 use brigade_os::robust::Robust;
 use brigade_os::shared;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ shared! {
         most: AtomicU32,
         /// Those that came back from the dead, and nobody was told.
         untold: AtomicU32,
+        /// Who had the last of those.
+        dead: AtomicU32,
         roster: Roster,
     }
 }
@@ -141,24 +144,24 @@ impl Semaphore {
     /// # Errors
     /// As [`Semaphore::acquire`].
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Option<Permit>, OwnerDied<Permit>> {
-        self.acquire_until(deadline(Some(timeout)))
+        self.acquire_until(Some(Deadline::after(timeout)))
     }
 
-    fn acquire_until(&self, until: Option<u64>) -> Result<Option<Permit>, OwnerDied<Permit>> {
+    fn acquire_until(&self, until: Option<Deadline>) -> Result<Option<Permit>, OwnerDied<Permit>> {
         loop {
             let state = self.0.lock(|state| &state.mutex);
-            let mut died = state.take();
-            if died.is_none() {
+            let mut taken = state.take();
+            if taken.is_none() {
                 state.bury_the_dead();
-                died = state.take();
+                taken = state.take();
             }
-            if let Some(died) = died {
+            if let Some(dead) = taken {
                 drop(state);
-                return told(Permit { semaphore: self.clone(), is_spent: false }, died).map(Some);
+                return told(Permit { semaphore: self.clone(), is_spent: false }, dead).map(Some);
             }
             let seen = state.bell.rings();
             drop(state);
-            if remaining(until).is_none() {
+            if until.is_some_and(Deadline::is_over) {
                 return Ok(None);
             }
             self.0.bell.wait(seen, until);
@@ -251,19 +254,20 @@ impl State {
         self.all.load(Relaxed).saturating_sub(self.roster.sum())
     }
 
-    /// Takes a permit for this process, if there is one; says whether it is from the dead.
-    fn take(&self) -> Option<bool> {
+    /// Takes a permit for this process, if there is one; and says from whom, if that is dead.
+    fn take(&self) -> Option<Option<Dead>> {
         if self.free() == 0 {
             return None;
         }
         self.roster.own_or_free()?.add(1);
         let untold = self.untold.load(Relaxed);
         self.untold.store(untold.saturating_sub(1), Relaxed);
-        Some(untold > 0)
+        Some((untold > 0).then(|| Dead::of(self.dead.load(Relaxed))))
     }
 
     fn bury_the_dead(&self) {
         self.roster.strike_dead(|seat| {
+            self.dead.store(seat.pid(), Relaxed);
             self.untold.store(self.untold.load(Relaxed) + seat.count.load(Relaxed), Relaxed);
         });
     }

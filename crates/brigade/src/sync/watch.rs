@@ -4,8 +4,7 @@
 //! Orders are kept twice: in this process as a graph of all of them, and in the memory of each lock as the locks that
 //! anybody, in any process, had in hand when it wanted this one.
 
-use brigade_os::clock::monotonic_ns;
-use brigade_os::futex::remaining;
+use brigade_os::clock::{Deadline, monotonic_ns};
 use brigade_os::proc::process_of_thread;
 use brigade_os::shared;
 use std::cell::RefCell;
@@ -219,17 +218,19 @@ pub(crate) fn is_on(record: &Record) -> bool {
 pub(crate) fn wait<T>(
     wanted: &dyn Recorded,
     at: &'static Location<'static>,
-    until: Option<u64>,
-    take: impl Fn(Option<u64>) -> Option<T>,
+    until: Option<Deadline>,
+    take: impl Fn(Option<Deadline>) -> Option<T>,
 ) -> Option<T> {
     check_order(wanted, at);
     let begun = monotonic_ns();
     loop {
-        let look = monotonic_ns() + PATIENCE.as_nanos() as u64;
+        let look = Deadline::after(PATIENCE);
         if let Some(taken) = take(Some(until.map_or(look, |until| until.min(look)))) {
             return Some(taken);
         }
-        remaining(until)?;
+        if until.is_some_and(Deadline::is_over) {
+            return None;
+        }
         let waited = Duration::from_nanos(monotonic_ns() - begun);
         report(&LockReport::Long { lock: (wanted.name(), at), waited, holder: wanted.holder() });
     }

@@ -1,8 +1,8 @@
 //! D. The life of workers: replaced after so many calls, or so much memory; more and fewer of them; pools in pools.
 
 use crate::stage::{
-    FOR_EVER, Marks, PATIENCE, answer, builder, eventually, full, is_alive, kill, own_pid, pool, square,
-    wait_for, wait_gone, workers,
+    FOR_EVER, Marks, PATIENCE, answer, builder, eventually, full, is_alive, kill, meeting, own_pid, pool,
+    square, wait_for, wait_gone, workers,
 };
 use brigade::{BuildError, Pool, TaskError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ fn a_worker_is_replaced_after_its_number_of_calls_and_none_is_lost() {
         assert!(done.values().all(|calls| *calls <= most + about), "{most}: {done:?}");
         let spent = done.values().filter(|calls| **calls >= most - about).count();
         assert!(spent + 3 >= done.len(), "only the last three may have some left: {done:?}");
-        assert_eq!(workers(&pool, 3).len(), 3, "their number stays");
+        assert_eq!(meeting(&pool, 3).len(), 3, "their number stays");
     }
     let pool = builder(3).max_tasks_per_child(1_000).build().expect("a pool");
     assert!(calls_of_each(&pool, 100).len() <= 3);
@@ -75,7 +75,7 @@ fn whoever_is_left_when_a_pool_shrinks_is_still_there_when_it_grows() {
     });
     assert_eq!(answer(&pool.submit(own_pid, ())), Ok(left));
     pool.resize(2);
-    assert!(workers(&pool, 2).contains(&left));
+    assert!(meeting(&pool, 2).contains(&left));
 }
 
 /// Scenario 58: while calls are under way, and while workers die.

@@ -1,19 +1,15 @@
-//! The kit: pools, what workers do to themselves, marks that outlive them, and facts to wait for.
+//! What these scenarios have beside the kit: pools, and what workers do to themselves.
 
+pub(crate) use crate::kit::{Marks, PATIENCE, eventually, is_alive, is_first, kill, state, wait_for};
 use brigade::{Builder, Job, Pool, TaskError, Value};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// Longer than anything here takes on a slow machine under load; reached only when something hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use std::time::Duration;
 
 /// Longer than any test.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(3_600);
@@ -31,19 +27,6 @@ pub(crate) fn pool(procs: u32) -> Pool {
 #[track_caller]
 pub(crate) fn answer<R: Value>(job: &Job<R>) -> Result<R, TaskError> {
     job.join_timeout(PATIENCE).expect("an answer, whatever it is")
-}
-
-/// Waits for a fact.
-#[track_caller]
-pub(crate) fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = fact() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Whether there is time for all of it: `make conformance` says so.
@@ -94,71 +77,6 @@ pub(crate) fn program(test: &str, shell: &[&str]) -> (Option<i32>, String, Strin
     (code, text(told.stdout), text(told.stderr))
 }
 
-/// A directory of marks: what workers leave behind for others, and for their next attempt. Gone with the test.
-pub(crate) struct Marks(PathBuf);
-
-impl Marks {
-    pub(crate) fn new() -> Marks {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("brigade-marks-{}-{}", process::id(), NEXT.fetch_add(1, Relaxed));
-        let dir = std::env::temp_dir().join(name);
-        fs::create_dir(&dir).expect("a fresh directory");
-        Marks(dir)
-    }
-
-    /// Where a mark of that name is put, to be said to a worker.
-    pub(crate) fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-
-    pub(crate) fn put(&self, name: &str) {
-        File::create_new(self.0.join(name)).expect("a fresh mark");
-    }
-
-    pub(crate) fn take(&self, name: &str) {
-        fs::remove_file(self.0.join(name)).expect("it was put");
-    }
-
-    /// A directory of marks among them.
-    pub(crate) fn dir(&self, name: &str) {
-        fs::create_dir(self.0.join(name)).expect("a fresh directory");
-    }
-
-    /// Their names.
-    pub(crate) fn all(&self) -> Vec<String> {
-        let marks = fs::read_dir(&self.0).expect("our directory").flatten();
-        marks.map(|mark| mark.file_name().to_string_lossy().into_owned()).collect()
-    }
-}
-
-impl Drop for Marks {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Whether nobody has been here before.
-pub(crate) fn is_first(mark: &str) -> bool {
-    File::create_new(mark).is_ok()
-}
-
-/// Sends a signal as people do.
-pub(crate) fn kill(signal: &str, pid: u32) {
-    let mut command = Command::new("kill");
-    command.args([&format!("-{signal}"), &pid.to_string()]);
-    let _ = command.stderr(Stdio::null()).status();
-}
-
-/// The letter of a process's state; `None` if there is no such process.
-pub(crate) fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
-pub(crate) fn is_alive(pid: u32) -> bool {
-    state(pid).is_some_and(|state| state != 'Z' && state != 'X')
-}
-
 /// The threads that this process has.
 pub(crate) fn threads() -> usize {
     fs::read_dir("/proc/self/task").expect("/proc").count()
@@ -181,13 +99,29 @@ pub(crate) fn wait_gone(pids: &[u32]) {
     eventually("they are gone", || pids.iter().all(|pid| !is_alive(*pid)).then_some(()));
 }
 
-/// The workers of a pool, one of each: so many calls meet.
+/// The workers of a pool, which is at rest. While some are still being born, a call may wait behind another and be taken back
+/// for them, at the price of the worker that had it: so they meet until nobody has been replaced.
 #[track_caller]
 pub(crate) fn workers(pool: &Pool, procs: u32) -> Vec<u32> {
+    let mut before = meeting(pool, procs);
+    loop {
+        let now = meeting(pool, procs);
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
+/// So many calls meet, each in a worker of its own: their pids, in order.
+#[track_caller]
+pub(crate) fn meeting(pool: &Pool, procs: u32) -> Vec<u32> {
     let marks = Marks::new();
     let jobs: Vec<_> =
         (0..procs).map(|n| pool.submit(meet, (marks.path(""), n.to_string(), procs as usize))).collect();
-    jobs.iter().map(|job| answer(job).expect("a pid")).collect()
+    let mut pids: Vec<u32> = jobs.iter().map(|job| answer(job).expect("a pid")).collect();
+    pids.sort_unstable();
+    pids
 }
 
 // Tasks.
@@ -197,15 +131,6 @@ pub(crate) fn square(n: u64) -> u64 {
 }
 
 pub(crate) fn own_pid(_: ()) -> u32 {
-    process::id()
-}
-
-/// Ends when the mark is there, or its test is over.
-pub(crate) fn wait_for(mark: String) -> u32 {
-    let dir = Path::new(&mark).parent().expect("a mark is in a directory");
-    while !fs::exists(&mark).expect("it can be looked for") && dir.exists() {
-        thread::sleep(Duration::from_millis(1));
-    }
     process::id()
 }
 

@@ -1,8 +1,8 @@
 //! B. Time limits, and waiting with patience that ends.
 
 use crate::stage::{
-    Marks, PATIENCE, answer, builder, eventually, own_pid, pool, sleep_for_ever, square, wait_for, wait_gone,
-    workers,
+    Marks, PATIENCE, answer, builder, eventually, meeting, own_pid, pool, sleep_for_ever, square, wait_for,
+    wait_gone, workers,
 };
 use brigade::{Mishap, TaskError, Until, as_completed, wait};
 use std::iter;
@@ -39,7 +39,7 @@ fn a_call_over_its_time_costs_its_worker_and_no_other_call_and_its_callback_hear
     assert!((0..).zip(&others).all(|(n, job)| answer(job) == Ok(n * n)));
     let killed = hung.pid().expect("somebody ran it");
     wait_gone(&[killed]);
-    let after = workers(&pool, 2);
+    let after = meeting(&pool, 2);
     assert!(!after.contains(&killed), "it is replaced");
     assert_eq!(before.iter().filter(|pid| after.contains(pid)).count(), 1, "{before:?} and {after:?}");
 }

@@ -122,6 +122,34 @@ fn a_drain_overtakes_a_slot_that_waits() {
 }
 
 #[test]
+fn whoever_is_to_be_terminated_is_told_at_once_and_shot_after_the_grace() {
+    let mut bench = Bench::new(10, procs(2));
+    bench.hello(w(0, 1));
+    let told = [Effect::Stop(w(0, 1)), Effect::Kill(w(1, 1)), Effect::Terminate(w(0, 1))];
+    assert_eq!(bench.on(Event::Terminate), told);
+    assert_eq!(bench.on(Event::Terminate), [], "told once");
+    assert_eq!(bench.tick(), [Effect::Kill(w(0, 1))]);
+    assert_eq!(bench.now_ms(), 5_000);
+    let effects = bench.gone(w(0, 1), Exit::Signal(15), Some(0));
+    assert_eq!(effects[1], requeued(0, 1, false, w(0, 1)), "nobody is blamed");
+    bench.gone(w(1, 1), Exit::Signal(9), None);
+    assert!(bench.core.is_finished());
+    assert_eq!((bench.core.verdict(), bench.tally().backlog), (Verdict::Drained, 10));
+}
+
+#[test]
+fn who_drains_already_is_told_as_well_and_who_was_told_is_not_told_again() {
+    let mut bench = Bench::ready(2, procs(1));
+    bench.on(Event::Drain);
+    assert_eq!(bench.on(Event::Terminate), [Effect::Terminate(w(0, 1))]);
+    let mut bench = Bench::ready(2, procs(1));
+    bench.on(Event::Drain);
+    assert_eq!(bench.tick(), [Effect::Terminate(w(0, 1))]);
+    assert_eq!(bench.on(Event::Terminate), []);
+    assert_eq!(bench.done(w(0, 1), [0], 1).len(), 1, "what it says until it is dead counts");
+}
+
+#[test]
 fn an_abort_shoots_everybody_at_once() {
     let mut bench = Bench::new(5, procs(2));
     bench.hello(w(0, 1));

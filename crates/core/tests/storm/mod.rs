@@ -199,7 +199,14 @@ impl World {
 
     fn drain(&mut self) {
         self.oracle.drained = true;
-        self.tell(Event::Drain);
+        if !self.dice.once_in(3) {
+            return self.tell(Event::Drain);
+        }
+        self.tell(Event::Terminate);
+        let untold =
+            |it: &&Process| it.body == Body::Alive && it.stop && !it.terminated && !it.is_condemned();
+        let untold = self.processes.iter().find(untold);
+        assert!(untold.is_none(), "it was not told to end: {untold:?}");
     }
 
     fn submit(&mut self, count: u64) {

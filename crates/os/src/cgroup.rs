@@ -271,10 +271,13 @@ mod tests {
         let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         // Another test may prune it before somebody is in it.
         let enter = || {
-            fs::create_dir(late.path())?;
+            fs::create_dir_all(late.path())?;
             fs::write(late.path().join("cgroup.procs"), sleeper.id().to_string())
         };
-        while enter().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {}
+        let until_ns = monotonic_ns() + 5_000_000_000;
+        while let Err(error) = enter() {
+            assert!(monotonic_ns() < until_ns, "{error}");
+        }
         late.end(Duration::ZERO);
         assert!(late.path().exists() && sleeper.try_wait().unwrap().is_none(), "it was killed for its name");
         sleeper.kill().unwrap();
@@ -289,8 +292,14 @@ mod tests {
         };
         let left = made.path().with_file_name(format!("{PREFIX}left-{}", Pid::current()));
         // Another test may prune it between the two.
-        while fs::create_dir_all(left.join("below")).is_err() {}
-        prune(made.path().parent().unwrap());
-        assert!(!left.exists());
+        while let Err(error) = fs::create_dir_all(left.join("below")) {
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+        }
+        // Who prunes meanwhile has it locked for a moment, as a supervisor that lives.
+        let until_ns = monotonic_ns() + 5_000_000_000;
+        while left.exists() {
+            assert!(monotonic_ns() < until_ns, "it is left");
+            prune(made.path().parent().unwrap());
+        }
     }
 }

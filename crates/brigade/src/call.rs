@@ -1,7 +1,7 @@
 //! A call as bytes: which function, by its position in this program, and with what.
 //!
 //! ```text
-//! caller u64 │ function u64 │ threads u32 │ length u32, item │ …                arguments
+//! caller u64 │ function u64 │ length u32, item │ …                              arguments
 //! tag u8, content                                                               result of one item
 //! length u32, result │ …                                                        results of a chunk
 //! ```
@@ -22,9 +22,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 use std::process::Termination;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 /// The name under which a worker of this library knows its one task.
 pub(crate) const NAME: &str = "brigade";
@@ -57,7 +54,6 @@ pub trait Value: Serialize + DeserializeOwned + Send + 'static {}
 impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {}
 
 const HEAD_BYTES: usize = 8 + 8;
-const THREADS_BYTES: usize = 4;
 
 /// How a result begins, if not with [`LENT`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,14 +102,8 @@ impl Call {
     }
 
     /// Behind what names the function.
-    fn opened(mut bytes: Vec<u8>) -> Call {
-        bytes.extend(1_u32.to_le_bytes());
+    fn opened(bytes: Vec<u8>) -> Call {
         Call { head: bytes.len(), bytes, items: 0, weight: 0, kept: Vec::new() }
-    }
-
-    /// So many of its items are to run at the same time.
-    pub(crate) fn on_threads(&mut self, threads: u32) {
-        self.bytes[self.head - THREADS_BYTES..self.head].copy_from_slice(&threads.to_le_bytes());
     }
 
     pub(crate) fn is_named(&self) -> bool {
@@ -219,44 +209,16 @@ fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>,
     Ok(each(function, items))
 }
 
-/// The same, where the function is known: so many at the same time as the call says.
+/// The same, where the function is known.
 pub(crate) fn each<A: Value, R: Value>(function: fn(A) -> R, items: &[u8]) -> Vec<u8> {
-    let (threads, items) = items.split_first_chunk().unwrap_or((&[0; THREADS_BYTES], &[]));
-    let items: Vec<&[u8]> = pieces(items).collect();
-    let threads = (u32::from_le_bytes(*threads) as usize).min(items.len());
-    if threads > 1 {
-        return at_once(function, &items, threads).concat();
-    }
     let mut results = Vec::new();
-    for (at, item) in items.into_iter().enumerate() {
+    for (at, item) in pieces(items).enumerate() {
         if at > 0 {
             brigade_worker::progress();
         }
         sealed(function, item, &mut results);
     }
     results
-}
-
-/// Whoever is free takes the next item. A thread that cannot be had is done without.
-fn at_once<A: Value, R: Value>(function: fn(A) -> R, items: &[&[u8]], threads: usize) -> Vec<Vec<u8>> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(vec![Vec::new(); items.len()]));
-    let work = || {
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(at) else { return };
-            if at >= threads {
-                brigade_worker::progress();
-            }
-            let mut result = Vec::new();
-            sealed(function, item, &mut result);
-            results.lock().unwrap_or_else(PoisonError::into_inner)[at] = result;
-        }
-    };
-    thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(thread::Builder::new().spawn_scoped(scope, work)));
-        work();
-    });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The result of one, behind its length.
@@ -336,7 +298,7 @@ fn seal(bytes: &mut [u8], start: usize) -> Result<(), String> {
 
 /// The first item of a call that has one.
 pub(crate) fn single(items: &[u8]) -> Option<&[u8]> {
-    pieces(items.get(THREADS_BYTES..)?).next()
+    pieces(items).next()
 }
 
 /// Each with its length before it; a length that is more than there is ends them.

@@ -92,30 +92,6 @@ pub(crate) trait Intake: Send + Sync {
     fn cancel(&self, ticket: Ticket, begun: bool);
     /// How many calls are worked on at a time.
     fn hands(&self) -> u32;
-    /// How many items of one call are.
-    fn crew(&self) -> Crew;
-}
-
-/// The threads of a worker.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Crew {
-    pub(crate) threads: u32,
-    /// An item has a time limit: a call has no more items than threads then, so that all of them begin when it does.
-    pub(crate) is_timed: bool,
-}
-
-impl Crew {
-    /// One thread.
-    pub(crate) const ALONE: Crew = Crew { threads: 1, is_timed: false };
-
-    /// How many items a call of so many is to have. What waits for something waits together, so that is never fewer than threads.
-    pub(crate) fn size(self, items: u32) -> u32 {
-        match self {
-            Crew { threads: 1, .. } => items,
-            Crew { threads, is_timed: true } => threads,
-            Crew { threads, is_timed: false } => items.max(threads),
-        }
-    }
 }
 
 /// Hands a call of one item in; whatever goes wrong is in the job.
@@ -139,7 +115,8 @@ pub(crate) fn hand_in<A: Value, R: Value>(
 pub(crate) struct Desk {
     remote: Remote,
     procs: AtomicU32,
-    crew: Crew,
+    /// How many calls each of them works on at a time.
+    threads: u32,
     /// The worker program, where that is another one than this.
     worker: Option<PathBuf>,
     /// Its tasks, as it has told them.
@@ -161,9 +138,18 @@ struct Tray {
 }
 
 impl Desk {
-    pub(crate) fn new(remote: Remote, procs: u32, crew: Crew, worker: Option<PathBuf>) -> Desk {
+    pub(crate) fn new(remote: Remote, procs: u32, threads: u32, worker: Option<PathBuf>) -> Desk {
         let (scale, procs, tasks) = (Scale::new(procs), AtomicU32::new(procs), OnceLock::new());
-        Desk { remote, procs, crew, worker, tasks, tickets: AtomicU64::new(0), scale, tray: Mutex::default() }
+        Desk {
+            remote,
+            procs,
+            threads,
+            worker,
+            tasks,
+            tickets: AtomicU64::new(0),
+            scale,
+            tray: Mutex::default(),
+        }
     }
 
     /// The worker program, if it is another one, and its tasks.
@@ -265,11 +251,7 @@ impl Intake for Desk {
     }
 
     fn hands(&self) -> u32 {
-        self.procs()
-    }
-
-    fn crew(&self) -> Crew {
-        self.crew
+        self.procs().saturating_mul(self.threads)
     }
 }
 

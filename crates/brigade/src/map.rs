@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Chunks that are handed in ahead, for each worker.
+/// Chunks that are handed in ahead, for each thread of each worker.
 const CHUNKS_AHEAD: usize = 4;
 
 /// Items of a chunk whose size nobody said, at most.
@@ -191,9 +191,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
 
     /// One call with as many items as it is to have. An item that cannot be encoded ends it, and stands behind it as its own.
     fn hand_in_chunk(&mut self, mut call: Call) {
-        let crew = self.intake.crew();
-        let size = crew.size(self.chunk_size.unwrap_or_else(|| self.fair_size()));
-        call.on_threads(crew.threads);
+        let size = self.chunk_size.unwrap_or_else(|| self.fair_size());
         let is_full = |call: &Call| self.chunk_size.is_none() && call.bytes().len() >= CHUNK_BYTES;
         let mut refused = None;
         while call.items() < size && !is_full(&call) && refused.is_none() {
@@ -225,7 +223,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         self.shared.settle(self.handed - 1..self.handed, Word::Lost(error));
     }
 
-    /// Some chunks for each worker, so that none waits long for the last. Where nobody knows how many items there are,
+    /// Some chunks for each thread of each worker, so that none waits long for the last. Where nobody knows how many items there are,
     /// chunks grow with those that there were. How long results are only they can say, so no chunk has more items than results
     /// are known.
     fn fair_size(&self) -> u32 {

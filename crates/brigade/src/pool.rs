@@ -5,10 +5,11 @@ mod calls;
 use crate::call::Value;
 use crate::error::BuildError;
 use crate::hooks::{Hooks, Initialized, hook};
-use crate::host::{self, Crew, Desk};
+use crate::host::{self, Desk};
 use crate::init;
 use crate::share;
 use brigade_core::{Backoff, Intensity, Policy, Schedule, Timeout};
+use brigade_os::page::THREADS_MAX;
 use brigade_supervisor::remote;
 use brigade_supervisor::run::{Host, Memory, Plan, StartMethod};
 use brigade_supervisor::rundir::{RUNS_KEPT, RunDir, Runs};
@@ -61,7 +62,6 @@ pub struct Builder {
     worker: Option<PathBuf>,
     pub(crate) hooks: Hooks,
     backtraces: bool,
-    threads: u32,
 }
 
 /// A run of the command may wait for fifteen seconds: nobody waits for a single one of its tasks.
@@ -81,7 +81,6 @@ impl Default for Builder {
             worker: None,
             hooks: Hooks::default(),
             backtraces: false,
-            threads: 1,
         }
     }
 }
@@ -179,11 +178,14 @@ impl Builder {
         self
     }
 
-    /// How many items of a map a worker works on at the same time, each on a thread of its own: for what waits more than it
-    /// computes. Chunks have at least as many items, so that all threads have one, and with a
-    /// [`task_timeout`](Builder::task_timeout) just as many, so that each has its own time. A panic is that of its item; whoever
-    /// takes the process along, takes what the other threads had in hand along, and is found as in any chunk. Calls that are
-    /// handed in one by one have one thread.
+    /// How many calls a worker works on at the same time, each on a thread of its own, 64 at most; 1, if not said. It is for what
+    /// waits more than it computes. A chunk of a map is one call. Each keeps its own deadline, its own panic and its own
+    /// attempts: one that is past its time, or is cancelled, costs the others nothing but that they begin anew in another
+    /// worker. Where one takes the process along while others run beside it nobody knows which it was, so each of them is
+    /// tried again with a worker for itself, and only that is an attempt. Those that wait for each other must not wait for ever
+    /// then. [`initializer`](Builder::initializer) and [`finalizer`](Builder::finalizer) are called once for each worker, on its
+    /// first thread, and the [`memory_limit`](Builder::memory_limit) is that of the worker. A [`WorkerPool`](crate::WorkerPool) has
+    /// one thread in each.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -191,12 +193,13 @@ impl Builder {
     /// # use brigade::sync::Barrier;
     /// let pool = Pool::builder().procs(1).threads_per_worker(3).build()?;
     /// let meet = |barrier: Barrier| barrier.wait().is_ok(); // takes three, at the same time
-    /// let met: Result<Vec<bool>, _> = pool.map(meet, vec![Barrier::new(3)?; 3]).chunk_size(3).collect();
-    /// assert_eq!(met?, [true; 3]);
+    /// let barrier = Barrier::new(3)?;
+    /// let jobs = [(); 3].map(|()| pool.submit(meet, barrier.clone()));
+    /// assert!(jobs.into_iter().all(|job| job.join() == Ok(true)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn threads_per_worker(mut self, threads: u32) -> Builder {
-        self.threads = threads;
+        self.policy.threads = threads;
         self
     }
 
@@ -393,10 +396,10 @@ impl Builder {
         self
     }
 
-    /// Lends nothing ahead of the work: what lay in a worker behind a long call is taken back at the price of its life, and this
+    /// One call at a time, and nothing lent ahead of the work: what lay in a worker behind a long call is taken back at the price of its life, and this
     /// one is not to lose what it keeps for that.
     pub(crate) fn one_by_one(mut self) -> Builder {
-        self.policy.lookahead.tasks = 0;
+        (self.policy.lookahead.tasks, self.policy.threads) = (0, 1);
         self
     }
 
@@ -421,7 +424,7 @@ impl Builder {
     /// If [`init`](crate::init) was not called, a number makes no sense, pools are nested too deep, or the system refuses.
     pub fn build(self) -> Result<Pool, BuildError> {
         let policy = self.policy()?;
-        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, threads, .. } = self;
+        let Builder { start_method, memory, state_dir, worker: other, hooks, backtraces, .. } = self;
         let unfit = |(what, source)| BuildError::Hook { what, source };
         let letter = hooks.bytes(other.as_deref()).map_err(unfit)?;
         let (worker, entry) = match &other {
@@ -429,8 +432,7 @@ impl Builder {
             None => init::entry()?,
         };
         let asked = backtraces.then(|| ("RUST_LIB_BACKTRACE".to_owned(), "1".to_owned()));
-        let procs = policy.procs;
-        let crew = Crew { threads, is_timed: policy.task_timeout.is_some() };
+        let (procs, threads) = (policy.procs, policy.threads);
         let environment = [init::depth()?].into_iter().chain(asked).chain(share::of_each(procs)).collect();
         let plan = Plan {
             policy,
@@ -449,7 +451,7 @@ impl Builder {
         let state = state_dir.unwrap_or_else(default_state_dir);
         let dir = RunDir::create(&state, None, None).map_err(BuildError::start)?;
         let (remote, line) = remote::line();
-        let desk = Arc::new(Desk::new(remote, procs, crew, other));
+        let desk = Arc::new(Desk::new(remote, procs, threads, other));
         let (ready, begun) = channel();
         let loop_desk = Arc::clone(&desk);
         let body = move || {
@@ -483,7 +485,10 @@ impl Builder {
         let mut policy = self.policy.clone();
         at_least_one("procs", policy.procs.into())?;
         at_least_one("attempts", policy.attempts_max.into())?;
-        at_least_one("threads_per_worker", self.threads.into())?;
+        if !(1..=THREADS_MAX).contains(&policy.threads) {
+            let (what, given) = ("threads_per_worker", policy.threads.into());
+            return Err(BuildError::Setting { what, given, wanted: "from 1 to 64" });
+        }
         at_least_one("max_tasks_per_child", policy.tasks_per_worker_max.unwrap_or(1))?;
         at_least_one("memory_limit", self.memory.rss_bytes_max.unwrap_or(1))?;
         let some_time = |what, given: Duration| match given.is_zero() {
@@ -496,7 +501,9 @@ impl Builder {
         }
         some_time("the time of max_restarts", policy.intensity.within)?;
         some_time("the first backoff", policy.backoff.first)?;
-        policy.intensity.restarts = policy.intensity.restarts.max(policy.attempts_max);
+        // A call dies beside others once, and then as often alone.
+        let deaths = policy.attempts_max.saturating_add(u32::from(policy.threads > 1));
+        policy.intensity.restarts = policy.intensity.restarts.max(deaths);
         if self.hooks.before.is_some() {
             // One that never comes back in time must not be tried for ever.
             let once = policy.birth_timeout.saturating_add(policy.backoff.max);

@@ -4,7 +4,7 @@ use crate::call::{self, Call, Value};
 use crate::carry::{self, Keep};
 use crate::error::{BuildError, TaskError};
 use crate::executor::Executor;
-use crate::host::{self, Crew, Intake, Order, Sink, Ticket, Word, call_back};
+use crate::host::{self, Intake, Order, Sink, Ticket, Word, call_back};
 use crate::job::Job;
 use crate::map::Map;
 use std::collections::VecDeque;
@@ -199,9 +199,5 @@ impl Intake for Bench {
 
     fn hands(&self) -> u32 {
         self.hands
-    }
-
-    fn crew(&self) -> Crew {
-        Crew::ALONE
     }
 }

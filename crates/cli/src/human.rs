@@ -80,8 +80,8 @@ impl<W: Write> Human<W> {
             &Told::WorkerReady { slot, pid, incarnation, after } => {
                 self.worker_ready(Who { slot, pid }, incarnation, after);
             }
-            &Told::WorkerExit { slot, pid, exit, planned, settled, task, .. } => {
-                let moments = phrase::last_moments(exit, settled, task);
+            &Told::WorkerExit { slot, pid, exit, planned, settled, task, ref beside, .. } => {
+                let moments = phrase::last_moments(exit, settled, task, beside);
                 self.worker_exit(&Who { slot, pid }, exit, planned, &moments);
             }
             &Told::WorkerStopped { slot, pid, task, .. } => self.worker_stopped(&Who { slot, pid }, task),

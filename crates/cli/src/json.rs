@@ -56,8 +56,16 @@ mod tests {
         let mut events = Events::new(Vec::new());
         let (slot, task) = (SlotId(2), Some(TaskId(287)));
         let exit = Exit::Signal(9);
-        let death =
-            Told::WorkerExit { slot, pid: 7, incarnation: 1, exit, planned: false, settled: 71, task };
+        let death = Told::WorkerExit {
+            slot,
+            pid: 7,
+            incarnation: 1,
+            exit,
+            planned: false,
+            settled: 71,
+            task,
+            beside: vec![],
+        };
         events.tell(&line(death));
         events.tell(&line(Told::Done(Done { total: Some("45".into()), ..Done::default() })));
         let text = String::from_utf8(events.to).unwrap();

@@ -24,9 +24,10 @@ pub(crate) fn death(exit: Exit) -> &'static str {
     }
 }
 
-/// `SIGKILL · after 71 tasks · held task 287`.
-pub(crate) fn last_moments(exit: Exit, settled: u64, task: Option<TaskId>) -> String {
+/// `SIGKILL · after 71 tasks · held task 287`, and the others that it ran.
+pub(crate) fn last_moments(exit: Exit, settled: u64, task: Option<TaskId>, beside: &[TaskId]) -> String {
     let hand = task.map_or_else(|| "idle".to_owned(), |task| format!("held task {task}"));
+    let hand = beside.iter().fold(hand, |hand, task| format!("{hand}, {task}"));
     format!("{exit} · after {} · {hand}", counted(settled, "task"))
 }
 

@@ -142,6 +142,9 @@ struct Row {
     state: String,
     task: Option<u64>,
     attempt: Option<u32>,
+    /// What it runs beside that, on other threads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<u64>,
     age: Option<f64>,
     done: Option<u64>,
     restarts: Option<u64>,
@@ -160,6 +163,8 @@ struct DeadRow {
     cause: String,
     planned: bool,
     task: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<u64>,
     lived: f64,
     done: u64,
     ago: f64,
@@ -232,6 +237,7 @@ fn worker_row(slot: &Slot, status: &Status, now: u64) -> Row {
         age: slot.born_ns.map(|born| seconds(born, now)),
         task: slot.task.map(|task| task.task.0),
         attempt: slot.task.map(|task| task.attempt.0),
+        beside: slot.beside.iter().map(|task| task.task.0).collect(),
         ..row
     };
     seen(row, pid, &slot.life, sight::child(pid, status.pid))
@@ -259,6 +265,7 @@ fn dead_row(dead: &Dead, now: u64) -> DeadRow {
         cause: dead.exit.to_string(),
         planned: dead.planned,
         task: dead.task.map(|task| task.0),
+        beside: dead.beside.iter().map(|task| task.0).collect(),
         lived: seconds(dead.born_ns, dead.died_ns),
         done: dead.settled,
         ago: seconds(dead.died_ns, now),
@@ -311,7 +318,7 @@ impl Row {
             cell(self.daemon.map(yes)),
             yes(self.alive).to_owned(),
             if self.state.is_empty() { "-".to_owned() } else { self.state.clone() },
-            cell(task),
+            cell(task.map(|task| and(task, &self.beside))),
             cell(self.age.map(span)),
             cell(self.done),
             cell(self.restarts),
@@ -329,12 +336,17 @@ impl DeadRow {
             self.slot.to_string(),
             self.pid.to_string(),
             cause,
-            cell(self.task),
+            cell(self.task.map(|task| and(task.to_string(), &self.beside))),
             span(self.lived),
             self.done.to_string(),
             format!("{} ago", span(self.ago)),
         ]
     }
+}
+
+/// All that it runs.
+fn and(task: String, beside: &[u64]) -> String {
+    beside.iter().fold(task, |tasks, task| format!("{tasks}, {task}"))
 }
 
 fn cell(value: Option<impl ToString>) -> String {
@@ -366,6 +378,7 @@ mod tests {
             stopped: false,
             born_ns: pid.map(|_| 8 * SECOND),
             task,
+            beside: vec![],
             leased: 1,
             settled: 71,
             restarts: 1,
@@ -398,6 +411,7 @@ mod tests {
                 exit: Exit::Signal(9),
                 planned: false,
                 task: Some(TaskId(287)),
+                beside: vec![TaskId(288)],
                 task_since_ns: Some(7 * SECOND),
                 settled: 71,
                 born_ns: 5 * SECOND,
@@ -446,8 +460,8 @@ mod tests {
         let text = look(&published(vec![slot(0, Some(NOBODY))]), false, true, 10 * SECOND).text();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].contains("· over ·"), "{text}");
-        assert_eq!(lines[1], "DEAD        SLOT   PID  CAUSE    TASK  LIVED  DONE  DIED");
-        assert_eq!(lines[2], "worker-0.1     0  4711  SIGKILL   287  3.0 s    71  2.0 s ago");
+        assert_eq!(lines[1], "DEAD        SLOT   PID  CAUSE        TASK  LIVED  DONE  DIED");
+        assert_eq!(lines[2], "worker-0.1     0  4711  SIGKILL  287, 288  3.0 s    71  2.0 s ago");
         assert_eq!(lines.len(), 3);
     }
 

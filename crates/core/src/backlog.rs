@@ -28,6 +28,11 @@ impl Stride {
         self.next + self.len() * self.step
     }
 
+    /// The last of those that there are.
+    fn last(self) -> u64 {
+        self.next + (self.len() - 1) * self.step
+    }
+
     /// Those below this task, and the others.
     fn split(self, task: u64) -> (Stride, Stride) {
         let below = task.saturating_sub(self.next).div_ceil(self.step).min(self.len());
@@ -87,7 +92,7 @@ impl Lane {
     fn take_last(&mut self) -> Option<Lease> {
         let lease = match self.fresh.back_mut() {
             Some(stride) => {
-                let last = stride.next + (stride.len() - 1) * stride.step;
+                let last = stride.last();
                 stride.end = last;
                 Some(Lease { task: TaskId(last), attempt: Attempt::FIRST })
             }
@@ -265,13 +270,14 @@ impl Backlog {
         }
     }
 
-    /// What came back and would be taken next for this slot.
-    pub(crate) fn next_returned(&self, slot: SlotId) -> Option<Lease> {
-        let lane = |lane: usize| &self.lanes[lane];
-        match self.source(slot) {
-            (own, true) => lane(own).returned.front().copied(),
-            (other, false) if lane(other).fresh.is_empty() => lane(other).returned.back().copied(),
-            (_, false) => None,
+    /// What would be taken next for this slot.
+    pub(crate) fn peek(&self, slot: SlotId) -> Option<TaskId> {
+        let (lane, is_own) = self.source(slot);
+        let Lane { returned, fresh, .. } = &self.lanes[lane];
+        let returned = if is_own { returned.front() } else { returned.back() }.map(|lease| lease.task);
+        match is_own {
+            true => returned.or_else(|| fresh.front().map(|stride| TaskId(stride.next))),
+            false => fresh.back().map(|stride| TaskId(stride.last())).or(returned),
         }
     }
 

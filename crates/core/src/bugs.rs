@@ -129,6 +129,14 @@ pub enum Bug {
     TakeBackTheBegun,
     /// A page that was read before its worker was recalled is believed to name the last that it begins.
     TakeBackUnseen,
+    /// Of several tasks that ran in the dead, each is blamed.
+    BlameAllLanes,
+    /// What ran side by side in the dead is lent side by side again.
+    IsolateNothing,
+    /// Of several tasks that run only the latest is held to its deadline.
+    JudgeOneLane,
+    /// What is lent behind a task is taken back though another thread may have begun it.
+    TakeBackBesideTheIdle,
 }
 
 impl Bug {
@@ -197,6 +205,10 @@ impl Bug {
         Bug::NeverTakeBack,
         Bug::TakeBackTheBegun,
         Bug::TakeBackUnseen,
+        Bug::BlameAllLanes,
+        Bug::IsolateNothing,
+        Bug::JudgeOneLane,
+        Bug::TakeBackBesideTheIdle,
     ];
 }
 

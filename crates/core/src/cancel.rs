@@ -10,6 +10,7 @@ use brigade_wire::{SlotId, TaskId};
 impl Core {
     /// These are done with, those that are lent as well if `lent` says so.
     pub(crate) fn cancel(&mut self, tasks: Vec<TaskId>, lent: bool, now: Now, effects: &mut Vec<Effect>) {
+        let apart = self.ledger.suspects.are_some_alone();
         let named = ascending(tasks.into_iter().map(one).collect());
         let mut cancelled = self.backlog.withdraw(&named, !self.bug(Bug::CancelOnlyTheFresh));
         let mut holders = Vec::new();
@@ -27,10 +28,13 @@ impl Core {
         cancelled.iter().for_each(|&task| self.ledger.cancel(task));
         effects.push(Effect::Cancelled(cancelled));
         holders.into_iter().for_each(|slot| self.recall(slot, Recycle::Cancel, now, effects));
+        if apart {
+            self.lend_all(now, effects);
+        }
     }
 
     /// It has what was cancelled, or what others are to have. Nobody can take that out of its hand, so it leaves before it
-    /// begins anything more; and if it has begun what was cancelled, it is killed as soon as its page says so.
+    /// begins anything more; and if it has begun what was cancelled, it is killed as soon as its page says so; what it ran beside that is done again.
     pub(crate) fn recall(&mut self, id: SlotId, why: Recycle, now: Now, effects: &mut Vec<Effect>) {
         let (is_running, counts) = (self.is_running(), self.bug(Bug::CountTheRecalled));
         if matches!(self.roster.slot(id).state, State::Ready(_)) {

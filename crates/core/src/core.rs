@@ -39,7 +39,7 @@ use brigade_wire::{SlotId, TaskId, WorkerId};
 /// core.on(Event::Ended { worker, ended }, Now::millis(2), &mut effects);
 /// assert_eq!(effects.last(), Some(&Effect::Stop(worker)));
 ///
-/// core.on(Event::Gone { worker, exit: Exit::DRAINED, running: None, divisible: vec![] }, Now::millis(3), &mut effects);
+/// core.on(Event::Gone { worker, exit: Exit::DRAINED, running: vec![], divisible: vec![] }, Now::millis(3), &mut effects);
 /// assert!(core.is_finished());
 /// assert_eq!(core.verdict(), Verdict::Complete);
 /// ```
@@ -92,7 +92,11 @@ impl Core {
             sleeps: Sleeps::default(),
             dice: Dice(policy.seed),
             bugs: Bugs::default(),
-            policy: Policy { slots_max: policy.slots_max.max(procs), ..policy },
+            policy: Policy {
+                slots_max: policy.slots_max.max(procs),
+                threads: policy.threads.max(1),
+                ..policy
+            },
         }
     }
 
@@ -131,7 +135,7 @@ impl Core {
             Event::Continued(worker) => self.frozen(worker, false, effects),
             Event::Bloated { worker, running } => self.bloated(worker, running, now, effects),
             Event::Gone { worker, exit, running, divisible } => {
-                self.gone(worker, exit, (running, &divisible), now, effects);
+                self.gone(worker, exit, (&running, &divisible), now, effects);
             }
             Event::Tick => self.tick(now, effects),
             Event::Overslept(by) => self.overslept(by, now),
@@ -237,7 +241,8 @@ impl Core {
                     assert!(wanted, "{worker} was not told to stop");
                     hand.check();
                     assert!(!hand.is_revoked(), "{worker} has what was cancelled, and goes on");
-                    let idle = hand.room(1) > 0 && self.backlog.len_for(worker.slot) > 0;
+                    let may = hand.leases.is_empty() || !self.ledger.suspects.are_some_alone();
+                    let idle = hand.idle_threads() > 0 && may && self.backlog.len_for(worker.slot) > 0;
                     assert!(!idle, "{worker} is idle though tasks wait");
                 }
                 State::Draining { hand, .. } => hand.check(),

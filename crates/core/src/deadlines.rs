@@ -128,7 +128,7 @@ impl Core {
     pub(crate) fn seen(
         &mut self,
         worker: WorkerId,
-        running: Option<Running>,
+        running: Vec<Running>,
         recalled: bool,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -141,11 +141,15 @@ impl Core {
         let deaf = !self.bug(Bug::AbortTheStopped);
         let later = |at: Now| at + self.sleeps.since(at);
         let awake = |it: Running| Running { since: later(it.since), began: later(it.began), ..it };
-        let running = if asleep { running.map(awake) } else { running };
+        let mut running: Vec<_> = running.into_iter().map(|it| if asleep { awake(it) } else { it }).collect();
+        if self.bug(Bug::JudgeOneLane) {
+            running.sort_unstable_by_key(|it| it.since);
+            running.drain(..running.len().saturating_sub(1));
+        }
         let spares = self.bug(Bug::SpareTheCancelled);
         let Some(slot) = self.roster.current(worker) else { return };
-        let revoked = running.map(|running| running.task).filter(|_| !spares);
-        if let Some(task) = revoked.filter(|&task| slot.state.has_revoked(task)) {
+        let mut revoked = running.iter().map(|running| running.task).filter(|_| !spares);
+        if let Some(task) = revoked.find(|&task| slot.state.has_revoked(task)) {
             if let Some(kill) = slot.shoot(Cause::Cancelled, give_up_at) {
                 effects.extend([Effect::Tell(Note::Revoked { task, worker }), kill]);
             }
@@ -153,20 +157,23 @@ impl Core {
         }
         let finding = match &mut slot.state {
             State::Ready(hand) | State::Draining { hand, .. } => {
-                hand.judge(running, slot.stopped && !holds, now, timeout)
+                hand.judge(&running, slot.stopped && !holds, now, timeout)
             }
             // Nothing is in hand yet, or the body will tell.
             State::Waiting { .. } | State::Starting { .. } => return,
             State::Dying { .. } | State::Lost { .. } | State::Ended => return,
         };
         match finding {
-            Finding::Fine => self.seen_running(worker.slot, running, recalled, now, effects),
+            Finding::Fine => self.seen_running(worker.slot, &running, recalled, now, effects),
             Finding::TimedOut(task) => {
                 effects.push(Effect::Tell(Note::TimedOut { task, worker }));
                 let soft = soft && !(slot.stopped && deaf);
-                let divisible = running.is_some_and(|running| running.divisible);
+                let divisible = running.iter().any(|running| running.task == task && running.divisible);
                 let cause = Cause::TimedOut(Ran { task, divisible });
-                effects.extend(if soft { slot.abort(cause, kill_at) } else { slot.shoot(cause, give_up_at) });
+                effects.extend(match soft {
+                    true => slot.abort(cause, task, kill_at),
+                    false => slot.shoot(cause, give_up_at),
+                });
             }
             Finding::Stuck if trusts && timeout.is_none() => {}
             Finding::Stuck => {

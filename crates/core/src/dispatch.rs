@@ -24,11 +24,11 @@ impl Pace {
         });
     }
 
-    /// How many tasks a worker may hold, the one it runs included.
-    pub(crate) fn window(&self, lookahead: Lookahead) -> usize {
-        let Some(estimate_ns) = self.estimate_ns else { return 1 };
-        let ahead = lookahead.time.as_nanos() / u128::from(estimate_ns.max(1));
-        1 + usize::try_from(ahead).unwrap_or(usize::MAX).min(lookahead.tasks)
+    /// How many tasks a worker of so many threads may hold, those it runs included.
+    pub(crate) fn window(&self, lookahead: Lookahead, threads: u32) -> usize {
+        let Some(estimate_ns) = self.estimate_ns else { return threads as usize };
+        let ahead = lookahead.time.as_nanos() * u128::from(threads) / u128::from(estimate_ns.max(1));
+        threads as usize + usize::try_from(ahead).unwrap_or(usize::MAX).min(lookahead.tasks)
     }
 }
 
@@ -44,15 +44,17 @@ pub(crate) enum Why {
 }
 
 impl Core {
-    /// Lends to everybody who can take something. Idle workers get their first task before anyone gets
-    /// look-ahead; what one worker gets travels as one wish.
+    /// Lends to everybody who can take something. Idle workers get their first task before anyone gets a second, and idle
+    /// threads theirs before anyone gets look-ahead; what one worker gets travels as one wish.
     pub(crate) fn lend_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if !self.may_lend() {
             return;
         }
         let mut orders: Vec<_> = self.roster.ids().map(|slot| (slot, Vec::new())).collect();
-        for (slot, order) in &mut orders {
-            self.lend_first(*slot, now, order);
+        for each in 1..=self.policy.threads {
+            for (slot, order) in &mut orders {
+                self.lend_first(*slot, each, now, order);
+            }
         }
         for (slot, mut order) in orders {
             self.lend_ahead(slot, now, &mut order);
@@ -60,13 +62,17 @@ impl Core {
         }
     }
 
-    /// Lends to one worker, when nobody else's hand has changed.
+    /// Lends to one worker, when nobody else's hand has changed. What others had to leave because it is to be alone, it may
+    /// take, and then there may be something for them.
     pub(crate) fn lend_to(&mut self, slot: SlotId, now: Now, effects: &mut Vec<Effect>) {
+        if self.ledger.suspects.are_some_alone() {
+            return self.lend_all(now, effects);
+        }
         if !self.may_lend() {
             return;
         }
         let mut order = Vec::new();
-        self.lend_first(slot, now, &mut order);
+        self.lend_first(slot, self.policy.threads, now, &mut order);
         self.lend_ahead(slot, now, &mut order);
         self.wish_run(slot, order, now, effects);
     }
@@ -75,14 +81,15 @@ impl Core {
         (self.is_running() || self.bug(Bug::LendAfterDrain)) && self.backlog.len() > 0
     }
 
-    fn lend_first(&mut self, slot: SlotId, now: Now, order: &mut Vec<Lease>) {
-        let room = self.room(slot, 1);
+    /// As many as it has nothing for, of so many threads.
+    fn lend_first(&mut self, slot: SlotId, threads: u32, now: Now, order: &mut Vec<Lease>) {
+        let room = self.room(slot, threads as usize);
         self.lend(slot, room, now, order);
     }
 
     /// Beyond the first no more than a fair share of what is left, so that a tail ends everywhere at once.
     fn lend_ahead(&mut self, slot: SlotId, now: Now, order: &mut Vec<Lease>) {
-        let room = self.room(slot, self.pace.window(self.policy.lookahead));
+        let room = self.room(slot, self.pace.window(self.policy.lookahead, self.policy.threads));
         if room == 0 {
             return;
         }
@@ -105,10 +112,10 @@ impl Core {
         let timeout = self.task_timeout();
         let (beside, honest) = (self.bugs.has(Bug::LendBesideTheSuspect), self.bugs.has(Bug::NeverSteal));
         let Some(hand) = self.roster.slot(slot).state.hand_mut() else { return };
-        let is_alone = |lease: &Lease| self.ledger.suspects.is_alone(lease.task) && !beside;
+        let is_alone = |task: TaskId| self.ledger.suspects.is_alone(task) && !beside;
         for _ in 0..count {
-            let next = self.backlog.next_returned(slot);
-            let apart = next.as_ref().is_some_and(is_alone) || hand.leases.front().is_some_and(is_alone);
+            let next = self.backlog.peek(slot);
+            let apart = next.is_some_and(is_alone) || hand.leases.front().is_some_and(|it| is_alone(it.task));
             if apart && !hand.leases.is_empty() {
                 break;
             }
@@ -142,6 +149,7 @@ impl Core {
             return self.distrust(worker, now, effects);
         };
         let (all, retried, before) = (ended.len(), self.ledger.retried, self.task_timeout());
+        let apart = self.ledger.suspects.are_some_alone();
         let out = self.bug(Bug::HearTheLiarOut);
         let settled = ended.into_iter().map(|end| self.settle(holder, worker, end, effects));
         let sane = if out { settled.flatten().count() } else { settled.map_while(|it| it).count() };
@@ -162,7 +170,7 @@ impl Core {
         }
         slot.hurry_idle(term_at);
         self.halt(now, effects);
-        if self.ledger.retried > retried {
+        if self.ledger.retried > retried || apart {
             self.lend_all(now, effects);
         } else {
             self.lend_to(holder, now, effects);
@@ -328,7 +336,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lent_ahead_while_the_length_of_a_task_is_unknown() {
-        assert_eq!(Pace::default().window(LOOKAHEAD), 1);
+        assert_eq!([1, 3].map(|threads| Pace::default().window(LOOKAHEAD, threads)), [1, 3]);
     }
 
     #[test]
@@ -336,7 +344,7 @@ mod tests {
         for (elapsed_ns, window) in [(1_000, 101), (100_000, 21), (1_999_999, 2), (2_000_001, 1), (0, 101)] {
             let mut pace = Pace::default();
             pace.observe(elapsed_ns);
-            assert_eq!(pace.window(LOOKAHEAD), window, "{elapsed_ns} ns");
+            assert_eq!(pace.window(LOOKAHEAD, 1), window, "{elapsed_ns} ns");
         }
     }
 
@@ -345,8 +353,8 @@ mod tests {
         let mut pace = Pace::default();
         pace.observe(1_000);
         pace.observe(100_000_000);
-        assert_eq!(pace.window(LOOKAHEAD), 1);
+        assert_eq!(pace.window(LOOKAHEAD, 1), 1);
         (0..100).for_each(|_| pace.observe(1_000));
-        assert!(pace.window(LOOKAHEAD) > 90);
+        assert!(pace.window(LOOKAHEAD, 1) > 90);
     }
 }

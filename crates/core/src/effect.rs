@@ -19,9 +19,14 @@ pub enum Effect {
     Stop(WorkerId),
     /// SIGTERM, and SIGCONT so that it can be heard.
     Terminate(WorkerId),
-    /// SIGABRT: its task has had its time, and it is to write where it hangs. [`Effect::Kill`] follows if it
+    /// SIGABRT: a task has had its time, and its worker is to write where that hangs. [`Effect::Kill`] follows if it
     /// does not die of that.
-    Abort(WorkerId),
+    Abort {
+        /// Who.
+        worker: WorkerId,
+        /// What has had its time.
+        task: TaskId,
+    },
     /// SIGKILL.
     Kill(WorkerId),
     /// Read its shared page: [`Event::Seen`](crate::Event::Seen).
@@ -87,8 +92,8 @@ pub enum Note {
         planned: bool,
         /// Tasks it had settled.
         settled: u64,
-        /// The task it was running, if any.
-        held: Option<TaskId>,
+        /// The tasks it was running.
+        held: Vec<TaskId>,
     },
     /// A task is back in the backlog: its worker died, it could not be handed over to one that is dying, or it
     /// failed and is tried again.
@@ -190,7 +195,7 @@ pub enum Recycle {
     Resize,
     /// It was lent what is cancelled by now, and begins nothing of what it holds.
     Cancel,
-    /// Its task is a long one, and others have nothing to do: they get what waits behind that.
+    /// What it runs is long, and others have nothing to do: they get what waits behind that.
     TakeBack,
 }
 

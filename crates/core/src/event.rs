@@ -73,9 +73,9 @@ pub enum Event {
     Seen {
         /// Who was looked at.
         worker: WorkerId,
-        /// What it runs right now.
-        running: Option<Running>,
-        /// It had been [recalled](crate::Effect::Recall) before the page was read: what it runs is the last.
+        /// What it runs right now: as many as it has threads, at most.
+        running: Vec<Running>,
+        /// It had been [recalled](crate::Effect::Recall) before the page was read: what it runs are the last.
         recalled: bool,
     },
     /// The worker was found stopped (state T).
@@ -83,7 +83,7 @@ pub enum Event {
     /// It goes on.
     Continued(WorkerId),
     /// The worker was found to use more memory than it may. Between two tasks it is recycled; with one that runs
-    /// it is killed, and that task is blamed.
+    /// it is killed, and that task is blamed, if it is the only one.
     Bloated {
         /// Who.
         worker: WorkerId,
@@ -97,8 +97,8 @@ pub enum Event {
         worker: WorkerId,
         /// How.
         exit: Exit,
-        /// The task that its page says it was running: the only one to blame.
-        running: Option<TaskId>,
+        /// The tasks that its page says it was running: where it is one, that is to blame, and of several nobody knows which.
+        running: Vec<TaskId>,
         /// Tasks [in its hand](crate::Core::in_hand) that are of several items, and can be split in two.
         divisible: Vec<TaskId>,
     },

@@ -21,7 +21,7 @@ const IDLE_LOOKS_MAX: u32 = 2;
 pub(crate) struct Hand {
     /// When it said hello.
     pub(crate) ready_at: Now,
-    /// In the order lent, which is the order run.
+    /// In the order lent, which is the order begun.
     pub(crate) leases: VecDeque<Lease>,
     /// What of it was cancelled, and may come to an end here nevertheless.
     revoked: Vec<Lease>,
@@ -35,18 +35,20 @@ pub(crate) struct Hand {
     /// How long it is kept.
     pub(crate) tenure: Tenure,
     watch: Watch,
-    /// When the task that it runs may have turned out to be a long one.
+    /// When all that it runs may have turned out to be long.
     pub(crate) long_at: Now,
 }
 
 /// What a worker may have before it is recycled; without a limit, for ever.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tenure {
+    /// How many tasks it runs at the same time.
+    pub(crate) threads: usize,
     pub(crate) tasks_max: Option<u64>,
     pub(crate) until: Option<Now>,
     /// How long it may hold tasks and run none.
     pub(crate) stuck_after: Duration,
-    /// How long its task may run before those behind it are taken back for somebody else.
+    /// How long all that it runs may take before what waits behind that is taken back for somebody else.
     pub(crate) back_after: Duration,
 }
 
@@ -79,7 +81,7 @@ pub(crate) enum Finding {
     Fine,
     /// This task has had its time.
     TimedOut(TaskId),
-    /// It holds tasks and does not start them.
+    /// It holds tasks and does not start them, though it could.
     Stuck,
 }
 
@@ -87,6 +89,11 @@ impl Hand {
     /// The empty hand of a worker that just said hello.
     pub(crate) fn new(now: Now, tenure: Tenure) -> Hand {
         Hand { ready_at: now, tenure, ..Hand::default() }
+    }
+
+    /// How many tasks it runs at the same time.
+    pub(crate) fn threads(&self) -> usize {
+        self.tenure.threads.max(1)
     }
 
     /// How many more tasks it may have in its life: those it has in hand count.
@@ -140,10 +147,15 @@ impl Hand {
         Some(self.revoked.swap_remove(at))
     }
 
-    /// Takes out what it was lent behind this, which it runs. What it was lent before that it has done.
-    pub(crate) fn take_behind(&mut self, task: TaskId) -> Vec<Lease> {
-        let at = self.leases.iter().position(|lease| lease.task == task);
-        at.map_or_else(Vec::new, |at| self.leases.split_off(at + 1).into())
+    /// Takes out what it was lent behind these, which it runs, and which are the last that it begins. While each of its
+    /// threads has one, the last that it has begun is among them, so what it was lent before that it runs or has done. Else
+    /// it may have done what was begun later, and its body will tell.
+    pub(crate) fn take_behind(&mut self, running: &[Running], careless: bool) -> Vec<Lease> {
+        let is_begun = |lease: &Lease| running.iter().any(|it| it.task == lease.task);
+        let busy = self.leases.iter().filter(|lease| is_begun(lease)).count();
+        let all_busy = careless || busy >= self.threads();
+        let last = self.leases.iter().rposition(is_begun).filter(|_| all_busy);
+        last.map_or_else(Vec::new, |at| self.leases.split_off(at + 1).into())
     }
 
     /// Lends it one more; a hand that was empty is watched from now.
@@ -154,9 +166,14 @@ impl Hand {
         }
     }
 
-    /// It was heard to get on with its work: the clock of its silence starts again.
+    /// It was heard to get on with its work: the clock of its silence starts again. Of several tasks that it runs only one
+    /// has got on, and the look that is due for another stays.
     pub(crate) fn watch_from(&mut self, now: Now, timeout: Option<Duration>) {
         let look_at = now + self.look_after(timeout);
+        let look_at = match self.watch {
+            Watch::On { look_at: due, .. } if self.threads() > 1 => due.min(look_at),
+            Watch::On { .. } | Watch::Off => look_at,
+        };
         self.long_at = now + self.tenure.back_after;
         self.watch = match self.leases.is_empty() {
             true => Watch::Off,
@@ -231,13 +248,18 @@ impl Hand {
     }
 
     /// How many more it may hold. A refill waits until half of the window is used up, so that leases
-    /// travel in packets.
+    /// travel in packets; but no thread waits for that.
     pub(crate) fn room(&self, window: usize) -> usize {
         let held = self.leases.len();
         match self.flow {
-            Flow::Open if held <= window / 2 => window - held,
+            Flow::Open if held <= window / 2 || held < self.threads() => window.saturating_sub(held),
             Flow::Open | Flow::Full | Flow::RetryAt(_) => 0,
         }
+    }
+
+    /// How many of its threads have nothing, and could be given something.
+    pub(crate) fn idle_threads(&self) -> usize {
+        self.room(self.threads())
     }
 
     /// Whether its page is to be read now; the next time is set in case no answer comes.
@@ -251,39 +273,50 @@ impl Hand {
         }
     }
 
-    /// Judges what its page says. A deadline runs from the start of the attempt, which only the page knows. Who holds tasks
-    /// and runs none has the time of a task, or `stuck_after` from the first such look; but nobody who is stopped can
-    /// be held to that.
+    /// Judges what its page says, each running task by itself. A deadline runs from the start of the attempt, which only the
+    /// page knows. Who holds tasks and runs none has the time of a task, or `stuck_after` from the first such look; that is
+    /// for whoever runs fewer than it could as well, unless it was told to begin no more; but nobody who is stopped can be
+    /// held to it.
     pub(crate) fn judge(
         &mut self,
-        running: Option<Running>,
+        running: &[Running],
         stopped: bool,
         now: Now,
         timeout: Option<Duration>,
     ) -> Finding {
         // A page that names a task not in hand is a moment old: as good as none.
-        let running = running.filter(|running| self.holds(running.task));
+        let held = || running.iter().filter(|running| self.holds(running.task));
+        let (count, first) = (held().count(), held().min_by_key(|running| running.since).copied());
+        let could = if self.recalled { 1 } else { self.threads().min(self.leases.len()) };
         let (stuck_after, look_after) = (self.tenure.stuck_after, self.look_after(timeout));
         let Watch::On { quiet_since, idle_since, look_at, idle_looks } = &mut self.watch else {
             return Finding::Fine;
         };
-        let Some(Running { task, since, .. }) = running else {
-            *idle_since = (!stopped).then(|| idle_since.unwrap_or(now));
-            let late_at = timeout.map(|timeout| *quiet_since + timeout);
-            let stuck_at = idle_since.map(|since| since + stuck_after);
-            match late_at.into_iter().chain(stuck_at).min() {
-                Some(due) if due <= now => *idle_looks += 1,
-                due => *look_at = due.map_or(now + look_after, |due| due.min(now + look_after)),
+        let began = first.map_or(*quiet_since, |first| first.since);
+        let late_at = timeout.map(|timeout| began + timeout);
+        if let Some(Running { task, .. }) = first {
+            if late_at.is_some_and(|at| at <= now) {
+                return Finding::TimedOut(task);
             }
-            return if *idle_looks >= IDLE_LOOKS_MAX { Finding::Stuck } else { Finding::Fine };
-        };
-        let late_at = timeout.map(|timeout| since + timeout);
-        if late_at.is_some_and(|at| at <= now) {
-            return Finding::TimedOut(task);
+            *quiet_since = now;
         }
-        (*quiet_since, *idle_since, *idle_looks) = (now, None, 0);
-        *look_at = late_at.map_or(now + stuck_after, |at| at.min(now + stuck_after));
-        Finding::Fine
+        if count >= could {
+            (*idle_since, *idle_looks) = (None, 0);
+            *look_at = late_at.map_or(now + stuck_after, |at| at.min(now + stuck_after));
+            return Finding::Fine;
+        }
+        *idle_since = (!stopped).then(|| idle_since.unwrap_or(now));
+        let stuck_at = idle_since.map(|since| since + stuck_after);
+        match late_at.into_iter().chain(stuck_at).min() {
+            Some(due) if due <= now => {
+                *idle_looks += 1;
+                // What it does run still has its own time.
+                let late_at = late_at.filter(|_| count > 0);
+                *look_at = late_at.map_or(*look_at, |at| at.min(*look_at));
+            }
+            due => *look_at = due.map_or(now + look_after, |due| due.min(now + look_after)),
+        }
+        if *idle_looks >= IDLE_LOOKS_MAX { Finding::Stuck } else { Finding::Fine }
     }
 
     /// Whether it is held to anything: else it is only looked at now and then.

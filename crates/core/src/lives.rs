@@ -28,6 +28,8 @@ pub(crate) struct Body {
     pub(crate) hand: Hand,
     /// The one task to blame, and for what.
     pub(crate) culprit: Option<(Ran, Mishap)>,
+    /// What ran side by side when it died of its own: nobody knows which it was.
+    suspects: Vec<TaskId>,
     /// It had said what no worker says.
     is_mad: bool,
     /// It was meant to die.
@@ -125,7 +127,7 @@ impl Core {
         &mut self,
         worker: WorkerId,
         exit: Exit,
-        (running, divisible): (Option<TaskId>, &[TaskId]),
+        (running, divisible): (&[TaskId], &[TaskId]),
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -133,15 +135,16 @@ impl Core {
             return;
         }
         let Some(slot) = self.roster.current(worker) else { return };
-        let ran = running.map(|task| Ran { task, divisible: divisible.contains(&task) });
-        let Some(mut body) = Body::find(slot, exit, ran) else { return };
+        let ran = |task: &TaskId| Ran { task: *task, divisible: divisible.contains(task) };
+        let ran: Vec<Ran> = running.iter().map(ran).collect();
+        let Some(mut body) = Body::find(slot, exit, &ran) else { return };
         if body.is_mad {
             body.culprit = body.only_lease(divisible);
         }
-        let held = running.filter(|&task| body.hand.holds(task));
+        let held: Vec<_> = running.iter().copied().filter(|&task| body.hand.holds(task)).collect();
         let (planned, settled) = (body.planned, body.hand.settled);
         // What it had not begun is no more given up than what nobody had in hand.
-        self.ledger.abandoned += u64::from(body.abandoned && held.is_some());
+        self.ledger.abandoned += if body.abandoned { held.len() as u64 } else { 0 };
         effects.push(Effect::Tell(Note::Exited { worker, exit, planned, settled, held }));
         let explained = self.take_back(&body, effects);
         self.halt(now, effects);
@@ -155,12 +158,15 @@ impl Core {
     pub(crate) fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
         let worker = body.worker;
         let culprit = body.culprit_task();
-        let everyone = self.bug(Bug::BlameEveryone);
-        let (blamed, mut others): (Vec<Lease>, Vec<Lease>) =
-            body.hand.leases.iter().partition(|lease| Some(lease.task) == culprit || everyone);
+        let (everyone, all_lanes) = (self.bug(Bug::BlameEveryone), self.bug(Bug::BlameAllLanes));
+        let (blamed, mut others): (Vec<Lease>, Vec<Lease>) = body.hand.leases.iter().partition(|lease| {
+            let is_suspect = all_lanes && body.suspects.contains(&lease.task);
+            Some(lease.task) == culprit || everyone || is_suspect
+        });
         if body.is_mad && body.culprit.is_none() {
             self.ledger.suspects.isolate(others.iter().map(|lease| lease.task));
         }
+        self.suspect(body);
         let mut explained = false;
         let mut back = Vec::new();
         for lease in blamed {
@@ -181,6 +187,16 @@ impl Core {
         explained
     }
 
+    /// What ran side by side is tried again alone, and so is what has killed alone, lest it take others along.
+    fn suspect(&mut self, body: &Body) {
+        if self.policy.threads == 1 || self.bug(Bug::IsolateNothing) {
+            return;
+        }
+        let culprit =
+            body.culprit.iter().filter(|(_, end)| *end != Mishap::TimedOut).map(|(ran, _)| ran.task);
+        self.ledger.suspects.isolate(body.suspects.iter().copied().chain(culprit));
+    }
+
     /// One attempt is spent. Returns the next one, unless this was the last, and whether the task explains the
     /// death: it is known by now that workers die of it, rather than of where they live.
     fn blame(&mut self, lease: Lease, body: &Body, effects: &mut Vec<Effect>) -> (Option<Lease>, bool) {
@@ -192,7 +208,7 @@ impl Core {
         let expected = is_part && self.ledger.suspects.accuse();
         let next = if self.bug(Bug::ForgetTheAttempt) { attempt } else { attempt.next() };
         let next = Some(Lease { task, attempt: next });
-        let spent = FailedAttempt { attempt, worker, end };
+        let spent = FailedAttempt { attempt, worker, end: end.clone() };
         let max = self.deaths_max(task, is_part && divisible);
         let Some(attempts) = self.ledger.blame(task, spent.clone(), max) else {
             effects.push(Effect::Spend { task, attempt: spent });
@@ -205,6 +221,9 @@ impl Core {
         if divisible && !self.bug(Bug::NeverSplit) {
             let parts = self.backlog.split(worker.slot);
             self.ledger.split(task, parts);
+            let is_known = self.policy.threads == 1 || end == Mishap::TimedOut;
+            let alone = [parts, TaskId(parts.0 + 1)].into_iter().filter(|_| !is_known);
+            self.ledger.suspects.isolate(alone);
             effects.push(Effect::Split { task, attempts, parts });
             return (next.filter(|_| self.bug(Bug::RequeueTheSplit)), !is_part || expected);
         }
@@ -247,7 +266,7 @@ impl Core {
         if !self.wants(worker.slot) || self.bug(Bug::NoRespawnAfterDeath) {
             return;
         }
-        if exit == Exit::CANNOT_RUN && !planned && body.culprit.is_none() {
+        if exit == Exit::CANNOT_RUN && !planned && body.culprit.is_none() && body.suspects.is_empty() {
             return self.give_up(GiveUp::CannotRun(worker), now, effects);
         }
         let restarts = &mut self.roster.slot(worker.slot).restarts;
@@ -321,20 +340,21 @@ impl Core {
 
 impl Body {
     /// Takes the body out of its slot, if there is one.
-    pub(crate) fn find(slot: &mut Slot, exit: Exit, ran: Option<Ran>) -> Option<Body> {
+    pub(crate) fn find(slot: &mut Slot, exit: Exit, ran: &[Ran]) -> Option<Body> {
         if !slot.has_process() {
             return None;
         }
         slot.stopped = false;
         let state = slot.take();
-        let culprit = state.culprit(exit, ran);
-        let recycled = recycles(&state, exit, culprit.is_some());
+        let (culprit, suspects) = state.culprit(exit, ran);
+        let recycled = recycles(&state, exit, culprit.is_some() || !suspects.is_empty());
         let mut body = Body {
             worker: slot.worker,
             exit,
             planned: state.was_to_die() || recycled,
             is_mad: matches!(state, State::Dying { cause: Cause::Garbled, .. }),
             culprit,
+            suspects,
             counts: state.death_counts() && !recycled,
             abandoned: state.was_abandoned(),
             was_ready: state.was_ready(),
@@ -370,25 +390,37 @@ fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
 }
 
 impl State {
-    /// Whom this death is to be held against: the task that was running, unless we had our own reasons.
-    fn culprit(&self, exit: Exit, ran: Option<Ran>) -> Option<(Ran, Mishap)> {
-        let hand = self.hand()?;
-        let runner = ran.map(|ran| (ran, Mishap::Crashed(exit)));
-        let culprit = match self {
-            State::Ready(_) => runner,
-            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => runner,
-            State::Draining { patience: Patience::KillAt(_), .. } => None,
+    /// Whom this death is to be held against: the task that was running, unless we had our own reasons. Of several nobody
+    /// knows which it was: they are all suspected, and none is blamed.
+    fn culprit(&self, exit: Exit, ran: &[Ran]) -> (Option<(Ran, Mishap)>, Vec<TaskId>) {
+        let Some(hand) = self.hand() else { return (None, Vec::new()) };
+        let end = match self {
+            State::Ready(_) => Mishap::Crashed(exit),
+            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => {
+                Mishap::Crashed(exit)
+            }
+            State::Draining { patience: Patience::KillAt(_), .. } => return (None, Vec::new()),
             State::Dying { cause, .. } => match cause {
+                // Whatever the worker ran beside the task that we shot it for, or after it, we killed it, not that.
+                Cause::TimedOut(late) => {
+                    let late = Some((*late, Mishap::TimedOut)).filter(|(late, _)| hand.holds(late.task));
+                    return (late, Vec::new());
+                }
+                Cause::Memory => Mishap::OutOfMemory,
                 // Its page is of a later moment.
-                Cause::Garbled => None,
-                // Whatever the worker ran after the task that we shot it for, we killed it, not that.
-                Cause::TimedOut(late) => Some((*late, Mishap::TimedOut)),
-                Cause::Memory => ran.map(|ran| (ran, Mishap::OutOfMemory)),
-                Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds | Cause::Cancelled => None,
+                Cause::Garbled => return (None, Vec::new()),
+                Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds | Cause::Cancelled => {
+                    return (None, Vec::new());
+                }
             },
-            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => None,
+            State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => {
+                return (None, Vec::new());
+            }
         };
-        culprit.filter(|(ran, _)| hand.holds(ran.task))
+        match ran {
+            [ran] => (Some((*ran, end)).filter(|(ran, _)| hand.holds(ran.task)), Vec::new()),
+            several => (None, several.iter().map(|ran| ran.task).filter(|&task| hand.holds(task)).collect()),
+        }
     }
 
     /// It drained, or was ended at the end of the run.

@@ -10,6 +10,8 @@ pub struct Policy {
     /// The most slots that there may be, those included that are taken away and not empty yet, or lost to a worker
     /// that nothing can kill; never fewer than `procs`.
     pub slots_max: u32,
+    /// How many tasks a worker runs at the same time; one at least.
+    pub threads: u32,
     /// Which worker a task is lent to.
     pub schedule: Schedule,
     /// How long one attempt may run, from its start.
@@ -17,8 +19,8 @@ pub struct Policy {
     /// How long a worker whose task has had its time may take to die of SIGABRT, after it has written where it
     /// hangs; none, and it is killed at once.
     pub abort_grace: Duration,
-    /// How long a worker may hold tasks while its page says that it runs none, and nothing is heard of them. It is looked at
-    /// as often, however long its task.
+    /// How long a worker may hold tasks while its page says that it runs fewer than it could, and nothing is heard of it. It is
+    /// looked at as often, however long its tasks.
     pub stuck_after: Duration,
     /// Attempts that may die of a task before it is quarantined, the first included.
     pub attempts_max: u32,
@@ -98,7 +100,7 @@ pub struct Backoff {
     pub reset: Duration,
 }
 
-/// How many tasks are lent to a worker beyond the one it runs: as many as take about `time`, never more than
+/// How many tasks are lent to a worker beyond those it runs: as many as take it about `time`, never more than
 /// `tasks`, and none while the length of a task is unknown, so that long tasks never queue behind each other
 /// while a sibling is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +109,8 @@ pub struct Lookahead {
     pub time: Duration,
     /// The tasks that may wait in a worker.
     pub tasks: usize,
-    /// How long a task may run before those that wait behind it are taken back for somebody who has nothing to do. That
-    /// costs the worker its life when the task is done: so it is never sooner than that worker took to be born.
+    /// How long all that a worker runs may take before what waits behind that is taken back for somebody who has nothing to
+    /// do. That costs the worker its life when the task is done: so it is never sooner than that worker took to be born.
     pub back_after: Duration,
 }
 
@@ -175,6 +177,7 @@ impl Default for Policy {
         Policy {
             procs: 1,
             slots_max: 1_000,
+            threads: 1,
             schedule: Schedule::Dynamic,
             task_timeout: None,
             abort_grace: Duration::from_millis(30),

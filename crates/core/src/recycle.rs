@@ -18,7 +18,8 @@ impl Core {
         let until = age_max.map(|max| now + Duration::from_nanos(dice.about(max)));
         let birth = self.policy.birth_timeout.saturating_sub(give_up_at.since(now));
         let back_after = self.policy.lookahead.back_after.max(birth);
-        Tenure { tasks_max, until, stuck_after: self.policy.stuck_after, back_after }
+        let threads = self.policy.threads as usize;
+        Tenure { threads, tasks_max, until, stuck_after: self.policy.stuck_after, back_after }
     }
 
     /// It has served its time.
@@ -31,7 +32,7 @@ impl Core {
         }
     }
 
-    /// It uses more memory than it may: harmless between two tasks, and else the fault of the one it runs.
+    /// It uses more memory than it may: harmless between two tasks, and else the fault of what it runs.
     pub(crate) fn bloated(&mut self, worker: WorkerId, running: bool, now: Now, effects: &mut Vec<Effect>) {
         let (bears, give_up_at) = (self.bug(Bug::BearTheBloated), self.give_up_at(now));
         let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };

@@ -89,7 +89,7 @@ impl Core {
         let (refill, blame) = (self.bug(Bug::RefillTheLost), self.bug(Bug::BlameTheLost));
         let slot = self.roster.slot(id);
         let worker = slot.worker;
-        let Some(mut body) = Body::find(slot, Exit::Unknown, None) else { return };
+        let Some(mut body) = Body::find(slot, Exit::Unknown, &[]) else { return };
         let history = mem::take(&mut slot.restarts);
         let was_wanted = mem::replace(&mut slot.wanted, false);
         if !refill {
@@ -101,7 +101,8 @@ impl Core {
         }
         effects.push(Effect::Tell(Note::Unkillable(worker)));
         // Whoever has something in hand is in the middle of it.
-        self.ledger.abandoned += u64::from(body.abandoned && !body.hand.leases.is_empty());
+        let begun = body.hand.leases.len().min(body.hand.threads()) as u64;
+        self.ledger.abandoned += if body.abandoned { begun } else { 0 };
         let explained = self.take_back(&body, effects);
         self.halt(now, effects);
         if was_wanted {
@@ -142,7 +143,7 @@ impl Core {
         let Some(slot) = self.roster.current(worker) else { return false };
         let State::Lost { settled } = slot.state else { return false };
         (slot.state, slot.stopped) = (State::Ended, false);
-        effects.push(Effect::Tell(Note::Exited { worker, exit, planned: false, settled, held: None }));
+        effects.push(Effect::Tell(Note::Exited { worker, exit, planned: false, settled, held: vec![] }));
         self.open_slots(now, effects);
         self.lend_all(now, effects);
         true

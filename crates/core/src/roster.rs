@@ -209,7 +209,7 @@ impl Slot {
     }
 
     /// SIGABRT, and time to write where it hangs. Whoever is stopped could not hear it: SIGKILL at once.
-    pub(crate) fn abort(&mut self, cause: Cause, kill_at: Now) -> Option<Effect> {
+    pub(crate) fn abort(&mut self, cause: Cause, task: TaskId, kill_at: Now) -> Option<Effect> {
         self.state = match self.take() {
             State::Ready(hand) | State::Draining { hand, .. } => {
                 State::Dying { hand, cause, force: Force::Abort { kill_at } }
@@ -224,7 +224,7 @@ impl Slot {
                 return None;
             }
         };
-        Some(Effect::Abort(self.worker))
+        Some(Effect::Abort { worker: self.worker, task })
     }
 
     /// Its process exists: from now on a body can be waited for.

@@ -1,5 +1,5 @@
-//! Tasks that are known to be dangerous: parts of what took too many workers along, and whatever was in the hand of a worker
-//! that lost its mind.
+//! Tasks that are known to be dangerous: parts of what took too many workers along, whatever was in the hand of a worker
+//! that lost its mind, and what ran side by side in one that died.
 
 use brigade_wire::TaskId;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ const BARREN_MAX: u32 = 64;
 pub(crate) struct Suspects {
     /// Parts of tasks that were split.
     parts: BTreeSet<TaskId>,
-    /// To be lent to a worker that has nothing else in hand: so that it is clear of which it loses its mind.
+    /// To be lent to a worker that has nothing else in hand: so that it is clear of which it loses its mind, or dies.
     alone: BTreeSet<TaskId>,
     /// Deaths of parts since the last success of anybody.
     barren: u32,
@@ -25,13 +25,17 @@ impl Suspects {
         self.parts.extend([first, TaskId(first.0 + 1)]);
     }
 
-    /// One of these made its worker speak nonsense, and nobody knows which.
+    /// One of these made its worker speak nonsense, or die, and nobody knows which.
     pub(crate) fn isolate(&mut self, tasks: impl Iterator<Item = TaskId>) {
         self.alone.extend(tasks);
     }
 
     pub(crate) fn is_part(&self, task: TaskId) -> bool {
         self.parts.contains(&task)
+    }
+
+    pub(crate) fn are_some_alone(&self) -> bool {
+        !self.alone.is_empty()
     }
 
     pub(crate) fn is_alone(&self, task: TaskId) -> bool {

@@ -7,6 +7,7 @@ mod rules {
     mod ending;
     mod halt;
     mod kit;
+    mod lanes;
     mod lending;
     mod recall;
     mod recycling;

@@ -26,6 +26,7 @@ fn and(one: Weather, other: Weather) -> Weather {
         events: one.events + other.events,
         births: one.births + other.births,
         deaths: one.deaths + other.deaths,
+        shared: one.shared + other.shared,
         hangs: one.hangs + other.hangs,
         echoes: one.echoes + other.echoes,
         unsent: one.unsent + other.unsent,
@@ -82,7 +83,7 @@ fn assert_a_storm(weather: &Weather, schedules: u64) {
     assert!(weather.sleeps > tenth && weather.retried > tenth && weather.recalled > tenth, "{weather:?}");
     assert!(weather.recycled > tenth && weather.bloated > tenth && weather.stuck > tenth, "{weather:?}");
     assert!(weather.cancelled > tenth && weather.revoked > tenth / 20, "{weather:?}");
-    assert!(weather.taken_back > tenth / 10, "{weather:?}");
+    assert!(weather.taken_back > tenth / 20 && weather.shared > tenth, "{weather:?}");
     assert!(weather.halted > tenth / 4 && weather.split > tenth, "{weather:?}");
     assert!(weather.resized > tenth && weather.lost > tenth / 2 && weather.found > tenth / 20, "{weather:?}");
     assert!(

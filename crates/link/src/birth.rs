@@ -21,6 +21,8 @@ pub struct Charter {
     pub function: String,
     /// Daemonic workers die with the supervisor; others finish the task in hand.
     pub daemon: bool,
+    /// How many tasks a worker runs at the same time; one at least.
+    pub threads: u32,
     /// How long every task lasts at least, in nanoseconds.
     pub pace_ns: u64,
     /// What a worker may have in RAM between two tasks; past it, it leaves.

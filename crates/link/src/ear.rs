@@ -32,13 +32,13 @@ pub enum Heard {
 }
 
 /// A death, as the undertaker found it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
     /// How.
     pub exit: Exit,
-    /// The task on the worker's page.
-    pub running: Option<TaskId>,
-    /// When that attempt began, in monotonic nanoseconds.
+    /// The tasks on the worker's page, the one that began first before the others.
+    pub running: Vec<TaskId>,
+    /// When its attempt began, in monotonic nanoseconds.
     pub since_ns: Option<u64>,
     /// When it was reaped, in monotonic nanoseconds.
     pub at_ns: u64,
@@ -136,7 +136,7 @@ impl Ear {
                     // Closed first: the undertaker must not wait for room in a channel that nobody reads.
                     drop(reports);
                     hear(Heard::Garbled(reason));
-                    return epitaph.wait().map(Heard::Gone).into_iter().for_each(hear);
+                    return epitaph.wait().clone().map(Heard::Gone).into_iter().for_each(hear);
                 }
             }
         }
@@ -162,7 +162,7 @@ fn next(
         .map_err(|_| "not a packet of ipc-channel".to_string())?
         .map_err(|error| format!("receive: {error}"))?;
     match epitaph.get() {
-        Some(epitaph) if packet.is_empty() => Ok(Said::Epitaph(*epitaph)),
+        Some(epitaph) if packet.is_empty() => Ok(Said::Epitaph(epitaph.clone())),
         _ => match decode(&packet).map_err(|error| error.to_string())? {
             Report::Hello(hello) => Ok(Said::Words(Heard::Hello(hello))),
             Report::Done { consumed, ended } => Ok(Said::Words(Heard::Done { consumed, ended })),

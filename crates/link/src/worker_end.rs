@@ -22,7 +22,8 @@ pub struct WorkerEnd {
     args: Option<(i32, BlobFile)>,
 }
 
-/// A worker's mouth alone: for a thread that sees to it that nothing lies there for long.
+/// A worker's mouth alone: for each thread that runs tasks where there are several, and for one that sees to it that nothing
+/// lies there for long.
 #[derive(Clone, Debug)]
 pub struct Mouth(Arc<Mutex<Voice>>);
 
@@ -144,6 +145,22 @@ impl Mouth {
     /// Nobody panics in the middle of a word.
     fn voice(&self) -> MutexGuard<'_, Voice> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`WorkerEnd::report`].
+    ///
+    /// # Errors
+    /// If the supervisor is gone.
+    pub fn report(&self, ended: Ended) -> io::Result<()> {
+        self.voice().report(ended)
+    }
+
+    /// As [`WorkerEnd::flush`].
+    ///
+    /// # Errors
+    /// If the supervisor is gone.
+    pub fn flush(&self) -> io::Result<()> {
+        self.voice().flush()
     }
 
     /// Whether nothing was collected that is still to be sent. Waits for whoever is about to say something.

@@ -17,7 +17,7 @@ use std::{env, fs, process};
 /// Longer than anything here takes on the slowest machine; reached only when something hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const DEATH: Death = Death { exit: Exit::Signal(9), running: None, since_ns: None, at_ns: 1 };
+const DEATH: Death = Death { exit: Exit::Signal(9), running: vec![], since_ns: None, at_ns: 1 };
 
 /// Names the door to the worker.
 const DOOR: &str = "BRIGADE_LINK_DOOR";
@@ -94,6 +94,7 @@ fn charter() -> Charter {
     Charter {
         function: "echo".into(),
         daemon: true,
+        threads: 1,
         pace_ns: 0,
         rss_bytes_max: None,
         memory_groups: None,

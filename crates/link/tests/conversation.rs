@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Longer than anything here takes on the slowest machine; reached only when something hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const DEATH: Death = Death { exit: Exit::Signal(9), running: None, since_ns: None, at_ns: 1 };
+const DEATH: Death = Death { exit: Exit::Signal(9), running: vec![], since_ns: None, at_ns: 1 };
 
 fn large_call(task: u64) -> Call {
     Call { task: TaskId(task), attempt: Attempt::FIRST, args: vec![7; FRAME_BYTES_MAX - 100] }

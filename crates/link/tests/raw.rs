@@ -30,7 +30,7 @@ fn a_raw_byte_from_a_worker_costs_that_worker_only() {
     raw.write_all(&[1]).unwrap();
     drop(raw);
     drop(ends);
-    tombstone.post(Death { exit: Exit::Signal(11), running: None, since_ns: None, at_ns: 1 });
+    tombstone.post(Death { exit: Exit::Signal(11), running: vec![], since_ns: None, at_ns: 1 });
 
     let patience = Duration::from_secs(30);
     assert!(matches!(heard.recv_timeout(patience), Ok(Heard::Garbled(_))));

@@ -115,9 +115,22 @@ impl Body {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Ends it with SIGABRT, which it may answer with what it was doing. A stopped one does not hear it.
-    pub fn abort(&self) {
-        let _ = pidfd_send_signal(&self.pidfd, Signal::ABORT);
+    /// Ends it with SIGABRT, which it may answer with what it was doing: the thread that this is sent to, if one is named. A
+    /// stopped one does not hear it.
+    pub fn abort(&self, thread: Option<Pid>) {
+        let reaped = self.reaped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A thread that is gone is no reason not to end its process.
+        let was_sent = !*reaped && thread.is_some_and(|thread| self.abort_thread(thread));
+        if !was_sent {
+            let _ = pidfd_send_signal(&self.pidfd, Signal::ABORT);
+        }
+    }
+
+    /// While its number is its own.
+    fn abort_thread(&self, thread: Pid) -> bool {
+        let (pid, thread) = (self.pid.to_nix().as_raw(), thread.to_nix().as_raw());
+        // SAFETY: takes numbers only; a thread that is none of this process's is an error.
+        unsafe { libc::syscall(libc::SYS_tgkill, pid, thread, libc::SIGABRT) == 0 }
     }
 
     /// Asks it to open its log anew, with SIGUSR1: only when it is known to listen, or it dies of it.

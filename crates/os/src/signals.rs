@@ -240,7 +240,7 @@ pub fn tell_where_on_abort() -> io::Result<()> {
         // SAFETY: si_pid is set for signals that a process sent; for others the number matches no parent.
         let sender = unsafe { info.si_pid() };
         if crate::Pid::parent().is_some_and(|parent| i64::from(parent.number()) == i64::from(sender)) {
-            let _ = rustix::io::write(rustix::stdio::stderr(), b"asked by the supervisor where it is:\n");
+            write_who();
             write_stack();
         }
         let _ = signal_hook::low_level::emulate_default_handler(signal::SIGABRT);
@@ -248,6 +248,24 @@ pub fn tell_where_on_abort() -> io::Result<()> {
     // SAFETY: the handler walks the stack and writes it, without a lock or an allocation.
     unsafe { signal_hook_registry::register_sigaction(signal::SIGABRT, tell) }?;
     Ok(())
+}
+
+/// Who is asked, to stderr: the process, or one of its threads by name.
+fn write_who() {
+    let mut name = [0_u8; 16];
+    // SAFETY: a name is written into the sixteen bytes that it takes at most; both calls are system calls and no more.
+    let is_first = unsafe {
+        libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr());
+        libc::gettid() == libc::getpid()
+    };
+    let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let words: [&[u8]; 3] = match is_first {
+        true => [b"asked by the supervisor where it is", b"", b":\n"],
+        false => [b"asked by the supervisor where it is in thread ", &name[..length], b":\n"],
+    };
+    for word in words {
+        let _ = rustix::io::write(rustix::stdio::stderr(), word);
+    }
 }
 
 /// The innermost frames of this thread, a line each, to stderr: `module(+0xplace)[address]`, which `addr2line -e module`

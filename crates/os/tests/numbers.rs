@@ -187,7 +187,8 @@ fn holder() {
     assert_eq!(body.reap(), Exit::Signal(9));
     let stranger = Cat::stranger(pid);
     body.kill();
-    body.abort();
+    body.abort(None);
+    body.abort(Some(pid));
     body.terminate();
     body.reopen_log();
     body.sweep_group();

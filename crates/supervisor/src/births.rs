@@ -133,7 +133,8 @@ impl Driver<'_> {
             // In this order: once reaped, the number and the group may be a stranger's.
             body.sweep_group();
             let page = pages.take(worker.slot);
-            let (running, since_ns) = (page.map(|page| page.task), page.map(|page| page.since_ns));
+            let running = page.iter().map(|page| page.task).collect();
+            let since_ns = page.first().map(|page| page.since_ns);
             let exit = body.reap();
             door.inspect(Door::knock);
             tombstone.post(Death { exit, running, since_ns, at_ns: clock::monotonic_ns() });

@@ -301,8 +301,9 @@ fn due(last: Option<(Tallied, u64)>, tally: &Tallied, every: Duration) -> Option
 }
 
 /// How a death is put into the dead one's own log.
-pub(crate) fn obituary(exit: Exit, settled: u64, held: Option<TaskId>) -> String {
-    let held = held.map(|task| format!(", while it ran task {task}")).unwrap_or_default();
+pub(crate) fn obituary(exit: Exit, settled: u64, held: &[TaskId]) -> String {
+    let names: Vec<String> = held.iter().map(|task| format!("task {task}")).collect();
+    let held = if held.is_empty() { String::new() } else { format!(", while it ran {}", names.join(", ")) };
     format!("ended by {exit} after {settled} tasks{held}")
 }
 

@@ -23,7 +23,7 @@ use brigade_core::{Core, Effect, Event, Life, Now, SlotView, Verdict};
 use brigade_os::cgroup::Cgroup;
 use brigade_os::death::Undertaker;
 use brigade_os::limits::OpenFiles;
-use brigade_os::page::Pages;
+use brigade_os::page::{OnPage, Pages};
 use brigade_os::signals;
 use brigade_os::{Pid, clock, limits, logfile};
 use brigade_wire::SlotId;
@@ -387,7 +387,9 @@ impl<'a> Driver<'a> {
 
     fn slot(&self, view: SlotView) -> Slot {
         let here = self.hands.in_slot(view.slot);
-        let page = here.and_then(|_| self.pages.running(view.slot));
+        let page = here.map_or_else(Vec::new, |_| self.pages.running(view.slot));
+        let task = |page: &OnPage| Task { task: page.task, attempt: page.attempt, since_ns: page.since_ns };
+        let mut tasks = page.iter().map(task);
         Slot {
             slot: view.slot,
             incarnation: view.worker.incarnation,
@@ -395,7 +397,8 @@ impl<'a> Driver<'a> {
             life: life_name(view.life).into(),
             stopped: view.stopped,
             born_ns: here.map(|(_, born_ns)| born_ns),
-            task: page.map(|page| Task { task: page.task, attempt: page.attempt, since_ns: page.since_ns }),
+            task: tasks.next(),
+            beside: tasks.collect(),
             leased: view.leases as u64,
             settled: view.settled,
             restarts: self.restarts.get(&view.slot).copied().unwrap_or(0),

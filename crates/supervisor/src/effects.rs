@@ -43,9 +43,10 @@ impl Driver<'_> {
                 let hand = self.hands.get(worker);
                 hand.and_then(|hand| hand.body()).inspect(|body| body.terminate());
             }
-            Effect::Abort(worker) => {
+            Effect::Abort { worker, task } => {
+                let thread = self.pages.thread_of(worker.slot, task);
                 let hand = self.hands.get(worker);
-                hand.and_then(|hand| hand.body()).inspect(|body| body.abort());
+                hand.and_then(|hand| hand.body()).inspect(|body| body.abort(thread));
             }
             Effect::Kill(worker) => self.kill(worker),
             Effect::Look(worker) => self.look(worker),
@@ -98,15 +99,16 @@ impl Driver<'_> {
     }
 
     fn look(&mut self, worker: WorkerId) {
-        // In this order: what was recalled before it was read names the last task that begins.
+        // In this order: what was recalled before it was read names the last that begin.
         let (recalled, page) = (self.pages.is_recalled(worker.slot), self.pages.running(worker.slot));
         let since = |since_ns: u64| Now(Duration::from_nanos(since_ns.saturating_sub(self.began_ns)));
-        let running = page.map(|page| Running {
+        let running = page.into_iter().map(|page| Running {
             task: page.task,
             divisible: self.work.is_divisible(page.task),
             since: since(page.progress_ns),
             began: since(page.since_ns),
         });
+        let running = running.collect();
         self.echoes.push_back(Event::Seen { worker, running, recalled });
     }
 

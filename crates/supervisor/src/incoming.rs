@@ -145,7 +145,7 @@ impl Driver<'_> {
             // Whoever is next there is the first of a slot that is opened anew.
             self.wished_ns.remove(&worker.slot);
         }
-        self.chronicle.epitaph(pid, &obituary(exit, settled, running));
+        self.chronicle.epitaph(pid, &obituary(exit, settled, &running));
         let (slot, incarnation) = (worker.slot, worker.incarnation);
         // Planned or not is the core's to say: its note completes the entry.
         let dead = Dead {
@@ -154,7 +154,8 @@ impl Driver<'_> {
             pid,
             exit,
             planned: false,
-            task: running,
+            task: running.first().copied(),
+            beside: running.iter().skip(1).copied().collect(),
             task_since_ns: since_ns,
             settled,
             born_ns,
@@ -162,8 +163,8 @@ impl Driver<'_> {
         };
         self.chronicle.died(dead);
         self.hands.remove(worker);
-        self.recycled_itself(worker, exit, running);
-        self.ended_by_kernel(worker, exit, running);
+        self.recycled_itself(worker, exit, &running);
+        self.ended_by_kernel(worker, exit, &running);
         // It may have said hello and died before its template answered for it.
         self.template.answered(worker);
         let divisible = self.core.in_hand(worker).filter(|task| self.work.is_divisible(*task)).collect();

@@ -16,6 +16,7 @@ use crate::driver::Driver;
 use crate::story::{Bloated, Recycled, Told};
 use brigade_core::{Event, Life, Recycle, SlotView};
 use brigade_os::cgroup::Cgroup;
+use brigade_os::page::OnPage;
 use brigade_os::{clock, proc};
 use brigade_wire::{Attempt, Exit, TaskId, WorkerId};
 use std::sync::Arc;
@@ -58,7 +59,7 @@ struct Sight {
     worker: WorkerId,
     rss_bytes: u64,
     /// What it is in the middle of.
-    suspect: Option<Suspect>,
+    suspects: Vec<Suspect>,
     /// It has nothing in hand, so it does not look for itself.
     is_idle: bool,
 }
@@ -73,6 +74,11 @@ impl Watch {
         let after_ns = if self.suspects.is_empty() { LOOK_EVERY_NS } else { LOOK_AGAIN_AFTER_NS };
         self.rss_bytes_max.map(|_| self.looked_ns + after_ns)
     }
+}
+
+/// The task that it was, if there was no other.
+fn only(mut tasks: impl Iterator<Item = TaskId>) -> Option<TaskId> {
+    tasks.next().filter(|_| tasks.next().is_none())
 }
 
 impl Driver<'_> {
@@ -91,18 +97,17 @@ impl Driver<'_> {
         let sights: Vec<Sight> = self.core.slots().filter_map(|view| self.sight(&view, max)).collect();
         let before = std::mem::take(&mut self.watch.suspects);
         self.watch.looked_ns = now_ns;
-        for Sight { worker, rss_bytes, suspect, is_idle } in sights {
-            let running = match suspect {
-                Some(suspect) if before.contains(&suspect) => true,
-                Some(suspect) => {
-                    self.watch.suspects.push(suspect);
+        for Sight { worker, rss_bytes, suspects, is_idle } in sights {
+            let running = match suspects.iter().any(|suspect| before.contains(suspect)) {
+                true => true,
+                false if suspects.is_empty() && is_idle => false,
+                // Between two tasks, or after the first look: it looks for itself before it begins the next.
+                false => {
+                    self.watch.suspects.extend(suspects);
                     continue;
                 }
-                None if is_idle => false,
-                // Between two tasks: it looks for itself before it begins the next.
-                None => continue,
             };
-            let task = suspect.map(|suspect| suspect.task);
+            let task = only(suspects.iter().map(|suspect| suspect.task));
             self.watch.excess = Excess { task, rss_bytes: Some(rss_bytes) };
             self.hear(Event::Bloated { worker, running });
             self.perform();
@@ -122,8 +127,9 @@ impl Driver<'_> {
             return None;
         }
         let worker = view.worker;
-        let suspect = page.map(|page| Suspect { worker, task: page.task, attempt: page.attempt });
-        Some(Sight { worker, rss_bytes, suspect, is_idle: view.leases == 0 })
+        let suspect = |page: &OnPage| Suspect { worker, task: page.task, attempt: page.attempt };
+        let suspects = page.iter().map(suspect).collect();
+        Some(Sight { worker, rss_bytes, suspects, is_idle: view.leases == 0 })
     }
 
     /// It outgrew its memory in a task: the core has shot it, or knows that the kernel has.
@@ -141,17 +147,17 @@ impl Driver<'_> {
 
     /// Its body was found. The core is told before it hears of the death, if the kernel's OOM killer has a death to
     /// answer for that was like this one, and that we did not deal.
-    pub(crate) fn ended_by_kernel(&mut self, worker: WorkerId, exit: Exit, running: Option<TaskId>) {
+    pub(crate) fn ended_by_kernel(&mut self, worker: WorkerId, exit: Exit, running: &[TaskId]) {
         const SIGKILL: Exit = Exit::Signal(9);
         let was_shot = self
             .core
             .slots()
             .any(|view| view.worker == worker && matches!(view.life, Life::Dying | Life::Unkillable));
-        if exit != SIGKILL || running.is_none() || was_shot {
+        if exit != SIGKILL || running.is_empty() || was_shot {
             return;
         }
         if self.watch.allotments.take_kill(worker.slot) {
-            self.watch.excess = Excess { task: running, rss_bytes: None };
+            self.watch.excess = Excess { task: only(running.iter().copied()), rss_bytes: None };
             self.hear(Event::Bloated { worker, running: true });
             self.perform();
         }
@@ -174,10 +180,10 @@ impl Driver<'_> {
 
     /// A worker that looks after its memory, or after what it keeps between tasks, leaves with this code between two of them;
     /// a task that does so is in the middle of itself.
-    pub(crate) fn recycled_itself(&mut self, worker: WorkerId, exit: Exit, running: Option<TaskId>) {
+    pub(crate) fn recycled_itself(&mut self, worker: WorkerId, exit: Exit, running: &[TaskId]) {
         // Whoever was told to leave was told of before.
         let is_ready = self.core.slots().any(|view| view.worker == worker && view.life == Life::Ready);
-        if exit == Exit::RECYCLE && running.is_none() && is_ready {
+        if exit == Exit::RECYCLE && running.is_empty() && is_ready {
             let (slot, pid, incarnation) = self.who(worker);
             let why = if self.watch.rss_bytes_max.is_some() { "memory" } else { "own wish" }.into();
             self.chronicle.tell(Told::WorkerRecycled(Recycled { slot, pid, incarnation, why }));

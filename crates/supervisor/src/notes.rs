@@ -8,6 +8,12 @@ use brigade_os::clock;
 use brigade_wire::{Attempt, SlotId, TaskId, WorkerId};
 use std::time::Duration;
 
+/// What began first, and what ran beside it.
+fn first_and_others(mut tasks: Vec<TaskId>) -> (Option<TaskId>, Vec<TaskId>) {
+    let others = tasks.split_off(tasks.len().min(1));
+    (tasks.pop(), others)
+}
+
 impl Driver<'_> {
     pub(crate) fn tell(&mut self, note: Note) {
         // Some of them say what was settled.
@@ -17,7 +23,8 @@ impl Driver<'_> {
             Note::Exited { worker, exit, planned, settled, held } => {
                 self.chronicle.complete_death(worker, planned, settled);
                 let (slot, pid, incarnation) = self.who(worker);
-                Told::WorkerExit { slot, pid, incarnation, exit, planned, settled, task: held }
+                let (task, beside) = first_and_others(held);
+                Told::WorkerExit { slot, pid, incarnation, exit, planned, settled, task, beside }
             }
             Note::Requeued { task, attempt, blamed, failed, worker } => {
                 self.requeued(worker, (task, attempt), (blamed, failed))
@@ -36,8 +43,8 @@ impl Driver<'_> {
             Note::Stuck(worker) => return self.stuck(worker),
             Note::Stopped(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
-                let task = self.pages.running(slot).map(|page| page.task);
-                Told::WorkerStopped { slot, pid, incarnation, task }
+                let (task, beside) = self.at_work(slot);
+                Told::WorkerStopped { slot, pid, incarnation, task, beside }
             }
             Note::Continued(worker) => {
                 let (slot, pid, incarnation) = self.who(worker);
@@ -67,6 +74,11 @@ impl Driver<'_> {
             Note::GaveUp(cause) => self.gave_up(&cause),
         };
         self.chronicle.tell(told);
+    }
+
+    /// What the worker of a slot runs now.
+    fn at_work(&self, slot: SlotId) -> (Option<TaskId>, Vec<TaskId>) {
+        first_and_others(self.pages.running(slot).into_iter().map(|page| page.task).collect())
     }
 
     fn stuck(&mut self, worker: WorkerId) {

@@ -80,9 +80,12 @@ pub struct Slot {
     pub stopped: bool,
     /// When the process was born.
     pub born_ns: Option<u64>,
-    /// What it runs now.
+    /// What it runs now: the task that began first.
     pub task: Option<Task>,
-    /// Tasks in its hands, the running one included.
+    /// What it runs beside that, on other threads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Task>,
+    /// Tasks in its hands, the running ones included.
     pub leased: u64,
     /// Tasks that this incarnation has settled.
     pub settled: u64,
@@ -116,8 +119,11 @@ pub struct Dead {
     pub exit: Exit,
     /// It was told to.
     pub planned: bool,
-    /// What it was running.
+    /// What it was running: the task that began first.
     pub task: Option<TaskId>,
+    /// What it ran beside that, on other threads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<TaskId>,
     /// When that attempt began. Empty in what an older build wrote.
     #[serde(default)]
     pub task_since_ns: Option<u64>,

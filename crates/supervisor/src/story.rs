@@ -80,8 +80,11 @@ pub enum Told {
         planned: bool,
         /// Tasks it had settled.
         settled: u64,
-        /// The task it was running.
+        /// The task it was running: the one that began first.
         task: Option<TaskId>,
+        /// What it ran beside that, on other threads.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<TaskId>,
     },
     /// A worker was found stopped (state T).
     WorkerStopped {
@@ -91,8 +94,11 @@ pub enum Told {
         pid: u32,
         /// How many were born in the slot.
         incarnation: u32,
-        /// The task it is in the middle of.
+        /// The task it is in the middle of: the one that began first.
         task: Option<TaskId>,
+        /// What it runs beside that, on other threads.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<TaskId>,
     },
     /// A stopped worker goes on.
     WorkerContinued {

@@ -91,6 +91,7 @@ impl Template {
         let charter = Charter {
             function: function.to_string(),
             daemon: plan.daemon,
+            threads: plan.policy.threads.max(1),
             pace_ns: u64::try_from(plan.pace.as_nanos()).unwrap_or(u64::MAX),
             rss_bytes_max: plan.memory.rss_bytes_max,
             memory_groups,

@@ -5,8 +5,8 @@
 
 use brigade_link::Mouth;
 use brigade_os::signals;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -21,45 +21,34 @@ const LOOKS_MAX: u32 = 16;
 pub(crate) struct Flusher {
     mouth: Mouth,
     is_awake: Arc<AtomicBool>,
-    thread: Sleeper,
-}
-
-#[derive(Debug)]
-enum Sleeper {
-    /// Nothing has ever waited.
-    Unborn,
-    Here(Thread),
-    /// There was no thread to be had: endings wait until their command has been obeyed.
-    Missing,
+    /// Empty while nothing has ever waited. `None`: there was no thread to be had, and endings wait until their command has
+    /// been obeyed.
+    thread: OnceLock<Option<Thread>>,
 }
 
 impl Flusher {
     /// No thread yet.
     pub(crate) fn new(mouth: Mouth) -> Flusher {
-        Flusher { mouth, is_awake: Arc::default(), thread: Sleeper::Unborn }
+        Flusher { mouth, is_awake: Arc::default(), thread: OnceLock::new() }
     }
 
     /// An ending waits, and a task begins.
-    pub(crate) fn wake(&mut self) {
+    pub(crate) fn wake(&self) {
         if self.is_awake.load(Ordering::Relaxed) {
             return;
         }
         self.is_awake.store(true, Ordering::Relaxed);
-        match &self.thread {
-            Sleeper::Here(thread) => thread.unpark(),
-            Sleeper::Unborn => self.thread = self.bear(),
-            Sleeper::Missing => {}
-        }
+        self.thread.get_or_init(|| self.bear()).iter().for_each(Thread::unpark);
     }
 
     /// What is sent to this process is for its tasks, SIGABRT above all: it asks where they hang.
-    fn bear(&self) -> Sleeper {
+    fn bear(&self) -> Option<Thread> {
         let (mouth, is_awake) = (self.mouth.clone(), Arc::clone(&self.is_awake));
         let born = signals::deaf(|| {
             let builder = thread::Builder::new().name("flusher".into()).stack_size(64 << 10);
             builder.spawn(move || while_wanted(&mouth, &is_awake))
         });
-        born.map_or(Sleeper::Missing, |born| Sleeper::Here(born.thread().clone()))
+        born.ok().map(|born| born.thread().clone())
     }
 }
 

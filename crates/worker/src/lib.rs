@@ -6,6 +6,9 @@
 //!                           └─ fork, exec ──────┘                  with --start-method spawn
 //! ```
 //!
+//! A worker has one thread, or as many as its charter says: then each of them runs one task at a time, and the last word on
+//! each task is its own.
+//!
 //! The template is this program too: it has loaded everything, runs one thread, and forks a worker whenever
 //! the supervisor asks. When the supervisor vanishes it is the guard, and ends what is left.
 #![forbid(unsafe_code)]
@@ -13,6 +16,8 @@
 mod allowance;
 mod exit;
 mod flusher;
+mod lane;
+mod lanes;
 mod log;
 mod panics;
 mod progress;

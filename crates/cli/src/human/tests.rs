@@ -49,6 +49,7 @@ impl Stage {
             planned: false,
             settled: 71,
             task,
+            beside: vec![],
         };
         self.tell(told)
     }
@@ -122,6 +123,7 @@ fn a_verbose_run_says_everything() {
         planned: true,
         settled: 1_000,
         task: None,
+        beside: vec![],
     });
     stage.done(exact()).shows(
         "
@@ -240,6 +242,7 @@ fn a_stopped_worker_a_hold_and_its_end_are_announced() {
         pid: 7,
         incarnation: 1,
         task: Some(TaskId(12)),
+        beside: vec![],
     });
     let stage = stage.tell(Told::WorkerContinued { slot: SlotId(1), pid: 7, incarnation: 1 });
     let stage = stage.tell(Told::Holding { total: Some("45".into()) });

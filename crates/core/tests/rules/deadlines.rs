@@ -14,7 +14,7 @@ fn aborted() -> Bench {
     bench.tick();
     let effects = bench.seen(w(0, 1), 0, 0);
     let late = Note::TimedOut { task: TaskId(0), worker: w(0, 1) };
-    assert_eq!(effects, [Effect::Tell(late), Effect::Abort(w(0, 1))]);
+    assert_eq!(effects, [Effect::Tell(late), Effect::Abort { worker: w(0, 1), task: TaskId(0) }]);
     bench
 }
 

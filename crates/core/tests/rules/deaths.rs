@@ -35,7 +35,7 @@ fn only_the_running_task_is_blamed_and_the_others_go_back_in_order() {
     let mut bench = looking_ahead();
     let dead = w(0, 1);
     let exited =
-        Note::Exited { worker: dead, exit: CRASH, planned: false, settled: 1, held: Some(TaskId(1)) };
+        Note::Exited { worker: dead, exit: CRASH, planned: false, settled: 1, held: vec![TaskId(1)] };
     let mut expected = vec![Effect::Tell(exited), requeued(1, 2, true, dead)];
     expected.extend((2..=5).map(|task| requeued(task, 1, false, dead)));
     expected.push(Effect::Spawn(w(0, 2)));
@@ -157,11 +157,11 @@ fn news_of_the_dead_change_nothing() {
         Event::Born(w(0, 1)),
         Event::Hello(w(0, 1)),
         Event::Stopped(w(0, 1)),
-        Event::Seen { worker: w(0, 1), running: None, recalled: false },
+        Event::Seen { worker: w(0, 1), running: vec![], recalled: false },
         Event::Unborn { worker: w(0, 1), reason: String::new() },
         Event::Garbled { worker: w(0, 1), reason: String::new() },
         Event::Unsent { worker: w(0, 1), tasks: vec![TaskId(0)] },
-        Event::Gone { worker: w(0, 1), exit: CRASH, running: Some(TaskId(0)), divisible: vec![] },
+        Event::Gone { worker: w(0, 1), exit: CRASH, running: vec![TaskId(0)], divisible: vec![] },
     ] {
         assert_eq!(bench.on(event.clone()), [], "{event:?}");
     }

@@ -2,7 +2,7 @@
 
 use super::kit::{Bench, CRASH, deeds, orders, requeued, run, w};
 use brigade_core::{Effect, Event, Life, Note, Now, Policy, Verdict};
-use brigade_wire::{Exit, TaskId};
+use brigade_wire::Exit;
 
 fn procs(procs: u32) -> Policy {
     Policy { procs, ..Policy::default() }
@@ -212,13 +212,8 @@ fn a_death_at_the_end_is_not_held_against_anyone() {
     let mut bench = Bench::ready(1, procs(1));
     bench.done(w(0, 1), [0], 1);
     let exited = bench.gone(w(0, 1), Exit::CANNOT_RUN, Some(0));
-    let note = Note::Exited {
-        worker: w(0, 1),
-        exit: Exit::CANNOT_RUN,
-        planned: true,
-        settled: 1,
-        held: None::<TaskId>,
-    };
+    let note =
+        Note::Exited { worker: w(0, 1), exit: Exit::CANNOT_RUN, planned: true, settled: 1, held: vec![] };
     assert_eq!(exited, [Effect::Tell(note)]);
     assert_eq!(bench.core.verdict(), Verdict::Complete);
 }

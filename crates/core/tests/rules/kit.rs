@@ -136,7 +136,18 @@ impl Bench {
     }
 
     pub(crate) fn gone(&mut self, worker: WorkerId, exit: Exit, running: Option<u64>) -> Vec<Effect> {
-        self.on(Event::Gone { worker, exit, running: running.map(TaskId), divisible: vec![] })
+        self.died_of(worker, exit, running)
+    }
+
+    /// The same, while it ran all of these.
+    pub(crate) fn died_of(
+        &mut self,
+        worker: WorkerId,
+        exit: Exit,
+        running: impl IntoIterator<Item = u64>,
+    ) -> Vec<Effect> {
+        let running = running.into_iter().map(TaskId).collect();
+        self.on(Event::Gone { worker, exit, running, divisible: vec![] })
     }
 
     /// It crashed while it ran this task, which is of several items.
@@ -144,7 +155,7 @@ impl Bench {
         self.on(Event::Gone {
             worker,
             exit: CRASH,
-            running: Some(TaskId(task)),
+            running: vec![TaskId(task)],
             divisible: vec![TaskId(task)],
         })
     }
@@ -186,16 +197,35 @@ impl Bench {
 
     /// Its page says that it has been running this task since then.
     pub(crate) fn seen(&mut self, worker: WorkerId, task: u64, since_ms: u64) -> Vec<Effect> {
-        self.on(Event::Seen { worker, running: Some(running(task, since_ms)), recalled: false })
+        self.seen_all(worker, [(task, since_ms)])
+    }
+
+    /// It runs each of these since then.
+    pub(crate) fn seen_all(
+        &mut self,
+        worker: WorkerId,
+        tasks: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Vec<Effect> {
+        let running = tasks.into_iter().map(|(task, since_ms)| running(task, since_ms)).collect();
+        self.on(Event::Seen { worker, running, recalled: false })
     }
 
     /// The same of a page that was read after its worker was recalled: it begins nothing more.
     pub(crate) fn seen_last(&mut self, worker: WorkerId, task: u64, since_ms: u64) -> Vec<Effect> {
-        self.on(Event::Seen { worker, running: Some(running(task, since_ms)), recalled: true })
+        self.seen_last_of(worker, [(task, since_ms)])
+    }
+
+    pub(crate) fn seen_last_of(
+        &mut self,
+        worker: WorkerId,
+        tasks: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Vec<Effect> {
+        let running = tasks.into_iter().map(|(task, since_ms)| running(task, since_ms)).collect();
+        self.on(Event::Seen { worker, running, recalled: true })
     }
 
     pub(crate) fn seen_idle(&mut self, worker: WorkerId) -> Vec<Effect> {
-        self.on(Event::Seen { worker, running: None, recalled: false })
+        self.on(Event::Seen { worker, running: vec![], recalled: false })
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -224,7 +254,7 @@ pub(crate) fn lent(effects: &[Effect]) -> Vec<u64> {
     let leases = effects.iter().filter_map(|effect| match effect {
         Effect::Run { leases, .. } => Some(leases),
         Effect::Spawn(_) | Effect::Stop(_) | Effect::Terminate(_) => None,
-        Effect::Abort(_) | Effect::Kill(_) | Effect::Split { .. } => None,
+        Effect::Abort { .. } | Effect::Kill(_) | Effect::Split { .. } => None,
         Effect::Recall(_) | Effect::Cancelled(_) => None,
         Effect::Look(_) | Effect::Settle { .. } | Effect::Spend { .. } | Effect::Tell(_) => None,
     });

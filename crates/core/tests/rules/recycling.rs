@@ -66,7 +66,7 @@ fn who_is_recycled_is_held_to_the_deadline_of_its_task() {
     let policy = Policy { task_timeout: Some(Timeout::After(ms(1_000))), ..tasks(1) };
     let mut bench = Bench::ready(3, policy);
     assert_eq!(bench.tick(), [Effect::Look(w(0, 1))]);
-    assert_eq!(orders(bench.seen(w(0, 1), 0, 0)), [Effect::Abort(w(0, 1))]);
+    assert_eq!(orders(bench.seen(w(0, 1), 0, 0)), [Effect::Abort { worker: w(0, 1), task: TaskId(0) }]);
 }
 
 #[test]

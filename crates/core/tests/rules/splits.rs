@@ -70,8 +70,8 @@ impl Field {
                 continue;
             }
             self.deaths += 1;
-            let (exit, running) = (CRASH, Some(lease.task));
-            let divisible = running.filter(|_| items.len() > 1).into_iter().collect();
+            let (exit, running) = (CRASH, vec![lease.task]);
+            let divisible = running.iter().copied().filter(|_| items.len() > 1).collect();
             effects = bench.on(Event::Gone { worker, exit, running, divisible });
             self.note(&effects);
             worker = self.successor(bench, &effects).unwrap_or(worker);

@@ -84,7 +84,7 @@ fn that_a_task_says_that_it_gets_on_makes_it_no_shorter() {
     bench.tick();
     let running =
         Running { task: TaskId(2), divisible: false, since: Now::millis(10), began: Now::millis(0) };
-    let seen = Event::Seen { worker: w(0, 1), running: Some(running), recalled: false };
+    let seen = Event::Seen { worker: w(0, 1), running: vec![running], recalled: false };
     assert_eq!(bench.on(seen), recalled(w(0, 1)));
 }
 
@@ -102,7 +102,7 @@ fn of_a_page_that_names_nothing_the_body_tells_what_was_not_begun() {
     let mut bench = uneven(policy(2, Schedule::Dynamic));
     bench.tick();
     bench.seen(w(0, 1), 2, 0);
-    assert_eq!(bench.on(Event::Seen { worker: w(0, 1), running: None, recalled: true }), []);
+    assert_eq!(bench.on(Event::Seen { worker: w(0, 1), running: vec![], recalled: true }), []);
     bench.done(w(0, 1), [2], 20_000);
     let effects = bench.gone(w(0, 1), Exit::RECYCLE, None);
     assert_eq!(lent(&effects), [3]);

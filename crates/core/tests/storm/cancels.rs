@@ -54,6 +54,6 @@ impl Oracle {
 
     /// Whether it runs what was cancelled.
     pub(crate) fn is_cancelled(&self, process: &Process) -> bool {
-        process.running.is_some_and(|(lease, _)| self.tasks[lease.task.0 as usize].cancelled)
+        process.running.iter().any(|run| self.tasks[run.lease.task.0 as usize].cancelled)
     }
 }

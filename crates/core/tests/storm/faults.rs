@@ -76,7 +76,7 @@ impl World {
         let process = &mut self.processes[at];
         let saved = self.oracle.timeout().is_some()
             || !process.hello
-            || process.running.is_none() && !process.stopped
+            || process.running.is_empty() && !process.stopped
             || process.stop && (!process.recycled || self.oracle.lets_go(process.worker))
             || process.aborted_at.is_some();
         if saved && !process.hung {
@@ -99,7 +99,7 @@ impl World {
         if !process.hello || process.is_condemned() || process.bloated.is_some() {
             return false;
         }
-        let (worker, running) = (process.worker, process.running.is_some());
+        let (worker, running) = (process.worker, !process.running.is_empty());
         process.bloated = Some(running);
         self.weather.bloated += 1;
         self.tell(Event::Bloated { worker, running });
@@ -192,7 +192,8 @@ impl World {
 
     fn some_lease(&mut self) -> Option<(WorkerId, Lease)> {
         let process = &self.processes[self.dice.below(self.processes.len() as u64) as usize];
-        let lease = process.running.map(|(lease, _)| lease).or_else(|| process.queue.front().copied())?;
+        let lease =
+            process.running.first().map(|run| run.lease).or_else(|| process.queue.front().copied())?;
         Some((process.worker, lease))
     }
 
@@ -207,6 +208,7 @@ impl World {
         let now = self.now;
         let arrive = if refuses { self.dice.below(leases.len() as u64) as usize } else { leases.len() };
         let process = self.process(worker);
+        process.full = false;
         if process.is_empty() {
             process.quiet_since = now;
         }
@@ -228,9 +230,9 @@ impl World {
             1 => Event::Unborn { worker, reason: String::new() },
             2 => Event::Hello(worker),
             3 => Event::Garbled { worker, reason: String::new() },
-            4 => Event::Seen { worker, running: None, recalled: true },
+            4 => Event::Seen { worker, running: vec![], recalled: true },
             5 => Event::Stopped(worker),
-            _ => Event::Gone { worker, exit: Exit::Signal(9), running: None, divisible: vec![] },
+            _ => Event::Gone { worker, exit: Exit::Signal(9), running: vec![], divisible: vec![] },
         };
         self.tell(news);
         assert_eq!(before, self.core.tally(), "the dead are heard");

@@ -18,13 +18,13 @@ use brigade_wire::{Ended, Exit, TaskId, WorkerId};
 use dice::Dice;
 use oracle::Oracle;
 use plan::{Before, Chunk, Plan};
-use process::{Body, Held, Process};
+use process::{Body, Held, Process, Run};
 use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
-/// The longest of a million schedules needs 357; whoever needs more than this is going round in circles.
-const STEPS_MAX: u32 = 1_000;
+/// The longest of a million schedules needs 1,025; whoever needs more than this is going round in circles.
+const STEPS_MAX: u32 = 3_000;
 
 /// What a schedule brought, so that a storm can show that it was one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct Weather {
     pub(crate) events: u64,
     pub(crate) births: u64,
     pub(crate) deaths: u64,
+    /// Of these, of whoever ran several tasks side by side.
+    pub(crate) shared: u64,
     pub(crate) hangs: u64,
     pub(crate) echoes: u64,
     pub(crate) unsent: u64,
@@ -166,7 +168,8 @@ impl World {
         let unseen = |process: &&Process| process.body == Body::Alive && !process.asked;
         for process in self.processes.iter().filter(unseen) {
             let heard = process.quiet_since.max(process.missed_at);
-            let due = process.page(|_| 1).map(|page| (page.since + process.slept).max(heard) + timeout);
+            let first = process.running.iter().map(|run| run.since + run.slept).min();
+            let due = first.map(|since| since.max(heard) + timeout);
             let is_wanted = !process.is_condemned() && !self.oracle.is_cancelled(process);
             let forgotten = due.is_some_and(|due| due.max(self.now) < next) && is_wanted;
             assert!(!forgotten, "nobody looks before {next:?}: {process:?}");
@@ -304,6 +307,7 @@ impl World {
     }
 
     fn work(&mut self, at: usize) -> bool {
+        let (threads, late) = (self.plan.policy.threads as usize, self.dice.once_in(3));
         let process = &mut self.processes[at];
         let worker = process.worker;
         if !process.hello {
@@ -311,13 +315,14 @@ impl World {
             self.tell(Event::Hello(worker));
         } else if !process.outbox.is_empty() && self.dice.once_in(2) {
             self.report(at);
-        } else if process.running.is_some() {
+        } else if process.running.len() == threads
+            || !process.running.is_empty() && (process.recalled || process.queue.is_empty() || late)
+        {
             self.finish(at);
         } else if process.recalled && !process.queue.is_empty() {
             self.leave(at);
         } else if let Some(lease) = process.queue.pop_front() {
-            process.running = Some((lease, self.now));
-            process.slept = Duration::ZERO;
+            process.running.push(Run { lease, since: self.now, slept: Duration::ZERO });
         } else if !process.outbox.is_empty() {
             self.report(at);
         } else if process.stop {
@@ -329,12 +334,13 @@ impl World {
     }
 
     fn finish(&mut self, at: usize) {
-        let (lease, _) = self.processes[at].running.expect("it runs something");
+        let which = self.dice.below(self.processes[at].running.len() as u64) as usize;
+        let lease = self.processes[at].running[which].lease;
         if self.chunk(lease.task).is_poison() {
             return self.bury(at, Exit::Signal(11));
         }
         let process = &mut self.processes[at];
-        process.running = None;
+        process.running.remove(which);
         let elapsed_ns = if self.plan.short { 1_000 } else { (2 + lease.task.0 % 8) * 1_000_000 };
         let ending = plan::ending(lease.task, lease.attempt);
         process.outbox.push(Ended { task: lease.task, attempt: lease.attempt, elapsed_ns, ending });
@@ -345,7 +351,7 @@ impl World {
         let process = &mut self.processes[at];
         let worker = process.worker;
         let ended = mem::take(&mut process.outbox);
-        process.quiet_since = self.now;
+        (process.quiet_since, process.full) = (self.now, false);
         self.said.extend(ended.iter().map(|end| (worker, end.clone())));
         let (believed, lost) = (!process.garbled && !process.lost, process.lost);
         let leases: Vec<Lease> =
@@ -398,6 +404,7 @@ impl World {
         let now = self.now;
         let process = self.process(worker);
         (process.lent, process.missed_at) = (process.lent - tasks.len() as u64, now);
+        process.full = true;
         if !process.lost {
             self.oracle.unsent(worker, &tasks);
         }
@@ -414,8 +421,9 @@ impl World {
         }
         let process = mem::replace(&mut self.processes[at], Process::nobody(at as u32));
         let worker = process.worker;
-        let running = process.running.map(|(lease, _)| lease.task);
+        let running: Vec<TaskId> = process.running.iter().map(|run| run.lease.task).collect();
         self.weather.deaths += 1;
+        self.weather.shared += u64::from(running.len() > 1);
         self.weather.found += u64::from(process.lost);
         self.oracle.died(&process);
         self.oracle.may_be_hot(&process, exit, self.now);
@@ -479,7 +487,7 @@ impl World {
                     process.body = Body::Shot;
                 }
             }
-            Effect::Abort(worker) => {
+            Effect::Abort { worker, .. } => {
                 let (dies, now) = (self.dice.once_in(2), self.now);
                 let process = self.process(worker);
                 process.aborted_at = Some(now);

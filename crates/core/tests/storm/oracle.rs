@@ -28,7 +28,7 @@ pub(super) struct Truth {
     /// It came in the place of one that was split.
     is_part: bool,
     /// It is to be lent to somebody who has nothing else in hand.
-    is_alone: bool,
+    pub(super) is_alone: bool,
     /// Two others came in its place.
     is_split: bool,
     /// What of it an earlier supervisor saw.
@@ -108,6 +108,8 @@ pub(crate) struct Oracle {
     pub(super) left: Option<WorkerId>,
     /// Whose page is told that was read after it was recalled.
     pub(crate) certain: Option<WorkerId>,
+    /// The parts of what is split are to be alone: others may run beside what kills.
+    is_unclear: bool,
     /// A slot and the moment before which nobody may be born there.
     hot: Vec<(SlotId, Now)>,
 }
@@ -142,6 +144,7 @@ impl Oracle {
             revoked: None,
             left: None,
             certain: None,
+            is_unclear: false,
             hot: Vec::new(),
         }
     }
@@ -165,7 +168,8 @@ impl Oracle {
         assert!(truth.items > 1 && !truth.settled, "task {task} cannot be split");
         (truth.settled, truth.is_split) = (true, true);
         self.tally.submitted += 1;
-        let part = |items| Truth { is_part: true, ..Truth::new(items) };
+        let is_alone = std::mem::take(&mut self.is_unclear);
+        let part = |items| Truth { is_part: true, is_alone, ..Truth::new(items) };
         self.tasks.extend(halves.map(part));
     }
 
@@ -277,20 +281,46 @@ impl Oracle {
         self.tasks.iter().any(|truth| truth.holder == Some(worker))
     }
 
+    /// What the core believes that it has in hand.
+    pub(super) fn held(&self, worker: WorkerId) -> Vec<&Truth> {
+        self.tasks.iter().filter(|truth| truth.holder == Some(worker)).collect()
+    }
+
+    /// It holds more than it runs, and has a thread for that.
+    fn is_idle_with_work(&self, process: &Process) -> bool {
+        let is_held = |task: TaskId| self.tasks[task.0 as usize].holder == Some(process.worker);
+        let runs = process.running.iter().filter(|run| is_held(run.lease.task)).count();
+        let threads = if process.recalled { 1 } else { self.policy.threads as usize };
+        runs < threads.min(self.held(process.worker).len())
+    }
+
     /// It has nothing in hand any more, or the run ends: whoever is only recycled has all the time before that.
     pub(crate) fn lets_go(&self, worker: WorkerId) -> bool {
         self.is_ending() || !self.holds(worker)
     }
 
-    /// One task at most is to blame: the one that ran, or the one that its worker was shot for. Not yet if
+    /// One task at most is to blame: the only one that ran, or the one that its worker was shot for. Not yet if
     /// the core has already heard how it ended.
     pub(crate) fn died(&mut self, process: &Process) {
-        let running = process.running.map(|(lease, _)| lease.task);
+        let running: Vec<TaskId> = process.running.iter().map(|run| run.lease.task).collect();
         let ours = process.terminated || process.is_condemned();
         let by_itself = !ours || process.garbled || process.bloated == Some(true);
         match process.garbled {
             true => self.lost_its_mind(process.worker, true),
-            false => self.died_for(process.worker, running, !by_itself),
+            false => {
+                let several = self.policy.threads > 1 && by_itself;
+                self.isolate(process.worker, running.iter().filter(|_| several));
+                let only = running.first().copied().filter(|_| running.len() == 1);
+                self.died_for(process.worker, only, !by_itself);
+            }
+        }
+    }
+
+    /// It is not known which of these it was, or it is, and that takes along what runs beside it.
+    fn isolate<'a>(&mut self, worker: WorkerId, tasks: impl Iterator<Item = &'a TaskId>) {
+        for task in tasks {
+            let truth = self.truth(*task);
+            truth.is_alone |= truth.holder == Some(worker);
         }
     }
 
@@ -300,7 +330,7 @@ impl Oracle {
         let suspects: Vec<usize> = (0..self.tasks.len()).filter(is_held).collect();
         let is_sure = self.tasks.iter().all(|truth| truth.late != Some(worker));
         let only = (is_dead && is_sure && suspects.len() == 1).then(|| TaskId(suspects[0] as u64));
-        if only.is_none() {
+        if only.is_none() || self.policy.threads > 1 {
             suspects.into_iter().for_each(|at| self.tasks[at].is_alone = true);
         }
         self.died_for(worker, only, false);
@@ -422,10 +452,10 @@ impl Oracle {
                 assert!(of(worker).stop, "{worker} was never asked");
                 assert!(!of(worker).recycled || self.lets_go(*worker), "{worker} has time, and work in hand");
             }
-            Effect::Abort(worker) => {
+            Effect::Abort { worker, task } => {
                 let process = of(worker);
                 assert!(!process.stopped && !self.policy.abort_grace.is_zero(), "{worker} cannot hear it");
-                let shot_for = self.timed_out.take().filter(|(late, _)| late == worker);
+                let shot_for = self.timed_out.take().filter(|late| *late == (*worker, *task));
                 self.shot_for.push(shot_for.expect("its task has had its time"));
             }
             Effect::Kill(worker) => self.judge_kill(of(worker), now),
@@ -460,7 +490,7 @@ impl Oracle {
             assert_eq!(truth.attempt, attempt.0, "task {task} is lent as the wrong attempt");
             truth.holder = Some(worker);
         }
-        let held: Vec<&Truth> = self.tasks.iter().filter(|truth| truth.holder == Some(worker)).collect();
+        let held = self.held(worker);
         let is_apart = held.len() == 1 || held.iter().all(|truth| !truth.is_alone);
         assert!(is_apart, "{worker} has others beside a task that may have made somebody speak nonsense");
     }
@@ -476,8 +506,9 @@ impl Oracle {
         let at_once = process.stopped || self.policy.abort_grace.is_zero();
         let timed_out = at_once && self.timed_out.is_some_and(|(worker, _)| worker == process.worker);
         let deaf = process.aborted_at.is_some_and(|at| late(at, self.policy.abort_grace));
-        let idle = self.holds(process.worker) && process.running.is_none();
-        let out_of_time = self.timeout().is_some_and(|timeout| late(process.quiet_since, timeout));
+        let idle = self.is_idle_with_work(process);
+        let out_of_time = process.running.is_empty()
+            && self.timeout().is_some_and(|timeout| late(process.quiet_since, timeout));
         let stuck =
             idle && (out_of_time || !process.stopped && late(process.quiet_since, self.policy.stuck_after));
         let ends = self.is_ending() || self.all_settled();
@@ -512,6 +543,8 @@ impl Oracle {
     fn judge_split(&mut self, task: TaskId, attempts: &[FailedAttempt]) {
         assert!(!self.truth(task).settled, "task {task} has its final word, and is split");
         self.judge_last_death(task, attempts);
+        let is_known = attempts.last().is_some_and(|last| last.end == Mishap::TimedOut);
+        self.is_unclear = self.policy.threads > 1 && !is_known;
     }
 
     fn judge_settle(&mut self, task: TaskId, attempt: Attempt, worker: WorkerId, outcome: &Outcome) {
@@ -566,9 +599,8 @@ impl Oracle {
             Note::TimedOut { task, worker } => {
                 let timeout = self.timeout().expect("tasks have a deadline");
                 let process = &processes[worker.slot.0 as usize];
-                let running = process.page(|_| 1).expect("it runs something");
-                let late = running.task == *task && running.since + process.slept + timeout <= now;
-                assert!(late, "task {task} has time left");
+                let run = process.running.iter().find(|run| run.lease.task == *task).expect("it runs that");
+                assert!(run.since + run.slept + timeout <= now, "task {task} has time left");
                 self.timed_out = Some((*worker, *task));
             }
             Note::Recycling { worker, why } => {
@@ -597,8 +629,10 @@ impl Oracle {
             }
             Note::Revoked { task, worker } => {
                 let process = &processes[worker.slot.0 as usize];
-                let runs = process.running.is_some_and(|(lease, _)| lease.task == *task);
-                assert!(runs && self.tasks[task.0 as usize].cancelled, "{worker} is revoked for nothing");
+                assert!(
+                    process.runs(*task) && self.tasks[task.0 as usize].cancelled,
+                    "{worker} is revoked for nothing"
+                );
                 self.revoked = Some(*worker);
             }
             Note::Exited { worker, planned, .. } => {
@@ -613,8 +647,8 @@ impl Oracle {
                 );
             }
             Note::Stuck(worker) => {
-                let runs = processes[worker.slot.0 as usize].running.is_some();
-                assert!(self.holds(*worker) && !runs, "{worker} is not stuck");
+                let process = &processes[worker.slot.0 as usize];
+                assert!(self.is_idle_with_work(process), "{worker} is not stuck");
             }
             Note::Resized { from, to } => {
                 assert_eq!(*from, self.procs, "another number was wanted before");

@@ -108,7 +108,7 @@ impl Plan {
     /// What this task is of, until it is split.
     pub(crate) fn chunk(&self, TaskId(task): TaskId) -> Chunk {
         let items = if self.chunky { 1 + (task * 3 % 8) as u32 } else { 1 };
-        let is_poison = self.poison >> task & 1 == 1;
+        let is_poison = self.poison.checked_shr(task as u32).is_some_and(|bits| bits & 1 == 1);
         let bad =
             if is_poison { 1 << (task % u64::from(items)) | 1 << (task / 2 % u64::from(items)) } else { 0 };
         Chunk { items, bad }
@@ -142,6 +142,7 @@ fn policy(seed: u64, dice: &mut Dice) -> Policy {
     Policy {
         procs,
         slots_max: procs + dice.below(4) as u32,
+        threads: if dice.once_in(2) { 1 } else { dice.between(2, 3) as u32 },
         schedule: match dice.below(6) {
             0 => Schedule::Static,
             1 => Schedule::RoundRobin,

@@ -23,6 +23,15 @@ pub(crate) enum Held {
     ForEver,
 }
 
+/// One task that it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) lease: Lease,
+    pub(crate) since: Now,
+    /// How much of that the loop slept.
+    pub(crate) slept: Duration,
+}
+
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) worker: WorkerId,
@@ -61,9 +70,10 @@ pub(crate) struct Process {
     /// The core wants to see its page.
     pub(crate) asked: bool,
     pub(crate) queue: VecDeque<Lease>,
-    pub(crate) running: Option<(Lease, Now)>,
-    /// How much of that the loop slept.
-    pub(crate) slept: Duration,
+    /// As many as it has threads, at most.
+    pub(crate) running: Vec<Run>,
+    /// Something did not reach it, and the core has not heard from it since.
+    pub(crate) full: bool,
     pub(crate) outbox: Vec<Ended>,
     pub(crate) wished_at: Now,
     /// The how-manieth of all it is.
@@ -103,8 +113,8 @@ impl Process {
             hello_at: now,
             asked: false,
             queue: VecDeque::new(),
-            running: None,
-            slept: Duration::ZERO,
+            running: Vec::new(),
+            full: false,
             outbox: Vec::new(),
             wished_at: now,
             birth: 0,
@@ -113,15 +123,20 @@ impl Process {
         }
     }
 
-    /// What its shared page says, of a task that is of so many items.
-    pub(crate) fn page(&self, items: impl Fn(TaskId) -> u32) -> Option<Running> {
-        let page = |(lease, since): (Lease, Now)| Running {
+    /// What its shared page says, of tasks that are of so many items.
+    pub(crate) fn page(&self, items: impl Fn(TaskId) -> u32) -> Vec<Running> {
+        let page = |&Run { lease, since, .. }: &Run| Running {
             task: lease.task,
             divisible: items(lease.task) > 1,
             since,
             began: since,
         };
-        self.running.map(page)
+        self.running.iter().map(page).collect()
+    }
+
+    /// Whether it runs this.
+    pub(crate) fn runs(&self, task: TaskId) -> bool {
+        self.running.iter().any(|run| run.lease.task == task)
     }
 
     /// The core has its reason to wait for its body: whatever it says now changes nothing about that.
@@ -138,7 +153,7 @@ impl Process {
         self.aborted_at = self.aborted_at.map(|at| at + by);
         self.born_at = self.born_at.map(|at| at + by);
         self.shot_at = self.shot_at + by;
-        self.slept += by;
+        self.running.iter_mut().for_each(|run| run.slept += by);
     }
 
     /// It is one of those that the run is to have: neither told to leave, nor shot, nor given up.
@@ -149,6 +164,6 @@ impl Process {
 
     /// Nothing that it was lent is with it any more.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.running.is_none() && self.outbox.is_empty()
+        self.queue.is_empty() && self.running.is_empty() && self.outbox.is_empty()
     }
 }

@@ -18,7 +18,9 @@ impl Oracle {
 
     fn is_idle(&self, process: &Process) -> bool {
         let takes = process.body == Body::Alive && process.hello && process.serves() && !process.stopped;
-        takes && !self.holds(process.worker)
+        let held = self.held(process.worker);
+        let may = held.is_empty() || !process.full && !held.iter().any(|truth| truth.is_alone);
+        takes && may && held.len() < self.policy.threads as usize
     }
 
     /// How long its tasks may take before they are long.
@@ -26,15 +28,15 @@ impl Oracle {
         self.policy.lookahead.back_after.max(process.hello_at.since(process.wished_at))
     }
 
-    /// When its task is a long one; `None` if nothing waits behind that.
+    /// When all that it runs is long; `None` if nothing waits behind that, or a thread of it is free.
     fn long_at(&self, process: &Process) -> Option<Now> {
-        let (_, since) = process.running?;
-        let held = self.tasks.iter().filter(|truth| truth.holder == Some(process.worker)).count();
-        let long_at = since + process.slept + self.back_after(process);
-        (held > 1 + process.outbox.len()).then_some(long_at)
+        let (held, threads) = (self.held(process.worker).len(), self.policy.threads as usize);
+        let latest = process.running.iter().map(|run| run.since + run.slept).max()?;
+        let is_behind = process.running.len() == threads && held > threads + process.outbox.len();
+        is_behind.then_some(latest + self.back_after(process))
     }
 
-    /// It runs something long, and somebody has nothing to do.
+    /// All that it runs is long, and somebody has nothing to do.
     pub(super) fn is_uneven(&self, worker: WorkerId, processes: &[Process], now: Now) -> bool {
         let is_long = self.long_at(&processes[worker.slot.0 as usize]).is_some_and(|at| at <= now);
         self.is_common() && is_long && processes.iter().any(|process| self.is_idle(process))
@@ -46,8 +48,7 @@ impl Oracle {
         if truth.holder != Some(process.worker) {
             return;
         }
-        let is_begun = process.running.is_some_and(|(lease, _)| lease.task == task)
-            || process.outbox.iter().any(|end| end.task == task);
+        let is_begun = process.runs(task) || process.outbox.iter().any(|end| end.task == task);
         assert!(!is_begun, "task {task} is taken back, and {} has begun it", process.worker);
         let is_certain = process.recalled && self.certain == Some(process.worker);
         assert!(is_certain, "task {task} is taken back, and {} may begin it", process.worker);
@@ -61,7 +62,10 @@ impl World {
         let (oracle, next) = (&self.oracle, self.core.next_deadline().unwrap_or(Now(Duration::MAX)));
         let may = oracle.is_common() && !oracle.is_ending() && self.refusals.is_empty();
         let recalled = self.processes.iter().any(|process| process.recalled);
-        if !may || recalled || !self.processes.iter().any(|process| oracle.is_idle(process)) {
+        // While one waits that must be alone, whoever runs something is not idle: it makes room for that.
+        let waits =
+            oracle.tasks.iter().any(|truth| truth.is_alone && !truth.settled && truth.holder.is_none());
+        if !may || recalled || waits || !self.processes.iter().any(|process| oracle.is_idle(process)) {
             return;
         }
         let unseen = |it: &&Process| it.body == Body::Alive && !it.asked && !it.is_condemned();

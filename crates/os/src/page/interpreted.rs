@@ -45,12 +45,12 @@ impl Drop for Plain {
 fn every_slot_has_a_page_of_its_own_within_the_memory() {
     let plain = Plain::new();
     for slot in (0..SLOTS).map(SlotId) {
-        plain.own(slot).begin(TaskId(slot.0.into()), Attempt(slot.0)).unwrap();
+        plain.own(slot).cell(0).begin(TaskId(slot.0.into()), Attempt(slot.0)).unwrap();
     }
     for slot in (0..SLOTS).map(SlotId) {
-        assert_eq!(plain.pages.running(slot).map(|page| page.task), Some(TaskId(slot.0.into())));
-        assert_eq!(plain.pages.take(slot).map(|page| page.attempt), Some(Attempt(slot.0)));
-        assert_eq!((plain.pages.running(slot), plain.pages.sign_ns(slot)), (None, None));
+        assert_eq!(plain.pages.running(slot)[0].task, TaskId(slot.0.into()));
+        assert_eq!(plain.pages.take(slot)[0].attempt, Attempt(slot.0));
+        assert_eq!((plain.pages.running(slot), plain.pages.sign_ns(slot)), (vec![], None));
     }
     assert!((0..SLOTS).all(|slot| plain.pages.pid(SlotId(slot)).is_none()));
 }
@@ -60,7 +60,9 @@ fn every_slot_has_a_page_of_its_own_within_the_memory() {
 fn a_reader_sees_a_task_with_its_own_attempt_or_none() {
     let plain = Plain::new();
     let rounds: u32 = if cfg!(miri) { 40 } else { 20_000 };
-    let (own, pages) = (plain.own(SlotId(1)), &plain.pages);
+    let (page, pages) = (plain.own(SlotId(1)), &plain.pages);
+    page.open(2);
+    let own = page.cell(1);
     thread::scope(|scope| {
         scope.spawn(|| {
             for n in 1..=rounds {
@@ -71,7 +73,7 @@ fn a_reader_sees_a_task_with_its_own_attempt_or_none() {
         });
         scope.spawn(|| {
             for _ in 0..rounds {
-                if let Some(page) = pages.running(SlotId(1)) {
+                for page in pages.running(SlotId(1)) {
                     assert_eq!(page.task, TaskId(page.attempt.0.into()));
                     assert!(page.progress_ns >= page.since_ns);
                 }
@@ -85,11 +87,12 @@ fn a_reader_sees_a_task_with_its_own_attempt_or_none() {
 fn of_a_task_and_a_recall_at_the_same_time_one_sees_the_other() {
     for _ in 0..if cfg!(miri) { 40 } else { 2_000 } {
         let plain = Plain::new();
-        let (own, pages) = (plain.own(SlotId(1)), &plain.pages);
+        let (page, pages) = (plain.own(SlotId(1)), &plain.pages);
+        let own = page.cell(0);
         let (began, seen) = thread::scope(|scope| {
             let worker = scope.spawn(|| own.begin(TaskId(3), Attempt(1)).is_some());
             pages.recall(SlotId(1));
-            let seen = pages.running(SlotId(1)).is_some();
+            let seen = !pages.running(SlotId(1)).is_empty();
             (worker.join().unwrap(), seen)
         });
         assert!(seen || !began, "it began unseen");

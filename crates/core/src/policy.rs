@@ -199,7 +199,7 @@ impl Default for Policy {
                 time: Duration::from_millis(2),
                 tasks: 1_024,
                 // As long as somebody may wait for a turn on a busy machine, and fifty births of a forked worker.
-                back_after: Duration::from_millis(10),
+                back_after: Duration::from_millis(40),
             },
             halt: None,
             hold: false,

@@ -268,11 +268,18 @@ mod tests {
         drop(made);
         let next = Cgroup::make().unwrap();
         assert_ne!(next.path(), late.path());
-        fs::create_dir(late.path()).unwrap();
         let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        fs::write(late.path().join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        // Another test may prune it before somebody is in it.
+        let enter = || {
+            fs::create_dir_all(late.path())?;
+            fs::write(late.path().join("cgroup.procs"), sleeper.id().to_string())
+        };
+        let until_ns = monotonic_ns() + 5_000_000_000;
+        while let Err(error) = enter() {
+            assert!(monotonic_ns() < until_ns, "{error}");
+        }
         late.end(Duration::ZERO);
-        assert!(sleeper.try_wait().unwrap().is_none(), "it was killed for its name");
+        assert!(late.path().exists() && sleeper.try_wait().unwrap().is_none(), "it was killed for its name");
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
         late.remove_within(Duration::from_secs(5));
@@ -284,8 +291,15 @@ mod tests {
             return eprintln!("not tried: there is no cgroup to be had here");
         };
         let left = made.path().with_file_name(format!("{PREFIX}left-{}", Pid::current()));
-        fs::create_dir_all(left.join("below")).unwrap();
-        prune(made.path().parent().unwrap());
-        assert!(!left.exists());
+        // Another test may prune it between the two.
+        while let Err(error) = fs::create_dir_all(left.join("below")) {
+            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+        }
+        // Who prunes meanwhile has it locked for a moment, as a supervisor that lives.
+        let until_ns = monotonic_ns() + 5_000_000_000;
+        while left.exists() {
+            assert!(monotonic_ns() < until_ns, "it is left");
+            prune(made.path().parent().unwrap());
+        }
     }
 }

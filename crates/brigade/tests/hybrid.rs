@@ -3,6 +3,7 @@
 use brigade::sync::{Barrier, Event};
 use brigade::{Executor, Job, Mishap, Pool, ProcessExecutor, StartMethod, TaskError};
 use std::collections::HashSet;
+use std::io::{self, Write};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -115,13 +116,15 @@ fn a_deadline_costs_the_call_that_overran_and_nobody_else() {
     assert_eq!(others.expect("with one attempt, none of them was blamed"), (0..9).collect::<Vec<_>>());
 }
 
-/// Hangs on every thread but the first, where it only takes too long, and says where.
-fn hang_in_thread(go: Event) {
+/// Hangs on every thread but the first, and says where.
+fn hang_in_thread(barrier: Barrier) {
+    barrier.wait().expect("the other comes");
     let name = thread::current().name().unwrap_or_default().to_owned();
-    if name == "main" {
-        return go.wait();
+    if !name.starts_with("lane-") {
+        return;
     }
-    eprintln!("hangs in thread {name}");
+    // In one piece, as whoever writes beside it does.
+    io::stderr().write_all(format!("hangs in thread {name}\n").as_bytes()).expect("a log");
     thread::sleep(HOUR);
 }
 
@@ -131,9 +134,8 @@ fn whoever_hangs_is_asked_where_and_not_another_thread() {
     let dir = tempfile::tempdir().expect("a directory");
     let builder = Pool::builder().procs(1).threads_per_worker(2).attempts(1).state_dir(dir.path());
     let pool = builder.task_timeout(Duration::from_millis(300)).build().expect("a pool");
-    let go = Event::new().expect("an event");
-    let jobs = [(); 2].map(|()| pool.submit(hang_in_thread, go.clone()));
-    go.set();
+    let barrier = Barrier::new(2).expect("a barrier");
+    let jobs = [(); 2].map(|()| pool.submit(hang_in_thread, barrier.clone()));
     let told = jobs.map(Job::join).into_iter().find_map(Result::err).expect("one of them hung");
     let TaskError::TimedOut { pid, logs, .. } = told else { panic!("{told:?}") };
     let log = std::fs::read_to_string(logs.join(format!("{pid}.log"))).expect("its log");

@@ -263,9 +263,13 @@ fn write_who() {
         true => [b"asked by the supervisor where it is", b"", b":\n"],
         false => [b"asked by the supervisor where it is in thread ", &name[..length], b":\n"],
     };
+    // One write, so that nobody's line comes between; without an allocation.
+    let (mut line, mut end) = ([0_u8; 80], 0);
     for word in words {
-        let _ = rustix::io::write(rustix::stdio::stderr(), word);
+        line[end..end + word.len()].copy_from_slice(word);
+        end += word.len();
     }
+    let _ = rustix::io::write(rustix::stdio::stderr(), &line[..end]);
 }
 
 /// The innermost frames of this thread, a line each, to stderr: `module(+0xplace)[address]`, which `addr2line -e module`

@@ -299,6 +299,21 @@ impl Backlog {
         Some(lease)
     }
 
+    /// The next task that is not one of these, if everybody takes from the same lane; of the fresh ones only the next is
+    /// asked for.
+    pub(crate) fn take_beside(&mut self, is_one: impl Fn(TaskId) -> bool) -> Option<Lease> {
+        let lane = self.lanes.first_mut().filter(|_| self.schedule == Schedule::Dynamic)?;
+        let returned = lane.returned.iter().position(|lease| !is_one(lease.task));
+        let lease = match returned {
+            Some(at) => lane.returned.remove(at),
+            None if lane.fresh.front().is_some_and(|stride| is_one(TaskId(stride.next))) => None,
+            None => lane.take_fresh(),
+        };
+        let taken = u64::from(lease.is_some());
+        (lane.len, self.len) = (lane.len - taken, self.len - taken);
+        lease
+    }
+
     /// To the front, in this order: a task that has waited through one death should not wait through the
     /// queue again.
     pub(crate) fn give_back(&mut self, slot: SlotId, leases: &[Lease]) {

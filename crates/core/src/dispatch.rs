@@ -108,16 +108,36 @@ impl Core {
         }
     }
 
+    /// Whether somebody else is at what is to be alone, or about to be: then whoever is busy need not make room for that.
+    fn is_seen_to(&self, slot: SlotId) -> bool {
+        let is_alone = |lease: &Lease| self.ledger.suspects.is_alone(lease.task);
+        let sees_to = |state: &State| match state {
+            State::Starting { .. } => true,
+            State::Ready(hand) => hand.leases.front().is_none_or(is_alone),
+            State::Waiting { .. } | State::Draining { .. } => false,
+            State::Dying { .. } | State::Lost { .. } | State::Ended => false,
+        };
+        let mut others = self.roster.iter().filter(|it| it.worker.slot != slot && it.wanted && !it.stopped);
+        self.ledger.suspects.are_some_alone() && others.any(|it| sees_to(&it.state))
+    }
+
     fn lend(&mut self, slot: SlotId, count: usize, now: Now, order: &mut Vec<Lease>) {
         let timeout = self.task_timeout();
         let (beside, honest) = (self.bugs.has(Bug::LendBesideTheSuspect), self.bugs.has(Bug::NeverSteal));
+        let is_seen_to = self.is_seen_to(slot);
         let Some(hand) = self.roster.slot(slot).state.hand_mut() else { return };
         let is_alone = |task: TaskId| self.ledger.suspects.is_alone(task) && !beside;
         for _ in 0..count {
-            let next = self.backlog.peek(slot);
-            let apart = next.is_some_and(is_alone) || hand.leases.front().is_some_and(|it| is_alone(it.task));
-            if apart && !hand.leases.is_empty() {
+            let is_apart = hand.leases.front().is_some_and(|it| is_alone(it.task));
+            if is_apart {
                 break;
+            }
+            if self.backlog.peek(slot).is_some_and(is_alone) && !hand.leases.is_empty() {
+                let passed_by = if is_seen_to { self.backlog.take_beside(is_alone) } else { None };
+                let Some(lease) = passed_by else { break };
+                hand.lend(lease, now, timeout);
+                order.push(lease);
+                continue;
             }
             if honest && self.backlog.is_theft(slot) {
                 break;

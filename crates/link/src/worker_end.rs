@@ -43,7 +43,7 @@ struct Voice {
 /// What a worker is told to do, of any size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Run these, one after the other.
+    /// Run these, begun in this order.
     Run(Vec<Call>),
     /// STOP: everything sent before it is done, nothing comes after it.
     Stop,

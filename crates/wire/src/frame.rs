@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Supervisor to worker. A worker obeys them in the order sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Run these, one after the other.
+    /// Run these, begun in this order.
     Run(Vec<Call>),
     /// STOP, the sentinel: everything sent before it is to be done, nothing comes after it.
     Stop,

@@ -84,18 +84,22 @@ fn the_only_one_that_ran_is_blamed_and_takes_nobody_along_the_next_time() {
 }
 
 #[test]
-fn while_one_waits_to_be_alone_the_busy_make_room_and_whoever_is_idle_takes_it() {
+fn while_one_waits_to_be_alone_the_busy_pass_it_by_if_another_sees_to_it_and_else_make_room() {
     let mut bench = Bench::ready(0, policy(2, 2));
     bench.submit(4);
     assert_eq!((bench.in_hand(w(0, 1)), bench.in_hand(w(1, 1))), (vec![0, 2], vec![1, 3]));
     bench.died_of(w(0, 1), CRASH, [0, 2]);
     bench.submit(4);
-    assert_eq!(lent(&bench.done(w(1, 1), [1], 2_500)), [], "a suspect is next, and task 3 still runs");
-    let lent_now = lent(&bench.hello(w(0, 2)));
-    assert_eq!(lent_now, [0]);
-    assert_eq!(lent(&bench.done(w(1, 1), [3], 2_500)), [2], "now it can be alone");
-    let effects = bench.done(w(0, 2), [0], 2_500);
-    assert_eq!(lent(&effects), [4, 5]);
+    assert_eq!(
+        lent(&bench.done(w(1, 1), [1], 2_500)),
+        [4],
+        "whoever is about to be born sees to the suspects"
+    );
+    bench.on(Event::Resize(1));
+    assert_eq!(lent(&bench.done(w(1, 1), [3], 2_500)), [], "nobody else will, and task 4 still runs");
+    assert_eq!(lent(&bench.done(w(1, 1), [4], 2_500)), [0], "now it can be alone");
+    assert_eq!(lent(&bench.done(w(1, 1), [0], 2_500)), [2]);
+    assert_eq!(lent(&bench.done(w(1, 1), [2], 2_500)), [5, 6]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
-/// The longest of a million schedules needs 1,025; whoever needs more than this is going round in circles.
+/// The longest of a million schedules needs 1,066; whoever needs more than this is going round in circles.
 const STEPS_MAX: u32 = 3_000;
 
 /// What a schedule brought, so that a storm can show that it was one.

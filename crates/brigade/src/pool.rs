@@ -184,8 +184,9 @@ impl Builder {
     /// worker. Where one takes the process along while others run beside it nobody knows which it was, so each of them is
     /// tried again with a worker for itself, and only that is an attempt. Those that wait for each other must not wait for ever
     /// then. [`initializer`](Builder::initializer) and [`finalizer`](Builder::finalizer) are called once for each worker, on its
-    /// first thread; the others have the stack of a thread of Rust. The [`memory_limit`](Builder::memory_limit) is that of the worker. A [`WorkerPool`](crate::WorkerPool) has
-    /// one thread in each.
+    /// first thread; the others have the stack of a thread of Rust. The [`memory_limit`](Builder::memory_limit) is that of the
+    /// worker: a call is blamed for it only when it had the worker for itself. A [`WorkerPool`](crate::WorkerPool) has one
+    /// thread in each.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();

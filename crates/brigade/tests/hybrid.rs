@@ -4,10 +4,11 @@ use brigade::sync::{Barrier, Event};
 use brigade::{Executor, Job, Mishap, Pool, ProcessExecutor, StartMethod, TaskError};
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::mem;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 brigade::test_entry!(in_tests);
 
@@ -114,6 +115,77 @@ fn a_deadline_costs_the_call_that_overran_and_nobody_else() {
     assert!(matches!(hung.join(), Err(TaskError::TimedOut { .. })));
     let others: Result<Vec<u32>, TaskError> = others.into_iter().map(Job::join).collect();
     assert_eq!(others.expect("with one attempt, none of them was blamed"), (0..9).collect::<Vec<_>>());
+}
+
+/// Every second one hangs.
+fn hang_if_odd(n: u32) -> u32 {
+    if n % 2 == 1 {
+        thread::sleep(HOUR);
+    }
+    n
+}
+
+#[test]
+fn calls_that_hang_side_by_side_cost_one_deadline_together() {
+    in_tests();
+    let limit = Duration::from_secs(1);
+    let pool = Pool::builder().procs(1).threads_per_worker(8).attempts(1).task_timeout(limit);
+    let pool = pool.build().expect("a pool");
+    pool.submit(hang_if_odd, 0).join().expect("it is there");
+    let since = Instant::now();
+    let told: Vec<_> = pool.map(hang_if_odd, 0..16).chunk_size(1).collect();
+    let took = since.elapsed();
+    for (n, told) in (0..).zip(told) {
+        match told {
+            Ok(value) => assert!(n % 2 == 0 && value == n, "item {n} is {value}"),
+            Err(error) => assert!(n % 2 == 1 && matches!(error, TaskError::TimedOut { .. }), "{n}: {error}"),
+        }
+    }
+    assert!(took < limit * 4, "eight of them, one by one, would take eight deadlines: {took:?}");
+}
+
+#[test]
+fn calls_that_hang_at_every_attempt_take_no_others_along() {
+    in_tests();
+    let pool = Pool::builder().procs(1).threads_per_worker(4).task_timeout(Duration::from_millis(200));
+    let pool = pool.build().expect("a pool");
+    // A chunk begins its bad item when it has done the good one, so no two are late together.
+    let pace = |n: u32| {
+        let told = hang_if_odd(n);
+        thread::sleep(Duration::from_millis(u64::from(n) * 12));
+        told
+    };
+    let told: Vec<_> = pool.map(pace, 0..8).chunk_size(2).collect();
+    for (n, told) in (0..).zip(told) {
+        match told {
+            Ok(value) => assert!(n % 2 == 0 && value == n, "item {n} is {value}"),
+            Err(error) => assert!(n % 2 == 1 && matches!(error, TaskError::TimedOut { .. }), "{n}: {error}"),
+        }
+    }
+}
+
+/// Leaves a thread behind, which takes as much when it is told to.
+fn leak((mib, go): (usize, Event)) {
+    thread::spawn(move || {
+        go.wait();
+        mem::forget(vec![1_u8; mib << 20]);
+    });
+}
+
+#[test]
+fn nobody_is_blamed_for_memory_that_another_has_left_behind() {
+    in_tests();
+    let pool = Pool::builder().procs(1).threads_per_worker(2).attempts(1).memory_limit(100 << 20);
+    let pool = pool.build().expect("a pool");
+    let [begun, go, grow] = [(); 3].map(|()| Event::new().expect("an event"));
+    let innocent = pool.submit(wait_for, (begun.clone(), go.clone()));
+    begun.wait();
+    pool.submit(leak, (120, grow.clone())).join().expect("it has taken nothing yet");
+    begun.clear();
+    grow.set();
+    begun.wait();
+    go.set();
+    innocent.join().expect("it runs in another worker, and has one attempt");
 }
 
 /// Hangs on every thread but the first, and says where.

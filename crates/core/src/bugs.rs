@@ -135,6 +135,10 @@ pub enum Bug {
     IsolateNothing,
     /// Of several tasks that run only the latest is held to its deadline.
     JudgeOneLane,
+    /// Of several tasks that are late only the first is blamed.
+    BlameOneOfTheLate,
+    /// Whoever runs by itself is blamed for the memory that others may have left.
+    BlameTheLastForMemory,
     /// What is lent behind a task is taken back though another thread may have begun it.
     TakeBackBesideTheIdle,
 }
@@ -208,6 +212,8 @@ impl Bug {
         Bug::BlameAllLanes,
         Bug::IsolateNothing,
         Bug::JudgeOneLane,
+        Bug::BlameOneOfTheLate,
+        Bug::BlameTheLastForMemory,
         Bug::TakeBackBesideTheIdle,
     ];
 }

@@ -6,7 +6,7 @@ use crate::hand::{Finding, Hand};
 use crate::lives::Ran;
 use crate::roster::{Cause, Force, Patience, State};
 use crate::{Effect, Note, Now, Recycle, Running, Timeout};
-use brigade_wire::{SlotId, WorkerId};
+use brigade_wire::{SlotId, TaskId, WorkerId};
 use std::time::Duration;
 
 /// What a slot wants, now that it is this late.
@@ -138,7 +138,7 @@ impl Core {
         let (kill_at, asleep) = (now + self.policy.abort_grace, !self.bug(Bug::OversleepTheTask));
         let give_up_at = self.give_up_at(now);
         let soft = !self.policy.abort_grace.is_zero();
-        let deaf = !self.bug(Bug::AbortTheStopped);
+        let (deaf, one) = (!self.bug(Bug::AbortTheStopped), self.bug(Bug::BlameOneOfTheLate));
         let later = |at: Now| at + self.sleeps.since(at);
         let awake = |it: Running| Running { since: later(it.since), began: later(it.began), ..it };
         let mut running: Vec<_> = running.into_iter().map(|it| if asleep { awake(it) } else { it }).collect();
@@ -165,14 +165,15 @@ impl Core {
         };
         match finding {
             Finding::Fine => self.seen_running(worker.slot, &running, recalled, now, effects),
-            Finding::TimedOut(task) => {
-                effects.push(Effect::Tell(Note::TimedOut { task, worker }));
-                let soft = soft && !(slot.stopped && deaf);
-                let divisible = running.iter().any(|running| running.task == task && running.divisible);
-                let cause = Cause::TimedOut(Ran { task, divisible });
-                effects.extend(match soft {
-                    true => slot.abort(cause, task, kill_at),
-                    false => slot.shoot(cause, give_up_at),
+            Finding::TimedOut(late) => {
+                let late: Vec<TaskId> = late.into_iter().take(if one { 1 } else { usize::MAX }).collect();
+                effects.extend(late.iter().map(|&task| Effect::Tell(Note::TimedOut { task, worker })));
+                let is_divisible = |task| running.iter().any(|it| it.task == task && it.divisible);
+                let ran = |task| Ran { task, divisible: is_divisible(task) };
+                let cause = Cause::TimedOut(late.iter().copied().map(ran).collect());
+                effects.extend(match late.first().filter(|_| soft && !(slot.stopped && deaf)) {
+                    Some(&first) => slot.abort(cause, first, kill_at),
+                    None => slot.shoot(cause, give_up_at),
                 });
             }
             Finding::Stuck if trusts && timeout.is_none() => {}

@@ -24,7 +24,7 @@ pub enum Effect {
     Abort {
         /// Who.
         worker: WorkerId,
-        /// What has had its time.
+        /// What has had its time; of several, what had it first.
         task: TaskId,
     },
     /// SIGKILL.

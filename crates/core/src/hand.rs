@@ -16,6 +16,9 @@ pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// A page says "nothing" for an instant between two tasks: only so many looks in a row mean it.
 const IDLE_LOOKS_MAX: u32 = 2;
 
+/// This part of a deadline is waited for others that have nearly had their time, too.
+const LATE_TOGETHER_PART: u32 = 10;
+
 /// One worker's leases and what is known of its progress.
 #[derive(Debug, Default)]
 pub(crate) struct Hand {
@@ -75,12 +78,12 @@ enum Watch {
 }
 
 /// What a look at its page tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
     /// Nothing that calls for action.
     Fine,
-    /// This task has had its time.
-    TimedOut(TaskId),
+    /// These tasks have had their time, the earliest first.
+    TimedOut(Vec<TaskId>),
     /// It holds tasks and does not start them, though it could.
     Stuck,
 }
@@ -201,8 +204,9 @@ impl Hand {
         }
     }
 
-    /// The deadline that runs is so much shorter now.
+    /// The deadline that runs is so much shorter now, and so is the wait for others.
     pub(crate) fn hasten(&mut self, by: Duration) {
+        let by = if self.threads() > 1 { by + by / LATE_TOGETHER_PART } else { by };
         match &mut self.watch {
             Watch::On { look_at, .. } => *look_at = Now(look_at.0.saturating_sub(by)),
             Watch::Off => {}
@@ -276,7 +280,8 @@ impl Hand {
     /// Judges what its page says, each running task by itself. A deadline runs from the start of the attempt, which only the
     /// page knows. Who holds tasks and runs none has the time of a task, or `stuck_after` from the first such look; that is
     /// for whoever runs fewer than it could as well, unless it was told to begin no more; but nobody who is stopped can be
-    /// held to it.
+    /// held to it. Of several, those whose time ends soon after that of the first are waited for: a death that one of them
+    /// costs is that of all of them.
     pub(crate) fn judge(
         &mut self,
         running: &[Running],
@@ -285,18 +290,23 @@ impl Hand {
         timeout: Option<Duration>,
     ) -> Finding {
         // A page that names a task not in hand is a moment old: as good as none.
-        let held = || running.iter().filter(|running| self.holds(running.task));
-        let (count, first) = (held().count(), held().min_by_key(|running| running.since).copied());
+        let mut held: Vec<_> = running.iter().filter(|running| self.holds(running.task)).collect();
+        held.sort_by_key(|running| running.since);
+        let (count, first) = (held.len(), held.first());
         let could = if self.recalled { 1 } else { self.threads().min(self.leases.len()) };
         let (stuck_after, look_after) = (self.tenure.stuck_after, self.look_after(timeout));
         let Watch::On { quiet_since, idle_since, look_at, idle_looks } = &mut self.watch else {
             return Finding::Fine;
         };
         let began = first.map_or(*quiet_since, |first| first.since);
-        let late_at = timeout.map(|timeout| began + timeout);
-        if let Some(Running { task, .. }) = first {
-            if late_at.is_some_and(|at| at <= now) {
-                return Finding::TimedOut(task);
+        let late_at = timeout.map(|timeout| {
+            let nearly = began + timeout / LATE_TOGETHER_PART;
+            held.iter().map(|it| it.since).filter(|since| *since <= nearly).max().unwrap_or(began) + timeout
+        });
+        if count > 0 {
+            if let Some(timeout) = timeout.filter(|_| late_at.is_some_and(|at| at <= now)) {
+                let late = held.iter().filter(|it| it.since + timeout <= now);
+                return Finding::TimedOut(late.map(|it| it.task).collect());
             }
             *quiet_since = now;
         }

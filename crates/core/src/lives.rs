@@ -26,8 +26,10 @@ pub(crate) struct Body {
     pub(crate) worker: WorkerId,
     pub(crate) exit: Exit,
     pub(crate) hand: Hand,
-    /// The one task to blame, and for what.
-    pub(crate) culprit: Option<(Ran, Mishap)>,
+    /// Whom to blame: one, or all that were late together.
+    pub(crate) culprits: Vec<Ran>,
+    /// What for.
+    pub(crate) end: Mishap,
     /// What ran side by side when it died of its own: nobody knows which it was.
     suspects: Vec<TaskId>,
     /// It had said what no worker says.
@@ -139,8 +141,9 @@ impl Core {
         let ran: Vec<Ran> = running.iter().map(ran).collect();
         let Some(mut body) = Body::find(slot, exit, &ran) else { return };
         if body.is_mad {
-            body.culprit = body.only_lease(divisible);
+            body.culprits = body.only_lease(divisible).into_iter().collect();
         }
+        self.excuse(&mut body);
         let held: Vec<_> = running.iter().copied().filter(|&task| body.hand.holds(task)).collect();
         let (planned, settled) = (body.planned, body.hand.settled);
         // What it had not begun is no more given up than what nobody had in hand.
@@ -153,21 +156,33 @@ impl Core {
         self.lend_all(now, effects);
     }
 
-    /// Takes the leases from the dead: one is blamed at most, the others go back as they were. Returns
-    /// whether the blamed one explains the death.
+    /// Of several threads one may have left the memory behind that is too much now: the task that is there is only blamed
+    /// if nothing ran beside it, from the first.
+    fn excuse(&self, body: &mut Body) {
+        let beside = |ran: &Ran| !self.ledger.suspects.is_alone(ran.task);
+        let of_others = self.policy.threads > 1 && body.end == Mishap::OutOfMemory;
+        if of_others && !self.bug(Bug::BlameTheLastForMemory) {
+            body.suspects.extend(body.culprits.extract_if(.., |ran| beside(ran)).map(|ran| ran.task));
+        }
+    }
+
+    /// Takes the leases from the dead: the culprits are blamed, the others go back as they were. Returns
+    /// whether the blamed explain the death.
     pub(crate) fn take_back(&mut self, body: &Body, effects: &mut Vec<Effect>) -> bool {
         let worker = body.worker;
-        let culprit = body.culprit_task();
         let (everyone, all_lanes) = (self.bug(Bug::BlameEveryone), self.bug(Bug::BlameAllLanes));
         let (blamed, mut others): (Vec<Lease>, Vec<Lease>) = body.hand.leases.iter().partition(|lease| {
             let is_suspect = all_lanes && body.suspects.contains(&lease.task);
-            Some(lease.task) == culprit || everyone || is_suspect
+            body.culprit(lease.task).is_some() || everyone || is_suspect
         });
-        if body.is_mad && body.culprit.is_none() {
+        if body.is_mad && body.culprits.is_empty() {
             self.ledger.suspects.isolate(others.iter().map(|lease| lease.task));
         }
         self.suspect(body);
-        let mut explained = false;
+        // It was not for the worker that these ran for so long, and each of them is an attempt nearer to its end.
+        let mut explained = self.policy.threads > 1 && body.end == Mishap::TimedOut && !blamed.is_empty();
+        let parts = blamed.iter().any(|lease| self.ledger.suspects.is_part(lease.task));
+        explained |= parts && self.ledger.suspects.accuse();
         let mut back = Vec::new();
         for lease in blamed {
             let (next, explains) = self.blame(lease, body, effects);
@@ -192,9 +207,8 @@ impl Core {
         if self.policy.threads == 1 || self.bug(Bug::IsolateNothing) {
             return;
         }
-        let culprit =
-            body.culprit.iter().filter(|(_, end)| *end != Mishap::TimedOut).map(|(ran, _)| ran.task);
-        self.ledger.suspects.isolate(body.suspects.iter().copied().chain(culprit));
+        let culprits = body.culprits.iter().filter(|_| body.end != Mishap::TimedOut).map(|ran| ran.task);
+        self.ledger.suspects.isolate(body.suspects.iter().copied().chain(culprits));
     }
 
     /// One attempt is spent. Returns the next one, unless this was the last, and whether the task explains the
@@ -202,17 +216,16 @@ impl Core {
     fn blame(&mut self, lease: Lease, body: &Body, effects: &mut Vec<Effect>) -> (Option<Lease>, bool) {
         let Lease { task, attempt } = lease;
         let worker = body.worker;
-        let end = body.culprit.as_ref().map_or(Mishap::Crashed(body.exit), |(_, end)| end.clone());
-        let divisible = body.culprit.as_ref().is_some_and(|(ran, _)| ran.divisible);
+        let end = body.end.clone();
+        let divisible = body.culprit(task).is_some_and(|ran| ran.divisible);
         let is_part = self.ledger.suspects.is_part(task);
-        let expected = is_part && self.ledger.suspects.accuse();
         let next = if self.bug(Bug::ForgetTheAttempt) { attempt } else { attempt.next() };
         let next = Some(Lease { task, attempt: next });
         let spent = FailedAttempt { attempt, worker, end: end.clone() };
         let max = self.deaths_max(task, is_part && divisible);
         let Some(attempts) = self.ledger.blame(task, spent.clone(), max) else {
             effects.push(Effect::Spend { task, attempt: spent });
-            return (next, expected);
+            return (next, false);
         };
         if !is_part {
             self.forgive(&attempts);
@@ -225,11 +238,11 @@ impl Core {
             let alone = [parts, TaskId(parts.0 + 1)].into_iter().filter(|_| !is_known);
             self.ledger.suspects.isolate(alone);
             effects.push(Effect::Split { task, attempts, parts });
-            return (next.filter(|_| self.bug(Bug::RequeueTheSplit)), !is_part || expected);
+            return (next.filter(|_| self.bug(Bug::RequeueTheSplit)), !is_part);
         }
         self.ledger.quarantine(task);
         effects.push(Effect::Settle { task, attempt, worker, outcome: Outcome::Quarantined { attempts } });
-        (next.filter(|_| self.bug(Bug::RequeueTheQuarantined)), !is_part || expected)
+        (next.filter(|_| self.bug(Bug::RequeueTheQuarantined)), !is_part)
     }
 
     /// Workers that may die of a task. That a part of what was split kills is expected: it is split at once, as long as
@@ -266,7 +279,7 @@ impl Core {
         if !self.wants(worker.slot) || self.bug(Bug::NoRespawnAfterDeath) {
             return;
         }
-        if exit == Exit::CANNOT_RUN && !planned && body.culprit.is_none() && body.suspects.is_empty() {
+        if exit == Exit::CANNOT_RUN && !planned && body.culprits.is_empty() && body.suspects.is_empty() {
             return self.give_up(GiveUp::CannotRun(worker), now, effects);
         }
         let restarts = &mut self.roster.slot(worker.slot).restarts;
@@ -346,14 +359,15 @@ impl Body {
         }
         slot.stopped = false;
         let state = slot.take();
-        let (culprit, suspects) = state.culprit(exit, ran);
-        let recycled = recycles(&state, exit, culprit.is_some() || !suspects.is_empty());
+        let (culprits, end, suspects) = state.culprits(exit, ran);
+        let recycled = recycles(&state, exit, !culprits.is_empty() || !suspects.is_empty());
         let mut body = Body {
             worker: slot.worker,
             exit,
             planned: state.was_to_die() || recycled,
             is_mad: matches!(state, State::Dying { cause: Cause::Garbled, .. }),
-            culprit,
+            culprits,
+            end,
             suspects,
             counts: state.death_counts() && !recycled,
             abandoned: state.was_abandoned(),
@@ -366,15 +380,14 @@ impl Body {
     }
 
     /// The one to blame if it lost its mind. Of several tasks nobody knows which it was; each is lent alone from now on.
-    fn only_lease(&self, divisible: &[TaskId]) -> Option<(Ran, Mishap)> {
+    fn only_lease(&self, divisible: &[TaskId]) -> Option<Ran> {
         let is_only = self.hand.leases.len() == 1 && !self.hand.is_revoked();
         let lease = self.hand.leases.front().filter(|_| is_only)?;
-        let ran = Ran { task: lease.task, divisible: divisible.contains(&lease.task) };
-        Some((ran, Mishap::Crashed(self.exit)))
+        Some(Ran { task: lease.task, divisible: divisible.contains(&lease.task) })
     }
 
-    fn culprit_task(&self) -> Option<TaskId> {
-        self.culprit.as_ref().map(|(ran, _)| ran.task)
+    fn culprit(&self, task: TaskId) -> Option<&Ran> {
+        self.culprits.iter().find(|ran| ran.task == task)
     }
 }
 
@@ -390,36 +403,38 @@ fn recycles(state: &State, exit: Exit, culprit: bool) -> bool {
 }
 
 impl State {
-    /// Whom this death is to be held against: the task that was running, unless we had our own reasons. Of several nobody
-    /// knows which it was: they are all suspected, and none is blamed.
-    fn culprit(&self, exit: Exit, ran: &[Ran]) -> (Option<(Ran, Mishap)>, Vec<TaskId>) {
-        let Some(hand) = self.hand() else { return (None, Vec::new()) };
+    /// Whom this death is to be held against, and as what: the task that was running, unless we had our own reasons. Of
+    /// several nobody knows which it was: they are all suspected, and none is blamed.
+    fn culprits(&self, exit: Exit, ran: &[Ran]) -> (Vec<Ran>, Mishap, Vec<TaskId>) {
+        let crashed = Mishap::Crashed(exit);
+        let Some(hand) = self.hand() else { return (Vec::new(), crashed, Vec::new()) };
         let end = match self {
-            State::Ready(_) => Mishap::Crashed(exit),
-            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => {
-                Mishap::Crashed(exit)
+            State::Ready(_) => crashed,
+            State::Draining { patience: Patience::TermAt(_) | Patience::Unhurried, .. } => crashed,
+            State::Draining { patience: Patience::KillAt(_), .. } => {
+                return (Vec::new(), crashed, Vec::new());
             }
-            State::Draining { patience: Patience::KillAt(_), .. } => return (None, Vec::new()),
             State::Dying { cause, .. } => match cause {
-                // Whatever the worker ran beside the task that we shot it for, or after it, we killed it, not that.
+                // Whatever the worker ran beside the tasks that we shot it for, or after them, we killed it, not that.
                 Cause::TimedOut(late) => {
-                    let late = Some((*late, Mishap::TimedOut)).filter(|(late, _)| hand.holds(late.task));
-                    return (late, Vec::new());
+                    let late = late.iter().copied().filter(|late| hand.holds(late.task)).collect();
+                    return (late, Mishap::TimedOut, Vec::new());
                 }
                 Cause::Memory => Mishap::OutOfMemory,
                 // Its page is of a later moment.
-                Cause::Garbled => return (None, Vec::new()),
+                Cause::Garbled => return (Vec::new(), crashed, Vec::new()),
                 Cause::Birth | Cause::Stuck | Cause::Grace | Cause::RunEnds | Cause::Cancelled => {
-                    return (None, Vec::new());
+                    return (Vec::new(), crashed, Vec::new());
                 }
             },
             State::Waiting { .. } | State::Starting { .. } | State::Lost { .. } | State::Ended => {
-                return (None, Vec::new());
+                return (Vec::new(), crashed, Vec::new());
             }
         };
+        let held = ran.iter().copied().filter(|ran| hand.holds(ran.task));
         match ran {
-            [ran] => (Some((*ran, end)).filter(|(ran, _)| hand.holds(ran.task)), Vec::new()),
-            several => (None, several.iter().map(|ran| ran.task).filter(|&task| hand.holds(task)).collect()),
+            [_] => (held.collect(), end, Vec::new()),
+            _ => (Vec::new(), end, held.map(|ran| ran.task).collect()),
         }
     }
 

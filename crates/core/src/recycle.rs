@@ -32,7 +32,7 @@ impl Core {
         }
     }
 
-    /// It uses more memory than it may: harmless between two tasks, and else the fault of what it runs.
+    /// It uses more memory than it may: harmless between two tasks, and else the fault of what it runs, if that is alone.
     pub(crate) fn bloated(&mut self, worker: WorkerId, running: bool, now: Now, effects: &mut Vec<Effect>) {
         let (bears, give_up_at) = (self.bug(Bug::BearTheBloated), self.give_up_at(now));
         let Some(slot) = self.roster.current(worker).filter(|_| !bears) else { return };

@@ -97,7 +97,8 @@ impl Core {
         }
         if blame {
             let ran = body.hand.leases.front().map(|lease| Ran { task: lease.task, divisible: false });
-            body.culprit = ran.map(|ran| (ran, Mishap::Crashed(Exit::Unknown)));
+            body.culprits = ran.into_iter().collect();
+            body.end = Mishap::Crashed(Exit::Unknown);
         }
         effects.push(Effect::Tell(Note::Unkillable(worker)));
         // Whoever has something in hand is in the middle of it.

@@ -75,14 +75,14 @@ pub(crate) struct Terms {
 }
 
 /// Why we shot a worker: decides whom its death is held against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// It did not say hello in time.
     Birth,
     /// It said what no worker says.
     Garbled,
-    /// This task ran past its deadline.
-    TimedOut(Ran),
+    /// These tasks ran past their deadline.
+    TimedOut(Vec<Ran>),
     /// It held work for too long, and neither ran nor reported it.
     Stuck,
     /// It was told to stop and did not.

@@ -43,6 +43,7 @@ fn and(one: Weather, other: Weather) -> Weather {
         revoked: one.revoked + other.revoked,
         taken_back: one.taken_back + other.taken_back,
         timed_out: one.timed_out + other.timed_out,
+        late_together: one.late_together + other.late_together,
         stuck: one.stuck + other.stuck,
         quarantined: one.quarantined + other.quarantined,
         split: one.split + other.split,
@@ -84,6 +85,7 @@ fn assert_a_storm(weather: &Weather, schedules: u64) {
     assert!(weather.recycled > tenth && weather.bloated > tenth && weather.stuck > tenth, "{weather:?}");
     assert!(weather.cancelled > tenth && weather.revoked > tenth / 20, "{weather:?}");
     assert!(weather.taken_back > tenth / 20 && weather.shared > tenth, "{weather:?}");
+    assert!(weather.late_together > tenth / 20, "{weather:?}");
     assert!(weather.halted > tenth / 4 && weather.split > tenth, "{weather:?}");
     assert!(weather.resized > tenth && weather.lost > tenth / 2 && weather.found > tenth / 20, "{weather:?}");
     assert!(

@@ -1,7 +1,7 @@
 //! Workers that run several tasks side by side: each keeps its own deadline and its own blame.
 
 use super::kit::{Bench, CRASH, deeds, lease, lent, ms, orders, requeued, w};
-use brigade_core::{Effect, Event, Lookahead, Note, Policy, Recycle, Timeout};
+use brigade_core::{Effect, Event, Intensity, Lookahead, Note, Policy, Recycle, Timeout};
 use brigade_wire::{Exit, FailedAttempt, Mishap, Outcome, TaskId, WorkerId};
 
 fn policy(procs: u32, threads: u32) -> Policy {
@@ -117,6 +117,56 @@ fn a_deadline_costs_the_one_that_overran_an_attempt_and_the_others_run_side_by_s
     assert_eq!(lent(&bench.hello(w(0, 2))).len(), 3, "it is known which it was");
 }
 
+fn late(task: u64) -> Effect {
+    Effect::Tell(Note::TimedOut { task: TaskId(task), worker: w(0, 1) })
+}
+
+#[test]
+fn all_that_are_late_at_the_same_look_are_blamed_together() {
+    let mut bench = Bench::ready(4, Policy { attempts_max: 1, ..second(4) });
+    bench.at(1_050);
+    let effects = bench.seen_all(w(0, 1), [(0, 50), (1, 0), (2, 700), (3, 30)]);
+    let abort = Effect::Abort { worker: w(0, 1), task: TaskId(1) };
+    assert_eq!(effects, [late(1), late(3), late(0), abort], "the first is asked where it hangs");
+    let gone = bench.died_of(w(0, 1), Exit::Signal(6), [0, 1, 2, 3]);
+    let settled: Vec<_> = gone.iter().filter(|it| matches!(it, Effect::Settle { .. })).collect();
+    assert_eq!((settled.len(), bench.tally().quarantined), (3, 3), "{gone:?}");
+    assert!(bench.spent.is_empty() && gone.contains(&requeued(2, 1, false, w(0, 1))), "{gone:?}");
+    assert_eq!(lent(&bench.hello(w(0, 2))), [2]);
+}
+
+#[test]
+fn the_look_at_several_waits_for_those_that_began_within_a_tenth_after_the_first() {
+    let mut bench = Bench::ready(3, second(3));
+    bench.at(1_000);
+    assert_eq!(bench.seen_all(w(0, 1), [(0, 0), (1, 100), (2, 101)]), []);
+    assert_eq!((bench.tick(), bench.now_ms()), (vec![Effect::Look(w(0, 1))], 1_100), "and never longer");
+    let abort = Effect::Abort { worker: w(0, 1), task: TaskId(0) };
+    assert_eq!(bench.seen_all(w(0, 1), [(0, 0), (1, 100), (2, 101)]), [late(0), late(1), abort]);
+}
+
+#[test]
+fn a_task_that_runs_by_itself_is_late_at_once() {
+    let mut bench = Bench::ready(3, second(3));
+    bench.at(1_000);
+    let abort = Effect::Abort { worker: w(0, 1), task: TaskId(0) };
+    assert_eq!(bench.seen(w(0, 1), 0, 0), [late(0), abort]);
+}
+
+#[test]
+fn deadlines_that_cost_attempts_are_no_crash_loop_and_need_no_wait() {
+    let intensity = Intensity { restarts: 1, ..Policy::default().intensity };
+    let mut bench = Bench::ready(2, Policy { attempts_max: 9, intensity, ..second(2) });
+    for life in 1..6 {
+        let at = u64::from(life) * 10_000;
+        bench.at(at);
+        bench.seen_all(w(0, life), [(0, at - 1_000), (1, at - 500)]);
+        let gone = bench.died_of(w(0, life), Exit::Signal(6), [0, 1]);
+        assert_eq!(orders(gone), [Effect::Spawn(w(0, life + 1))], "each is one attempt nearer to its end");
+        bench.hello(w(0, life + 1));
+    }
+}
+
 #[test]
 fn progress_of_one_does_not_put_off_the_look_at_another() {
     let mut bench = Bench::ready(30, second(2));
@@ -151,6 +201,21 @@ fn too_much_memory_is_nobodys_fault_until_one_is_alone_with_it() {
     assert_eq!((bench.tally().retried, lent(&bench.hello(w(0, 2)))), (0, vec![0]));
     bench.on(Event::Bloated { worker: w(0, 2), running: true });
     bench.died_of(w(0, 2), Exit::Signal(9), [0]);
+    assert_eq!(bench.spent.last().map(|(_, spent)| spent.end.clone()), Some(Mishap::OutOfMemory));
+}
+
+#[test]
+fn the_memory_of_a_worker_with_several_threads_may_be_what_others_have_left() {
+    let mut bench = Bench::ready(2, policy(1, 2));
+    bench.done(w(0, 1), [1], 2_500);
+    bench.on(Event::Bloated { worker: w(0, 1), running: true });
+    let gone = bench.died_of(w(0, 1), Exit::Signal(9), [0]);
+    assert!(gone.contains(&requeued(0, 1, false, w(0, 1))), "it was not alone in its process: {gone:?}");
+    bench.submit(1);
+    assert_eq!(lent(&bench.hello(w(0, 2))), [0], "now it is");
+    bench.on(Event::Bloated { worker: w(0, 2), running: true });
+    let gone = bench.died_of(w(0, 2), Exit::Signal(9), [0]);
+    assert!(gone.contains(&requeued(0, 2, true, w(0, 2))), "{gone:?}");
     assert_eq!(bench.spent.last().map(|(_, spent)| spent.end.clone()), Some(Mishap::OutOfMemory));
 }
 

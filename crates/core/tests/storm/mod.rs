@@ -50,6 +50,8 @@ pub(crate) struct Weather {
     pub(crate) revoked: u64,
     pub(crate) taken_back: u64,
     pub(crate) timed_out: u64,
+    /// Of these, beside others that were late as well.
+    pub(crate) late_together: u64,
     pub(crate) stuck: u64,
     pub(crate) quarantined: u64,
     pub(crate) split: u64,
@@ -161,7 +163,8 @@ impl World {
         self.tick();
     }
 
-    /// Whoever runs something is looked at when that may have had its time, at the latest.
+    /// Whoever runs something is looked at when that may have had its time, at the latest; or a little later, where others may
+    /// have had it by then.
     fn assert_nobody_is_forgotten(&self) {
         let Some(timeout) = self.oracle.timeout() else { return };
         let next = self.core.next_deadline().unwrap_or(Now(Duration::MAX));
@@ -169,7 +172,8 @@ impl World {
         for process in self.processes.iter().filter(unseen) {
             let heard = process.quiet_since.max(process.missed_at);
             let first = process.running.iter().map(|run| run.since + run.slept).min();
-            let due = first.map(|since| since.max(heard) + timeout);
+            let together = if self.plan.policy.threads > 1 { timeout / 10 } else { Duration::ZERO };
+            let due = first.map(|since| since.max(heard) + timeout + together);
             let is_wanted = !process.is_condemned() && !self.oracle.is_cancelled(process);
             let forgotten = due.is_some_and(|due| due.max(self.now) < next) && is_wanted;
             assert!(!forgotten, "nobody looks before {next:?}: {process:?}");
@@ -505,7 +509,10 @@ impl World {
                 let process = self.process(worker);
                 (process.recalled, process.asked) = (true, true);
             }
-            Effect::Tell(Note::TimedOut { .. }) => self.weather.timed_out += 1,
+            Effect::Tell(Note::TimedOut { worker, .. }) => {
+                self.weather.timed_out += 1;
+                self.weather.late_together += u64::from(self.oracle.is_shot_beside(worker));
+            }
             Effect::Split { task, parts, .. } => {
                 self.weather.split += 1;
                 self.split(task, parts);

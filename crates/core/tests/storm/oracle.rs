@@ -84,8 +84,8 @@ pub(crate) struct Oracle {
     gave_up: bool,
     /// The core says that it holds.
     pub(crate) holding: bool,
-    /// Who is being shot for which task.
-    timed_out: Option<(WorkerId, TaskId)>,
+    /// Who is being shot for which tasks.
+    timed_out: Vec<(WorkerId, TaskId)>,
     shot_for: Vec<(WorkerId, TaskId)>,
     /// Who is being told to stop because it has served its time.
     recycling: Option<WorkerId>,
@@ -131,7 +131,7 @@ impl Oracle {
             closed: false,
             gave_up: false,
             holding: false,
-            timed_out: None,
+            timed_out: Vec::new(),
             shot_for: Vec::new(),
             recycling: None,
             halted: false,
@@ -299,8 +299,8 @@ impl Oracle {
         self.is_ending() || !self.holds(worker)
     }
 
-    /// One task at most is to blame: the only one that ran, or the one that its worker was shot for. Not yet if
-    /// the core has already heard how it ended.
+    /// The only task that ran is to blame, or those that its worker was shot for. Not yet if the core has already heard how
+    /// it ended; and for memory not if it was lent beside others.
     pub(crate) fn died(&mut self, process: &Process) {
         let running: Vec<TaskId> = process.running.iter().map(|run| run.lease.task).collect();
         let ours = process.terminated || process.is_condemned();
@@ -309,8 +309,12 @@ impl Oracle {
             true => self.lost_its_mind(process.worker, true),
             false => {
                 let several = self.policy.threads > 1 && by_itself;
-                self.isolate(process.worker, running.iter().filter(|_| several));
+                let of_others = |task: &TaskId| {
+                    several && process.bloated == Some(true) && !self.tasks[task.0 as usize].is_alone
+                };
                 let only = running.first().copied().filter(|_| running.len() == 1);
+                let only = only.filter(|task| !of_others(task));
+                self.isolate(process.worker, running.iter().filter(|_| several));
                 self.died_for(process.worker, only, !by_itself);
             }
         }
@@ -337,14 +341,14 @@ impl Oracle {
     }
 
     fn died_for(&mut self, worker: WorkerId, running: Option<TaskId>, is_ours: bool) {
-        let shot_for = self.shot_for.iter().position(|(shot, _)| *shot == worker);
-        let shot_for = shot_for.map(|at| self.shot_for.swap_remove(at).1);
-        let culprit = if is_ours { shot_for } else { running };
+        let shot_for: Vec<TaskId> =
+            self.shot_for.extract_if(.., |(shot, _)| *shot == worker).map(|(_, task)| task).collect();
+        let culprits = if is_ours { shot_for } else { running.into_iter().collect() };
         for (at, truth) in self.tasks.iter_mut().enumerate() {
             truth.late = truth.late.filter(|late| *late != worker);
             if truth.holder == Some(worker) {
                 truth.holder = None;
-                let blamed = u32::from(culprit == Some(TaskId(at as u64)));
+                let blamed = u32::from(culprits.contains(&TaskId(at as u64)));
                 (truth.attempt, truth.deaths) = (truth.attempt + blamed, truth.deaths + blamed);
             }
         }
@@ -455,8 +459,8 @@ impl Oracle {
             Effect::Abort { worker, task } => {
                 let process = of(worker);
                 assert!(!process.stopped && !self.policy.abort_grace.is_zero(), "{worker} cannot hear it");
-                let shot_for = self.timed_out.take().filter(|late| *late == (*worker, *task));
-                self.shot_for.push(shot_for.expect("its task has had its time"));
+                assert_eq!(self.timed_out.first(), Some(&(*worker, *task)), "its task has had its time");
+                self.judge_late(process, now);
             }
             Effect::Kill(worker) => self.judge_kill(of(worker), now),
             Effect::Look(worker) => {
@@ -504,7 +508,7 @@ impl Oracle {
         let late = |since: Now, timeout: Duration| since + timeout <= now;
         let unborn = !process.hello && late(process.wished_at, self.policy.birth_timeout);
         let at_once = process.stopped || self.policy.abort_grace.is_zero();
-        let timed_out = at_once && self.timed_out.is_some_and(|(worker, _)| worker == process.worker);
+        let timed_out = at_once && self.timed_out.iter().any(|(worker, _)| *worker == process.worker);
         let deaf = process.aborted_at.is_some_and(|at| late(at, self.policy.abort_grace));
         let idle = self.is_idle_with_work(process);
         let out_of_time = process.running.is_empty()
@@ -519,9 +523,31 @@ impl Oracle {
             assert!(self.to_go > 0 && !process.hello, "shot for nothing: {process:?}");
             self.to_go -= 1;
         }
-        if let Some(shot_for) = self.timed_out.take() {
-            self.shot_for.push(shot_for);
+        self.judge_late(process, now);
+    }
+
+    /// It is to be shot for more than one.
+    pub(crate) fn is_shot_beside(&self, worker: WorkerId) -> bool {
+        self.timed_out.iter().filter(|(late, _)| *late == worker).count() > 1
+    }
+
+    /// Those that it is shot for are all that are late, and no other would be a moment later.
+    fn judge_late(&mut self, process: &Process, now: Now) {
+        let late = std::mem::take(&mut self.timed_out);
+        if late.is_empty() {
+            return;
         }
+        let timeout = self.timeout().expect("tasks have a deadline");
+        let is_held = |task: TaskId| self.tasks[task.0 as usize].holder == Some(process.worker);
+        let held = process.running.iter().filter(|run| is_held(run.lease.task));
+        let due: Vec<_> = held.map(|run| (run.lease.task, run.since + run.slept + timeout)).collect();
+        let first = due.iter().map(|(_, at)| *at).min().expect("it runs what is late");
+        for (task, at) in due {
+            let blamed = late.contains(&(process.worker, task));
+            assert_eq!(blamed, at <= now, "task {task} is due at {at:?}, and those are late: {late:?}");
+            assert!(blamed || at > first + timeout / 10, "task {task} is late a moment later: {at:?}");
+        }
+        self.shot_for.extend(late);
     }
 
     /// So many workers have died of it, and nobody holds it.
@@ -601,7 +627,7 @@ impl Oracle {
                 let process = &processes[worker.slot.0 as usize];
                 let run = process.running.iter().find(|run| run.lease.task == *task).expect("it runs that");
                 assert!(run.since + run.slept + timeout <= now, "task {task} has time left");
-                self.timed_out = Some((*worker, *task));
+                self.timed_out.push((*worker, *task));
             }
             Note::Recycling { worker, why } => {
                 let process = &processes[worker.slot.0 as usize];

@@ -184,9 +184,13 @@ impl Builder {
     /// worker. Where one takes the process along while others run beside it nobody knows which it was, so each of them is
     /// tried again with a worker for itself, and only that is an attempt. Those that wait for each other must not wait for ever
     /// then. [`initializer`](Builder::initializer) and [`finalizer`](Builder::finalizer) are called once for each worker, on its
-    /// first thread; the others have the stack of a thread of Rust. The [`memory_limit`](Builder::memory_limit) is that of the
-    /// worker: a call is blamed for it only when it had the worker for itself. A [`WorkerPool`](crate::WorkerPool) has one
+    /// first thread; each thread has as deep a stack as that. The [`memory_limit`](Builder::memory_limit) is that of the
+    /// worker: a call is blamed for it only where it had the worker for itself. A [`WorkerPool`](crate::WorkerPool) has one
     /// thread in each.
+    ///
+    /// A worker that is to make room, for its number of calls, its memory, or since a call that waits in it was cancelled, begins
+    /// nothing new and is replaced when the longest call that it runs has ended: its other threads have nothing to do until then.
+    /// So give calls a [`task_timeout`](Builder::task_timeout), and a pool more than one worker.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();

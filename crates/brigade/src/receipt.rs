@@ -10,6 +10,7 @@
 use crate::carry::Kept;
 use brigade_os::lend::{Access, Loan};
 use brigade_os::pipe::{without_sigpipe, write_at_once};
+use brigade_os::signals;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -74,7 +75,10 @@ fn listen() -> io::Result<(OwnedFd, Loan)> {
             drop(kept);
         }
     };
-    thread::Builder::new().name("brigade-receipts".into()).stack_size(64 << 10).spawn(hear)?;
+    // What is sent to this process is for its calls.
+    signals::deaf(|| {
+        thread::Builder::new().name("brigade-receipts".into()).stack_size(64 << 10).spawn(hear)
+    })?;
     Ok((writer, loan))
 }
 

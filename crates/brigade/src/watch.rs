@@ -70,7 +70,7 @@ impl Witness for Watcher {
                 let unready = self.unready.as_deref().filter(|_| !words.is_some_and(|words| words.is_why));
                 let words = words.map(|words| words.said);
                 let all: Vec<&str> = unready.into_iter().chain([reason.as_str()]).chain(words).collect();
-                self.why = Some(all.join(": ").replace("--max-rss", "memory_limit"));
+                self.why = Some(all.join(": "));
             }
             _ => {}
         }

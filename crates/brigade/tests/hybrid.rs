@@ -165,7 +165,7 @@ fn calls_that_hang_at_every_attempt_take_no_others_along() {
 }
 
 /// Leaves a thread behind, which takes as much when it is told to.
-fn leak((mib, go): (usize, Event)) {
+fn leak_later((mib, go): (usize, Event)) {
     thread::spawn(move || {
         go.wait();
         mem::forget(vec![1_u8; mib << 20]);
@@ -180,7 +180,7 @@ fn nobody_is_blamed_for_memory_that_another_has_left_behind() {
     let [begun, go, grow] = [(); 3].map(|()| Event::new().expect("an event"));
     let innocent = pool.submit(wait_for, (begun.clone(), go.clone()));
     begun.wait();
-    pool.submit(leak, (120, grow.clone())).join().expect("it has taken nothing yet");
+    pool.submit(leak_later, (120, grow.clone())).join().expect("it has taken nothing yet");
     begun.clear();
     grow.set();
     begun.wait();
@@ -357,4 +357,38 @@ fn there_is_a_thread_at_least_and_not_more_than_a_page_has_room_for() {
         assert!(words.contains("threads_per_worker") && words.contains("from 1 to 64"), "{words}");
     }
     assert_eq!(told(64), Ok(()));
+}
+
+/// Uses up so much of the stack, a page at a time.
+fn deep(bytes: usize) -> usize {
+    let page = [1_u8; 4 << 10];
+    std::hint::black_box(&page);
+    if bytes > page.len() { deep(bytes - page.len()) + page.len() } else { page.len() }
+}
+
+#[test]
+fn each_thread_has_as_deep_a_stack_as_the_first() {
+    let (pool, barrier) = (pool(1, 3), Barrier::new(3).expect("a barrier"));
+    let dive = |barrier: Barrier| {
+        barrier.wait().expect("each on a thread of its own");
+        deep(4 << 20)
+    };
+    let jobs = [(); 3].map(|()| pool.submit(dive, barrier.clone()));
+    assert_eq!(jobs.map(Job::join), [Ok(4 << 20), Ok(4 << 20), Ok(4 << 20)]);
+}
+
+/// Keeps so much for ever, and says where.
+fn leak(bytes: usize) -> u32 {
+    mem::forget(std::hint::black_box(vec![1_u8; bytes]));
+    thread::sleep(Duration::from_millis(5));
+    process::id()
+}
+
+#[test]
+fn a_worker_that_grows_is_replaced_though_its_threads_never_rest_together() {
+    in_tests();
+    let pool =
+        Pool::builder().procs(1).threads_per_worker(3).memory_limit(160 << 20).build().expect("a pool");
+    let pids: Result<HashSet<u32>, TaskError> = pool.map(leak, [2 << 20; 400]).chunk_size(1).collect();
+    assert!(pids.expect("nobody is blamed for what others have left").len() > 2);
 }

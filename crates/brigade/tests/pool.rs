@@ -202,7 +202,7 @@ fn a_memory_limit_that_no_worker_can_live_on_is_an_error_that_says_how_much_it_t
         let pool = builder.memory_limit(1).build().expect("a pool");
         let told = pool.submit(square, 1).join().expect_err("no worker lives").to_string();
         let (_, least) =
-            told.split_once("memory_limit 1 B is less than a worker needs to live (").expect(&told);
+            told.split_once("a memory limit of 1 B is less than a worker needs to live (").expect(&told);
         let least: u64 = least.split_once(" KiB)").and_then(|(least, _)| least.parse().ok()).expect(&told);
         assert!(least > 100 && told.lines().count() == 1, "{told}");
     }

@@ -47,6 +47,14 @@ pub fn processes_max() -> u64 {
     kernel.fold(own, u64::min)
 }
 
+/// The stack that the main thread of a program may have, for threads that are to be no worse off.
+#[must_use]
+pub fn stack_bytes() -> usize {
+    const USUAL: u64 = 8 << 20;
+    let limit = getrlimit(Resource::RLIMIT_STACK).map_or(USUAL, |(soft, _)| soft);
+    usize::try_from(if limit == RLIM_INFINITY { USUAL } else { limit }).unwrap_or(USUAL as usize)
+}
+
 /// No core dumps: a worker of 50 MiB leaves 58 MiB on the disk. For this process and its children.
 pub fn no_core_dumps() {
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);

@@ -180,7 +180,7 @@ impl<'a> Driver<'a> {
         let pages = Arc::new(Pages::create(plan.policy.slots_max).map_err(os("make the shared pages"))?);
         let logs = logfile::open_dir(dir.logs()).map_err(os("open the log directory"))?;
         let cgroup = descent::own_cgroup();
-        let watch = Watch::new(plan.memory.rss_bytes_max, cgroup.as_ref());
+        let watch = Watch::new(plan.memory.rss_bytes_max, plan.policy.threads, cgroup.as_ref());
         let groups = (cgroup.clone(), watch.allotments.path());
         let template = Template::new(&plan, work.function(), files, Arc::clone(&pages), logs, groups)
             .map_err(os("write down what workers are told"))?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! a worker between two tasks ─▶ too large ─▶ leaves with exit code 86 ─▶ replaced, nobody is blamed
+//!   (of one of several threads: when no other runs anything, or, too large at two looks, when the loop says so)
 //! the loop, ten times a second ─▶ too large in a task, and still so in that task 20 ms later ─▶ Event::Bloated
 //!   ─▶ core: killed, the attempt ran out of memory
 //! the kernel, at the limit of its memory cgroup or when there is none left ─▶ SIGKILL, and a counter has grown
@@ -31,6 +32,8 @@ const LOOK_AGAIN_AFTER_NS: u64 = 20_000_000;
 #[derive(Debug)]
 pub(crate) struct Watch {
     rss_bytes_max: Option<u64>,
+    /// Of a worker.
+    threads: u32,
     looked_ns: u64,
     suspects: Vec<Suspect>,
     /// What the core was told of last.
@@ -65,9 +68,10 @@ struct Sight {
 }
 
 impl Watch {
-    pub(crate) fn new(rss_bytes_max: Option<u64>, cgroup: Option<&Arc<Cgroup>>) -> Watch {
+    pub(crate) fn new(rss_bytes_max: Option<u64>, threads: u32, cgroup: Option<&Arc<Cgroup>>) -> Watch {
         let allotments = Allotments::new(rss_bytes_max, cgroup);
-        Watch { rss_bytes_max, looked_ns: 0, suspects: Vec::new(), excess: Excess::default(), allotments }
+        let excess = Excess::default();
+        Watch { rss_bytes_max, threads, looked_ns: 0, suspects: Vec::new(), excess, allotments }
     }
 
     fn due_ns(&self) -> Option<u64> {
@@ -101,6 +105,8 @@ impl Driver<'_> {
             let running = match suspects.iter().any(|suspect| before.contains(suspect)) {
                 true => true,
                 false if suspects.is_empty() && is_idle => false,
+                // Its threads are seldom between two tasks all at once: it makes room when what they have is done.
+                false if self.watch.threads > 1 && before.iter().any(|it| it.worker == worker) => false,
                 // Between two tasks, or after the first look: it looks for itself before it begins the next.
                 false => {
                     self.watch.suspects.extend(suspects);

@@ -29,7 +29,7 @@ impl Allowance {
         }
         let least = bytes.div_ceil(1_024);
         Err(io::Error::other(format!(
-            "--max-rss {bytes_max} B is less than a worker needs to live ({least} KiB)"
+            "a memory limit of {bytes_max} B is less than a worker needs to live ({least} KiB)"
         )))
     }
 

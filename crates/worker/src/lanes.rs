@@ -13,7 +13,7 @@ use crate::lane::{Lane, Packet};
 use crate::serve::{FLUSH_AFTER_NS, end_well, is_spent, supervisor_gone};
 use crate::{TaskFn, Trade, exit, log};
 use brigade_link::{Mouth, Wanted, WorkerEnd};
-use brigade_os::signals;
+use brigade_os::{limits, signals};
 use brigade_wire::{Call, Exit, WorkerId};
 use std::collections::VecDeque;
 use std::io;
@@ -41,6 +41,8 @@ struct Queue {
 #[derive(Debug, Default)]
 struct State {
     calls: VecDeque<Call>,
+    /// Lanes that have a call.
+    busy: u32,
     over: Over,
 }
 
@@ -53,7 +55,7 @@ enum Over {
     Stopped,
     /// Nobody wants it to begin what it has not begun.
     Recalled,
-    /// It has more memory than it may, or retires; what it has not begun is another's.
+    /// It has more memory than it may between two calls, or retires; what it has not begun is another's.
     Spent,
     /// Nobody is left to report to.
     Gone,
@@ -71,8 +73,11 @@ pub(crate) fn serve(
     let (queue, mouth) = (Arc::new(Queue::default()), end.mouth());
     let work = |thread| yard.work(thread, &queue, &mouth);
     let is_manned = thread::scope(|scope| {
+        // Which lane a call comes to is chance: each has as deep a stack as the first.
         let lane = |number| {
-            thread::Builder::new().name(format!("lane-{number}")).spawn_scoped(scope, move || work(number))
+            let builder =
+                thread::Builder::new().name(format!("lane-{number}")).stack_size(limits::stack_bytes());
+            builder.spawn_scoped(scope, move || work(number))
         };
         let manned = (1..threads).try_for_each(|number| lane(number).map(drop)).and_then(|()| {
             if end.hello(worker).is_err() {
@@ -151,8 +156,8 @@ impl Yard {
             unreported_ns += ended.elapsed_ns;
             if mouth.report(ended).is_err() {
                 queue.end(Over::Gone);
-            } else if is_spent(self.allowance.as_ref()) {
-                queue.end(Over::Spent);
+            } else if queue.has_rested(|| is_spent(self.allowance.as_ref())) {
+                continue;
             } else if unreported_ns >= FLUSH_AFTER_NS {
                 unreported_ns = 0;
                 // Whoever is gone is found out by the next report.
@@ -186,6 +191,19 @@ impl Queue {
         self.more.notify_all();
     }
 
+    /// A call has ended. Whether that was the last that ran, and the worker is to leave: as long as others run it cannot, and
+    /// only the supervisor sees to it then that nothing more is lent.
+    fn has_rested(&self, is_spent: impl FnOnce() -> bool) -> bool {
+        let mut state = self.state();
+        state.busy -= 1;
+        let leaves = state.busy == 0 && matches!(state.over, Over::Not | Over::Stopped) && is_spent();
+        if leaves {
+            state.over = Over::Spent;
+            self.more.notify_all();
+        }
+        leaves
+    }
+
     /// The next call, if one waits and is to be begun.
     fn take(&self) -> Option<Call> {
         self.state().next()
@@ -202,8 +220,46 @@ impl Queue {
 impl State {
     fn next(&mut self) -> Option<Call> {
         match self.over {
-            Over::Not | Over::Stopped => self.calls.pop_front(),
+            Over::Not | Over::Stopped => self.calls.pop_front().inspect(|_| self.busy += 1),
             Over::Recalled | Over::Spent | Over::Gone | Over::Broken(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brigade_wire::{Attempt, TaskId};
+
+    /// With calls that wait for a lane.
+    fn queue(calls: u64) -> Queue {
+        let call = |task| Call { task: TaskId(task), attempt: Attempt::FIRST, args: Vec::new() };
+        let queue = Queue::default();
+        queue.push((0..calls).map(call).collect());
+        queue
+    }
+
+    #[test]
+    fn a_worker_that_has_too_much_goes_on_while_another_lane_runs_something() {
+        let queue = queue(4);
+        let taken = [queue.take(), queue.take()];
+        assert!(taken.iter().all(Option::is_some));
+        assert!(!queue.has_rested(|| true), "nobody would be told of it while the other one runs");
+        assert!(queue.take().is_some());
+        assert!(!queue.has_rested(|| true));
+        assert!(queue.has_rested(|| true), "nothing runs: it can leave at once");
+        assert!(queue.take().is_none() && queue.wait().is_none());
+        assert!(matches!(queue.state().over, Over::Spent));
+    }
+
+    #[test]
+    fn whoever_was_told_to_stop_does_what_waits_unless_it_is_recalled() {
+        let queue = queue(2);
+        queue.end(Over::Stopped);
+        assert!(queue.take().is_some());
+        queue.end(Over::Recalled);
+        assert!(queue.take().is_none());
+        queue.end(Over::Stopped);
+        assert!(matches!(queue.state().over, Over::Recalled));
     }
 }

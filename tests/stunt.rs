@@ -84,26 +84,40 @@ fn packet(message: &[u8]) -> Vec<u8> {
     [&packet.to_le_bytes()[..], &whole.to_le_bytes(), message].concat()
 }
 
-/// One frame that must not be taken for what it is: of nine kinds, and of no two the same bytes.
+/// One frame that must not be taken for what it is: of ten kinds, and of no two the same bytes.
 fn malformed(dice: &mut u64) -> Vec<u8> {
     let mut roll = |bound: u64| {
         *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*dice >> 33) % bound
     };
-    let (kind, length) = (roll(9), roll(100) as usize);
+    let (kind, length) = (roll(10), roll(100) as usize);
     let noise: Vec<u8> = (0..length).map(|_| roll(256) as u8).collect();
     let task = roll(u64::MAX >> 33) + (u64::MAX >> 1);
     match kind {
         0 => [&[0][..], &noise].concat(),
-        1 => [&[0xB7, 0x1D][..], &noise].concat(),
-        2 => done(0, &[task]).into_iter().take(1 + length / 4).collect(),
-        3 => [&done(0, &[task])[..], &noise, &[7]].concat(),
+        1 => with_sum([&[0; 6][..], &noise].concat()),
+        2 => with_sum(done(0, &[task]).into_iter().take(1 + length / 4).collect()),
+        3 => with_sum([&done(0, &[task])[..], &noise, &[7]].concat()),
         4 => done(u32::MAX - length as u32, &[]),
         5 => done(0, &[task]),
         6 => done(0, &[]),
         7 => done_large(task, task >> (length % 64)),
+        8 => damaged(done(u32::MAX, &[task]), length),
         _ => [&[0xB7, 0x1D][..], &vec![length as u8; 4_000 + length]].concat(),
     }
+}
+
+/// The same bytes behind a sum that holds.
+fn with_sum(mut packet: Vec<u8>) -> Vec<u8> {
+    brigade_wire::seal(&mut packet);
+    packet
+}
+
+/// The same bytes but for one bit of them.
+fn damaged(mut packet: Vec<u8>, at: usize) -> Vec<u8> {
+    let at = at % packet.len();
+    packet[at] ^= 1;
+    packet
 }
 
 /// Malformed frames, one after the other, while all workers of the run together have sent fewer than so many: each that
@@ -170,6 +184,8 @@ fn perform(act: &str) -> Result<(), String> {
         ("storm", frames) => storm(frames.parse().unwrap_or(0)),
         // The start of a frame that is longer than any.
         ("huge", _) => babble(1, |_| [&[0xB7, 0x1D][..], &[0; 5_000]].concat()),
+        // What was a frame, with one bit turned over behind its head.
+        ("damage", _) => babble(1, |_| damaged(done(0, &[7]), 10)),
         // Frames of ours that mean nothing: no task has ended, no command was consumed.
         ("idle_talk", count) => babble(count.parse().unwrap_or(1), |_| done(u32::MAX, &[])),
         // Somebody else's task, and its own twice.

@@ -1,13 +1,14 @@
 //! One frame, one packet: a fixed header and a bincode body, both bounded.
 //!
 //! ```text
-//! 0xB7 0x1D │ body: bincode, little endian, fixed-width integers │ nothing after it
+//! 0xB7 0x1D │ CRC-32C of the body, u32 │ body: bincode, little endian, fixed-width integers │ nothing after it
 //! ```
 //!
 //! bincode is unmaintained and believes what it reads (without a limit, a length of 2^40 aborts the
 //! process), so nothing outside this file and `record.rs` names it and every call carries a limit.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use crc32c::crc32c;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +20,9 @@ use serde::de::DeserializeOwned;
 pub const FRAME_BYTES_MAX: usize = 3_740;
 
 const MAGIC: [u8; 2] = [0xB7, 0x1D];
+
+/// The magic number and the sum.
+const HEAD_BYTES: usize = MAGIC.len() + 4;
 
 const CONFIG: Configuration<LittleEndian, Fixint, Limit<FRAME_BYTES_MAX>> = bincode::config::standard()
     .with_little_endian()
@@ -33,12 +37,22 @@ pub struct EncodeError(#[from] bincode::error::EncodeError);
 /// Bytes that are no frame of ours.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The packet does not start as our frames do.
+    /// The packet does not start as our frames do, or is shorter than what they all start with.
     #[error("frame without our magic number")]
     Magic,
     /// The packet is longer than any frame.
     #[error("frame of {0} bytes, the most is {FRAME_BYTES_MAX}")]
     TooLong(usize),
+    /// What arrived is not what was sent.
+    #[error("damaged frame of {bytes} bytes: their sum is {sum:08x}, not {told:08x}")]
+    Damaged {
+        /// How long the packet is.
+        bytes: usize,
+        /// The CRC-32C of the body as it arrived.
+        sum: u32,
+        /// The one that stands in its head.
+        told: u32,
+    },
     /// The body is not what it should be.
     #[error("frame body: {0}")]
     Body(#[from] bincode::error::DecodeError),
@@ -60,10 +74,30 @@ pub enum DecodeError {
 /// ```
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let mut packet = vec![0; FRAME_BYTES_MAX];
-    packet[..MAGIC.len()].copy_from_slice(&MAGIC);
-    let body = bincode::serde::encode_into_slice(value, &mut packet[MAGIC.len()..], CONFIG)?;
-    packet.truncate(MAGIC.len() + body);
+    let body = bincode::serde::encode_into_slice(value, &mut packet[HEAD_BYTES..], CONFIG)?;
+    packet.truncate(HEAD_BYTES + body);
+    seal(&mut packet);
     Ok(packet)
+}
+
+/// Writes the head of a packet over its first bytes, for the body that stands behind them; of one that has no room for a head,
+/// nothing. [`encode`] does it; apart from that it is for whoever bends frames, to see what comes of those whose sum holds.
+///
+/// ```
+/// # use brigade_wire::{Command, DecodeError, decode, encode, seal};
+/// let mut packet = encode(&Command::Stop)?;
+/// *packet.last_mut().unwrap() = 9;
+/// assert!(matches!(decode::<Command>(&packet), Err(DecodeError::Damaged { .. })));
+/// seal(&mut packet);
+/// assert!(matches!(decode::<Command>(&packet), Err(DecodeError::Body(_))), "undamaged, and yet no command");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn seal(packet: &mut [u8]) {
+    if let Some((head, body)) = packet.split_first_chunk_mut::<HEAD_BYTES>() {
+        let (magic, sum) = head.split_at_mut(MAGIC.len());
+        magic.copy_from_slice(&MAGIC);
+        sum.copy_from_slice(&crc32c(body).to_le_bytes());
+    }
 }
 
 /// Decodes one packet; every byte of it must belong to the value.
@@ -74,7 +108,12 @@ pub fn decode<T: DeserializeOwned>(packet: &[u8]) -> Result<T, DecodeError> {
     if packet.len() > FRAME_BYTES_MAX {
         return Err(DecodeError::TooLong(packet.len()));
     }
-    let body = packet.strip_prefix(&MAGIC).ok_or(DecodeError::Magic)?;
+    let sealed = packet.strip_prefix(&MAGIC).ok_or(DecodeError::Magic)?;
+    let (told, body) = sealed.split_first_chunk::<4>().ok_or(DecodeError::Magic)?;
+    let (sum, told) = (crc32c(body), u32::from_le_bytes(*told));
+    if sum != told {
+        return Err(DecodeError::Damaged { bytes: packet.len(), sum, told });
+    }
     let (value, used) = bincode::serde::decode_from_slice(body, CONFIG)?;
     match body.len() - used {
         0 => Ok(value),
@@ -116,7 +155,7 @@ impl<T> Default for Batch<T> {
 impl<T: Item> Batch<T> {
     /// Whether an item fits into a frame of its own.
     pub fn fits(item: &T) -> bool {
-        MAGIC.len() + T::ENVELOPE_BYTES + item.encoded_bytes() <= FRAME_BYTES_MAX
+        HEAD_BYTES + T::ENVELOPE_BYTES + item.encoded_bytes() <= FRAME_BYTES_MAX
     }
 
     /// Adds an item.
@@ -125,7 +164,7 @@ impl<T: Item> Batch<T> {
     /// Hands the item back if it does not fit any more.
     pub fn push(&mut self, item: T) -> Result<(), T> {
         let bytes = self.bytes + item.encoded_bytes();
-        if MAGIC.len() + T::ENVELOPE_BYTES + bytes > FRAME_BYTES_MAX {
+        if HEAD_BYTES + T::ENVELOPE_BYTES + bytes > FRAME_BYTES_MAX {
             return Err(item);
         }
         self.bytes = bytes;

@@ -20,7 +20,7 @@ mod record;
 mod value;
 mod whole;
 
-pub use codec::{Batch, DecodeError, EncodeError, FRAME_BYTES_MAX, Item, decode, encode};
+pub use codec::{Batch, DecodeError, EncodeError, FRAME_BYTES_MAX, Item, decode, encode, seal};
 pub use frame::{BLOB_BYTES_MAX, Blob, Call, Command, Ended, Hello, LargeCall, LargeEnded, PROTOCOL, Report};
 pub use ids::{Attempt, SlotId, TaskId, WorkerId};
 pub use outcome::{Ending, Exit, FailedAttempt, Mishap, Outcome};

@@ -2,7 +2,7 @@
 
 use brigade_wire::{
     Attempt, Batch, Blob, Call, Command, DecodeError, Ended, Ending, FRAME_BYTES_MAX, Hello, LargeCall,
-    LargeEnded, PROTOCOL, Report, SlotId, TaskId, WorkerId, decode, decode_value, encode, encode_value,
+    LargeEnded, PROTOCOL, Report, SlotId, TaskId, WorkerId, decode, decode_value, encode, encode_value, seal,
 };
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ fn sizes_are_what_the_codec_writes() {
         assert_eq!(encode(&Report::Done { consumed: 1, ended: vec![one] }).unwrap().len(), empty + bytes);
     }
     let empty = encode(&Command::Run(vec![])).unwrap().len();
-    assert_eq!(empty, 2 + <Call as brigade_wire::Item>::ENVELOPE_BYTES);
+    assert_eq!(empty, 6 + <Call as brigade_wire::Item>::ENVELOPE_BYTES);
     let bytes = brigade_wire::Item::encoded_bytes(&call(16));
     assert_eq!(encode(&Command::Run(vec![call(16)])).unwrap().len(), empty + bytes);
 }
@@ -49,36 +49,39 @@ fn an_item_larger_than_a_frame_is_refused_and_not_cut() {
     assert!(encode(&Command::Run(vec![call(FRAME_BYTES_MAX)])).is_err());
 }
 
+/// A frame with this body; its sum is made bit by bit, for the one that is tested has tables.
+fn frame(body: &[&[u8]]) -> Vec<u8> {
+    let body = body.concat();
+    let step = |sum: u32| (sum >> 1) ^ if sum & 1 == 1 { 0x82F6_3B78 } else { 0 };
+    let sum =
+        !body.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), |sum, _| step(sum)));
+    [&[0xB7, 0x1D][..], &sum.to_le_bytes(), &body].concat()
+}
+
 /// The bytes as they stand on the wire: whoever changes them learns here that they did.
 #[test]
 fn golden_frames() {
-    assert_eq!(encode(&Command::Stop).unwrap(), [0xB7, 0x1D, 1, 0, 0, 0]);
+    assert_eq!(encode(&Command::Stop).unwrap(), frame(&[&[1, 0, 0, 0]]));
     let run =
         encode(&Command::Run(vec![Call { task: TaskId(3), attempt: Attempt(1), args: vec![9] }])).unwrap();
-    assert_eq!(
-        run,
-        [
-            0xB7, 0x1D, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,
-            0, 0, 0, 0, 9
-        ]
-    );
+    let body =
+        [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9];
+    assert_eq!(run, frame(&[&body]));
     let worker = WorkerId { slot: SlotId(2), incarnation: 5 };
     let hello = encode(&Report::Hello(Hello { protocol: PROTOCOL, worker })).unwrap();
-    assert_eq!(hello.len(), 2 + 4 + 8 + 4 + 4);
+    assert_eq!(hello.len(), 6 + 4 + 8 + 4 + 4);
     let blob = Blob { offset: 65_536, bytes: 5_000, crc: 0x0102_0304 };
     let large = LargeCall { task: TaskId(3), attempt: Attempt(1), file: 9, args: blob };
     let (task, file) = ([3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], [9, 0, 0, 0]);
     let place = [0, 0, 1, 0, 0, 0, 0, 0, 0x88, 0x13, 0, 0, 0, 0, 0, 0, 4, 3, 2, 1];
-    let frame = [&[0xB7, 0x1D, 2, 0, 0, 0][..], &task, &file, &place].concat();
-    assert_eq!(encode(&Command::RunLarge(large)).unwrap(), frame);
+    assert_eq!(encode(&Command::RunLarge(large)).unwrap(), frame(&[&[2, 0, 0, 0], &task, &file, &place]));
     let large = LargeEnded { task: TaskId(3), attempt: Attempt(1), elapsed_ns: 12, value: blob };
-    let frame =
-        [&[0xB7, 0x1D, 2, 0, 0, 0, 7, 0, 0, 0][..], &task, &[12, 0, 0, 0, 0, 0, 0, 0], &place].concat();
-    assert_eq!(encode(&Report::DoneLarge { consumed: 7, ended: large }).unwrap(), frame);
+    let body: [&[u8]; 4] = [&[2, 0, 0, 0, 7, 0, 0, 0], &task, &[12, 0, 0, 0, 0, 0, 0, 0], &place];
+    assert_eq!(encode(&Report::DoneLarge { consumed: 7, ended: large }).unwrap(), frame(&body));
 }
 
 #[test]
-fn every_damage_to_a_frame_is_an_error_or_another_frame_and_never_a_panic() {
+fn every_damage_to_a_frame_is_an_error_and_where_its_sum_holds_never_a_panic() {
     let whole =
         encode(&Report::Done { consumed: 9, ended: vec![ended(Ending::Value(vec![1, 2, 3]))] }).unwrap();
     for cut in 0..whole.len() {
@@ -88,11 +91,16 @@ fn every_damage_to_a_frame_is_an_error_or_another_frame_and_never_a_panic() {
         for bit in 0..8 {
             let mut bent = whole.clone();
             bent[at] ^= 1 << bit;
+            let error = decode::<Report>(&bent).unwrap_err();
+            assert!(matches!(error, DecodeError::Magic | DecodeError::Damaged { .. }), "byte {at}: {error}");
+            seal(&mut bent);
             let _ = decode::<Report>(&bent);
         }
     }
     let mut longer = whole.clone();
     longer.push(0);
+    assert!(matches!(decode::<Report>(&longer), Err(DecodeError::Damaged { .. })));
+    seal(&mut longer);
     assert!(matches!(decode::<Report>(&longer), Err(DecodeError::Trailing(1))));
     assert!(matches!(decode::<Report>(b"hello"), Err(DecodeError::Magic)));
     assert!(matches!(decode::<Report>(&[0; FRAME_BYTES_MAX + 1]), Err(DecodeError::TooLong(_))));
@@ -100,8 +108,7 @@ fn every_damage_to_a_frame_is_an_error_or_another_frame_and_never_a_panic() {
 
 #[test]
 fn a_length_of_two_to_the_sixtieth_is_refused_before_any_memory_is_taken() {
-    let mut packet = vec![0xB7, 0x1D, 0, 0, 0, 0];
-    packet.extend((1u64 << 60).to_le_bytes());
+    let packet = frame(&[&[0, 0, 0, 0], &(1u64 << 60).to_le_bytes()]);
     assert!(matches!(decode::<Command>(&packet), Err(DecodeError::Body(_))));
 }
 

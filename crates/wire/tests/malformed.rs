@@ -5,7 +5,7 @@
 use brigade_wire::{
     Attempt, Blob, Call, Command, Ended, Ending, Exit, FRAME_BYTES_MAX, FailedAttempt, Hello, LargeCall,
     LargeEnded, Mishap, Outcome, PROTOCOL, Report, SlotId, TaskId, WorkerId, decode, decode_record, encode,
-    encode_record,
+    encode_record, seal,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,8 +53,14 @@ fn bend(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
     }
 }
 
-/// Bends these until so many were refused; returns how many were something else instead.
-fn storm(sound: &[Vec<u8>], count: u64, seed: u64, is_refused: impl Fn(&[u8]) -> bool) -> u64 {
+/// Bends these until so many were refused; returns how many were something else instead. What is `sealed` gets a sum that
+/// holds, three times in four: it is the decoder behind that which is to be met.
+fn storm(
+    (sound, sealed): (&[Vec<u8>], bool),
+    count: u64,
+    seed: u64,
+    is_refused: impl Fn(&[u8]) -> bool,
+) -> u64 {
     let (mut refused, mut others) = (0, 0);
     let mut dice = Dice(seed | 1);
     while refused < count {
@@ -62,6 +68,9 @@ fn storm(sound: &[Vec<u8>], count: u64, seed: u64, is_refused: impl Fn(&[u8]) ->
         let other = &sound[dice.below(sound.len())];
         for _ in 0..=dice.below(4) {
             bend(&mut bytes, other, &mut dice);
+        }
+        if sealed && dice.below(4) > 0 {
+            seal(&mut bytes);
         }
         match is_refused(&bytes) {
             true => refused += 1,
@@ -141,9 +150,9 @@ fn malformed_frames_and_records_are_refused_without_a_panic() {
     println!("malformed: {count} frames, seed {seed}");
     let frames = frames();
     let (half, quarter) = (count / 2, count / 4);
-    let mut others = storm(&frames, half, seed, is_refused::<Report>);
-    others += storm(&frames, quarter, seed + 1, is_refused::<Command>);
+    let mut others = storm((&frames, true), half, seed, is_refused::<Report>);
+    others += storm((&frames, true), quarter, seed + 1, is_refused::<Command>);
     let is_no_record = |bytes: &[u8]| decode_record::<Outcome>(bytes).is_err();
-    others += storm(&records(), quarter, seed + 2, is_no_record);
+    others += storm((&records(), false), quarter, seed + 2, is_no_record);
     println!("malformed: {count} refused, {others} were other frames");
 }

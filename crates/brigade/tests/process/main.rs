@@ -130,8 +130,8 @@ fn a_running_process_is_alive_and_has_no_exit_code_and_cannot_be_closed() {
         let process = Process::builder(sleep_long, ()).start_method(method).start().expect("it starts");
         assert_eq!((process.is_alive(), process.exit_code()), (true, None));
         assert_eq!(process.join_timeout(Duration::ZERO), None);
-        let told = process.clone().close().expect_err("it runs still");
-        let words = "runs still: join, terminate or kill it before it is closed";
+        let told = process.clone().close().expect_err("it is still running");
+        let words = "is still running: join, terminate or kill it before it is closed";
         assert_eq!(told.to_string(), format!("process {} (pid {}) {words}", process.name(), process.pid()));
         let ProcessError::Running(process) = told else { panic!("{told}") };
         process.kill();

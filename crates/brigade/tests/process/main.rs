@@ -325,7 +325,8 @@ fn is_again() -> bool {
 fn a_child_blocks_no_signal_and_ignores_none_that_would_end_it() {
     const TEST: &str = "a_child_blocks_no_signal_and_ignores_none_that_would_end_it";
     if !is_again() {
-        let (exit, _, stderr) = again(TEST, "env --ignore-signal=TERM,USR1,TSTP");
+        // Whoever started this test may ignore SIGHUP, as nohup does.
+        let (exit, _, stderr) = again(TEST, "env --default-signal --ignore-signal=TERM,USR1,TSTP");
         return assert_eq!(exit, Exit::Code(0), "{stderr}");
     }
     in_tests();
@@ -505,4 +506,17 @@ fn what_is_given_to_a_process_is_its_own_alone() {
         process.kill();
         process.join();
     }
+}
+
+#[test]
+fn processors_that_this_process_may_not_use_are_not_counted() {
+    const TEST: &str = "processors_that_this_process_may_not_use_are_not_counted";
+    if is_again() {
+        return assert_eq!(brigade::cpu_count(), 1);
+    }
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a list");
+    let first = allowed.trim().split([',', '-']).next().expect("one at least");
+    let (exit, _, stderr) = again(TEST, &format!("taskset -c {first}"));
+    assert_eq!(exit, Exit::Code(0), "{stderr}");
 }

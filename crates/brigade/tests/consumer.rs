@@ -25,8 +25,8 @@ fn cargo(consumer: &Path, target: &Path, what: &[&str]) -> String {
         command.env_remove(name);
     }
     let told = command
-        .args(what)
         .args(["--offline", "--quiet"])
+        .args(what)
         .env("CARGO_TARGET_DIR", target)
         .current_dir(consumer)
         .output()
@@ -140,4 +140,26 @@ fn a_program_that_does_not_begin_with_init_is_told_so_in_one_line() {
         assert_eq!(busy("pool"), never);
         assert_eq!(process.join().expect("its words"), format!("{begin}{never}"));
     });
+}
+
+#[test]
+fn a_function_of_a_shared_library_is_refused_with_words_and_those_of_the_program_are_called() {
+    let consumer = Consumer::copied("foreign");
+    // Of this program alone: what it is made of is as it was.
+    consumer.cargo(&["rustc", "--bin", "foreign", "--", "-C", "prefer-dynamic"]);
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let libraries = Command::new(rustc).args(["--print", "target-libdir"]).output().expect("rustc runs");
+    let libraries = String::from_utf8_lossy(&libraries.stdout).trim().to_owned();
+    let mut program = Command::new(consumer.target.join("debug/foreign"));
+    let told = program.env("LD_LIBRARY_PATH", libraries).output().expect("it runs");
+    let words =
+        "the function is of a shared library: only functions of the program itself can be called in a worker";
+    let process = format!("process Process-1 cannot be started: {words}");
+    let text = String::from_utf8_lossy(&told.stdout);
+    assert_eq!(
+        text,
+        format!("Ok(42)\n{words}\n{words}\n{process}\n"),
+        "{}",
+        String::from_utf8_lossy(&told.stderr)
+    );
 }

@@ -58,7 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("damaged: {refused:?}");
 
     assert_eq!(arrived?, "important data");
-    assert!(matches!(refused, Err(TaskError::Decode { message }) if message.contains("damaged on its way")));
+    assert!(
+        matches!(refused, Err(TaskError::Decode { message, .. }) if message.contains("damaged on its way"))
+    );
     seconds([time]);
     Ok(())
 }

@@ -12,7 +12,7 @@
 //! The caller is a function that knows the types: the compiler makes one for each `fn(A) -> R` that is used.
 
 use crate::carry::{self, Kept};
-use crate::error::TaskError;
+use crate::error::{Origin, TaskError};
 use crate::init::exit_code;
 use crate::receipt::{self, LENT};
 use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
@@ -118,7 +118,7 @@ impl Call {
         let written = encoded.map_err(|error| error.to_string()).and_then(|()| seal(&mut self.bytes, start));
         if let Err(message) = written {
             self.bytes.truncate(start);
-            return Err(TaskError::Encode { message });
+            return Err(TaskError::Encode { message, origin: None });
         }
         self.kept.extend(kept);
         self.items += 1;
@@ -191,7 +191,7 @@ pub(crate) fn errand<A: Value, T: Termination>(
     let (caller, function) = caller.zip(position(function)).ok_or(TaskError::Foreign)?;
     let mut bytes = [caller.number().to_le_bytes(), function.number().to_le_bytes()].concat();
     let (encoded, kept) = carry::collect(|| encode_value(argument, &mut bytes));
-    encoded.map_err(|error| TaskError::Encode { message: error.to_string() })?;
+    encoded.map_err(|error| TaskError::Encode { message: error.to_string(), origin: None })?;
     Ok((bytes, kept))
 }
 
@@ -265,22 +265,34 @@ fn said(tag: Tag, message: &str, results: &mut Vec<u8>) {
     results.extend(message.as_bytes());
 }
 
-/// The result of one item, as [`run`] wrote it.
-pub(crate) fn result<R: Value>(bytes: &[u8]) -> Result<R, TaskError> {
+/// The result of one item, as [`run`] wrote it; whose it is, is asked where it is an error.
+pub(crate) fn result<R: Value>(bytes: &[u8], origin: impl Fn() -> Box<Origin>) -> Result<R, TaskError> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let strange =
-        |error: &dyn ToString| TaskError::Decode { message: format!("its result: {}", error.to_string()) };
+    let origin = || Some(origin());
+    let strange = |error: &dyn ToString| TaskError::Decode {
+        message: format!("its result: {}", error.to_string()),
+        origin: origin(),
+    };
     match bytes.split_first() {
         Some((0, value)) => decode_value(value).map_err(|error| strange(&error)),
         Some((&LENT, lent)) => decode_value(receipt::value(lent)).map_err(|error| strange(&error)),
-        Some((1, words)) => Err(TaskError::Decode { message: format!("its argument: {}", text(words)) }),
-        Some((2, words)) => Err(TaskError::Encode { message: format!("its result: {}", text(words)) }),
+        Some((1, words)) => {
+            Err(TaskError::Decode { message: format!("its argument: {}", text(words)), origin: origin() })
+        }
+        Some((2, words)) => {
+            Err(TaskError::Encode { message: format!("its result: {}", text(words)), origin: origin() })
+        }
         Some((3, words)) => {
             let (message, location, backtrace) = decode_value(words).map_err(|error| strange(&error))?;
-            Err(TaskError::Panicked { message, location, backtrace })
+            Err(TaskError::Panicked { message, location, backtrace, origin: origin() })
         }
         Some(_) | None => Err(strange(&"no result begins so")),
     }
+}
+
+/// There is no result where one should be.
+pub(crate) fn nothing(origin: Box<Origin>) -> TaskError {
+    TaskError::Decode { message: "its result: there is none".into(), origin: Some(origin) }
 }
 
 /// The results of a chunk.
@@ -314,15 +326,20 @@ fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use brigade_wire::Attempt;
 
     fn half(n: u32) -> u32 {
         assert!(n.is_multiple_of(2), "{n} is odd");
         n / 2
     }
 
+    fn here() -> Box<Origin> {
+        Box::new(Origin { attempt: Attempt::FIRST, pid: 42, log: None })
+    }
+
     fn called(call: &Call) -> Vec<Result<u32, TaskError>> {
         let bytes = run(call.bytes()).expect("it is a call");
-        results(&bytes).map(result::<u32>).collect()
+        results(&bytes).map(|one| result(one, here)).collect()
     }
 
     #[test]
@@ -338,7 +355,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_call_are_an_error() {
         assert!(run(&[]).is_err() && run(&[0xFF; 64]).is_err());
-        assert!(matches!(result::<u32>(&[]), Err(TaskError::Decode { .. })));
-        assert!(matches!(result::<u32>(&[9, 1]), Err(TaskError::Decode { .. })));
+        assert!(matches!(result::<u32>(&[], here), Err(TaskError::Decode { .. })));
+        assert!(matches!(result::<u32>(&[9, 1], here), Err(TaskError::Decode { .. })));
     }
 }

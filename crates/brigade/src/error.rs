@@ -2,7 +2,7 @@
 
 use crate::init;
 use brigade_supervisor::error::{RunError, WorkerFault, last_words};
-use brigade_wire::{FailedAttempt, Mishap};
+use brigade_wire::{Attempt, FailedAttempt, Mishap};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum TaskError {
     /// The function panicked; its worker lives on.
-    #[error("panicked{}: {}", at(.location), one_line(.message))]
+    #[error("panicked{}: {}{}", at(.location), one_line(.message), by(.origin))]
     Panicked {
         /// What the panic said.
         message: String,
@@ -33,6 +33,8 @@ pub enum TaskError {
         /// Where it was called from, line by line; empty unless [`Builder::backtraces`](crate::Builder::backtraces), or
         /// `RUST_BACKTRACE`, asked for it.
         backtrace: String,
+        /// Which attempt, and in which process.
+        origin: Option<Box<Origin>>,
     },
     /// Too many workers died of it: it is not tried again.
     #[error("given up after {}: {}", counted(.attempts.len()), told(.attempts, *.pid, .logs))]
@@ -55,22 +57,28 @@ pub enum TaskError {
         logs: PathBuf,
     },
     /// The worker could not call the function.
-    #[error("failed: {}", one_line(.message))]
+    #[error("failed: {}{}", one_line(.message), by(.origin))]
     Failed {
         /// What it said.
         message: String,
+        /// Which attempt, and in which process.
+        origin: Option<Box<Origin>>,
     },
     /// The argument, or the result, cannot be written as bytes.
-    #[error("cannot be encoded: {}", one_line(.message))]
+    #[error("cannot be encoded: {}{}", one_line(.message), by(.origin))]
     Encode {
         /// What serde said.
         message: String,
+        /// Whose result it is; `None` of an argument, which goes nowhere.
+        origin: Option<Box<Origin>>,
     },
     /// The argument, or the result, cannot be read from its bytes.
-    #[error("cannot be decoded: {}", one_line(.message))]
+    #[error("cannot be decoded: {}{}", one_line(.message), by(.origin))]
     Decode {
         /// What serde said.
         message: String,
+        /// Who was to read the argument, or has written the result.
+        origin: Option<Box<Origin>>,
     },
     /// The function is not of this program but of a shared library, which lies elsewhere in a worker.
     #[error(
@@ -126,6 +134,32 @@ impl TaskError {
             false => TaskError::Quarantined { attempts, pid, logs },
         }
     }
+}
+
+/// Whose words an error brings.
+///
+/// ```
+/// # brigade::test_entry!(init); init();
+/// use brigade::{Attempt, Origin, Pool, TaskError};
+///
+/// let pool = Pool::builder().procs(1).build()?;
+/// let told = pool.submit(|n: u32| assert!(n > 7, "{n} is too few"), 7).join();
+/// let Err(TaskError::Panicked { message, origin: Some(origin), .. }) = told else { panic!("{told:?}") };
+/// let Origin { attempt, pid, log, .. } = *origin;
+/// assert_eq!((message.as_str(), attempt), ("7 is too few", Attempt::FIRST));
+/// assert!(log.is_some_and(|log| log.ends_with(format!("{pid}.log")) && log.exists()));
+/// # Ok::<(), brigade::BuildError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// Which try of the call.
+    pub attempt: Attempt,
+    /// The process that made it: this one, if the call ran on a thread.
+    pub pid: u32,
+    /// The log of that process; it is there for as long as the pool is, and after that if any call was given up. Threads have
+    /// none.
+    pub log: Option<PathBuf>,
 }
 
 /// Why there is no pool.
@@ -227,6 +261,13 @@ fn at(location: &str) -> String {
     if location.is_empty() { String::new() } else { format!(" at {location}") }
 }
 
+/// Nobody, if it never left this process.
+fn by(origin: &Option<Box<Origin>>) -> String {
+    let Some(Origin { attempt, pid, log }) = origin.as_deref() else { return String::new() };
+    let log = log.as_ref().map_or_else(String::new, |log| format!(", log: {}", one_line(&log.display())));
+    format!(" (attempt {attempt}, pid {pid}{log})")
+}
+
 fn counted(attempts: usize) -> String {
     if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") }
 }
@@ -257,14 +298,25 @@ pub(crate) fn assert_one_line(error: &dyn Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brigade_wire::{Attempt, Exit, SlotId, WorkerId};
+    use brigade_wire::{Exit, SlotId, WorkerId};
     use std::io;
 
     #[test]
     fn every_error_is_one_line_with_pid_cause_attempt_and_log() {
         let message = "assertion failed\n  left: 1\n right: 2".to_owned();
-        let panicked = TaskError::Panicked { message, location: String::new(), backtrace: "1\n2".into() };
-        assert_eq!(panicked.to_string(), "panicked: assertion failed; left: 1; right: 2");
+        let origin = Origin { attempt: Attempt(2), pid: 42, log: Some("/l/42.log".into()) };
+        let (told, origin) = (" (attempt 2, pid 42, log: /l/42.log)", Some(Box::new(origin)));
+        let (location, backtrace) = ("a.rs:1:2".to_owned(), "1\n2".to_owned());
+        let panicked = TaskError::Panicked { message, location, backtrace, origin: origin.clone() };
+        let words = "panicked at a.rs:1:2: assertion failed; left: 1; right: 2";
+        assert_eq!(panicked.to_string(), format!("{words}{told}"));
+        let message = || "two\nlines\n".to_owned();
+        let failed = TaskError::Failed { message: message(), origin: origin.clone() };
+        assert_eq!(failed.to_string(), format!("failed: two; lines{told}"));
+        let encode = TaskError::Encode { message: message(), origin: None };
+        assert_eq!(encode.to_string(), "cannot be encoded: two; lines");
+        let decode = TaskError::Decode { message: message(), origin };
+        assert_eq!(decode.to_string(), format!("cannot be decoded: two; lines{told}"));
         let worker = WorkerId { slot: SlotId(0), incarnation: 3 };
         let spent = FailedAttempt { attempt: Attempt::FIRST, worker, end: Mishap::Crashed(Exit::Signal(6)) };
         let given_up = TaskError::Quarantined { attempts: vec![spent], pid: 42, logs: "/l".into() };

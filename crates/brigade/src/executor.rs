@@ -117,7 +117,7 @@ impl ProcessExecutor {
     /// let sleep = || executor.submit(thread::sleep, Duration::from_secs(3_600));
     /// let (runs, waits) = (sleep(), sleep());
     /// while runs.pid().is_none() {
-    ///     thread::yield_now(); // until it has begun
+    ///     thread::yield_now(); // until a worker has it
     /// }
     /// executor.terminate_workers();
     /// assert_eq!((runs.join(), waits.join()), (Err(TaskError::Shutdown), Err(TaskError::Cancelled)));

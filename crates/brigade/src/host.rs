@@ -7,7 +7,7 @@
 
 use crate::call::{self, Call, Value};
 use crate::carry::Keep;
-use crate::error::TaskError;
+use crate::error::{Origin, TaskError};
 use crate::job::{Job, State};
 use crate::load::Scale;
 use crate::trace::Span;
@@ -17,7 +17,7 @@ use brigade_supervisor::error::{RunError, WorkerFault};
 use brigade_supervisor::remote::{self, Remote};
 use brigade_supervisor::run::{Arrivals, Cancels, Plan, Report, Work};
 use brigade_supervisor::rundir::RunDir;
-use brigade_wire::{Outcome, TaskId};
+use brigade_wire::{Attempt, Outcome, TaskId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::ops::Range;
@@ -26,21 +26,37 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 
 /// What became of the items of a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Word {
-    /// Their results, as a worker encoded them; and what keeps open what these carry.
-    Value(Vec<u8>, #[expect(dead_code, reason = "that it is there keeps it open")] Keep),
+    /// Their results, as a worker encoded them; what keeps open what these carry; and whose they are.
+    Value(Vec<u8>, #[expect(dead_code, reason = "that it is there keeps it open")] Keep, By),
     /// None has a result, for this reason.
     Lost(TaskError),
+}
+
+/// The attempt at a call that was the last so far, and the process that was lent it: 0 before there was any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct By {
+    pub(crate) attempt: Attempt,
+    pub(crate) pid: u32,
+}
+
+impl By {
+    /// As errors tell it; `logs` is where the logs of its workers are, if they have any.
+    pub(crate) fn origin(self, logs: Option<&Path>) -> Box<Origin> {
+        let By { attempt, pid } = self;
+        Box::new(Origin { attempt, pid, log: logs.map(|logs| logs.join(format!("{pid}.log"))) })
+    }
 }
 
 /// Who wants to know.
 pub(crate) trait Sink: Send + Sync {
     /// These items have their final word. Returns what is to be called for that, elsewhere.
-    fn settle(&self, items: Range<u64>, word: Word) -> Vec<Callback>;
+    fn settle(&self, items: Range<u64>, word: Word) -> Afterwards;
     /// The call is lent to this process.
     fn lent(&self, _pid: u32) {}
 }
@@ -56,23 +72,21 @@ pub(crate) struct Order {
     /// Which of the sink's items these are.
     pub(crate) items: Range<u64>,
     pub(crate) sink: Arc<dyn Sink>,
-    /// Who was lent it last; 0 before that.
-    pub(crate) pid: u32,
-    /// How often it was lent.
-    pub(crate) lends: u32,
+    /// Who was lent it last.
+    pub(crate) by: By,
     pub(crate) span: Span,
 }
 
 impl Order {
     pub(crate) fn new(ticket: Ticket, call: Call, items: Range<u64>, sink: Arc<dyn Sink>) -> Order {
         let span = Span::call(ticket.0, call.items());
-        Order { ticket, call, items, sink, pid: 0, lends: 0, span }
+        Order { ticket, call, items, sink, by: By { attempt: Attempt::FIRST, pid: 0 }, span }
     }
 
-    pub(crate) fn lent(&mut self, task: u64, pid: u32) {
-        (self.pid, self.lends) = (pid, self.lends + 1);
-        self.span.lent(task, pid, self.lends);
-        self.sink.lent(pid);
+    pub(crate) fn lent(&mut self, task: u64, by: By) {
+        self.by = by;
+        self.span.lent(task, by);
+        self.sink.lent(by.pid);
     }
 }
 
@@ -92,6 +106,8 @@ pub(crate) trait Intake: Send + Sync {
     fn cancel(&self, ticket: Ticket, begun: bool);
     /// How many calls are worked on at a time.
     fn hands(&self) -> u32;
+    /// Where the logs are of whoever works on them, if these have any.
+    fn logs(&self) -> Option<Arc<Path>>;
 }
 
 /// Hands a call of one item in; whatever goes wrong is in the job.
@@ -122,6 +138,7 @@ pub(crate) struct Desk {
     /// Its tasks, as it has told them.
     tasks: OnceLock<Vec<String>>,
     tickets: AtomicU64,
+    logs: Arc<Path>,
     pub(crate) scale: Scale,
     tray: Mutex<Tray>,
 }
@@ -138,7 +155,12 @@ struct Tray {
 }
 
 impl Desk {
-    pub(crate) fn new(remote: Remote, procs: u32, threads: u32, worker: Option<PathBuf>) -> Desk {
+    pub(crate) fn new(
+        remote: Remote,
+        (procs, threads): (u32, u32),
+        worker: Option<PathBuf>,
+        logs: &Path,
+    ) -> Desk {
         let (scale, procs, tasks) = (Scale::new(procs), AtomicU32::new(procs), OnceLock::new());
         Desk {
             remote,
@@ -147,6 +169,7 @@ impl Desk {
             worker,
             tasks,
             tickets: AtomicU64::new(0),
+            logs: logs.into(),
             scale,
             tray: Mutex::default(),
         }
@@ -253,6 +276,10 @@ impl Intake for Desk {
     fn hands(&self) -> u32 {
         self.procs().saturating_mul(self.threads)
     }
+
+    fn logs(&self) -> Option<Arc<Path>> {
+        Some(Arc::clone(&self.logs))
+    }
 }
 
 impl Tray {
@@ -271,32 +298,59 @@ struct Bench {
     cancels: Vec<(Ticket, bool)>,
     /// Whatever has not begun was not wanted any more then.
     is_cleared: bool,
-    callbacks: Callbacks,
-    logs: PathBuf,
+    wakes: Caller,
+    callbacks: Caller,
 }
 
-/// Calls users' callbacks one after the other, on a thread that is there once one is wanted: nothing of theirs runs on the
-/// loop's.
-#[derive(Default)]
-struct Callbacks {
-    calls: Option<Sender<Callback>>,
-    thread: Option<JoinHandle<()>>,
+/// Calls what is somebody else's, one after the other, on a thread that is there once it is wanted: nothing of theirs runs on
+/// the loop's, unless there is no thread to be had.
+struct Caller {
+    name: &'static str,
+    thread: Option<(Sender<Callback>, JoinHandle<()>)>,
 }
 
 pub(crate) type Callback = Box<dyn FnOnce() + Send>;
 
-impl Callbacks {
-    fn call(&mut self, callbacks: Vec<Callback>) {
-        for callback in callbacks {
-            let calls = self.calls.get_or_insert_with(|| {
-                let (sender, receiver) = channel::<Callback>();
-                let body = move || receiver.into_iter().for_each(call_back);
-                // Where there is no thread to be had, whoever wanted to be called is not.
-                self.thread = thread::Builder::new().name("brigade-callbacks".into()).spawn(body).ok();
-                sender
-            });
-            drop(calls.send(callback));
+/// What is to be called when a call has its final word: whoever awaits it, and callbacks. A callback may wait for another call
+/// that is awaited, so wakes never stand behind one.
+#[derive(Default)]
+pub(crate) struct Afterwards {
+    pub(crate) waker: Option<Waker>,
+    pub(crate) callbacks: Vec<Callback>,
+}
+
+impl Afterwards {
+    fn wake(&mut self) -> Option<Callback> {
+        self.waker.take().map(|waker| Box::new(move || waker.wake()) as Callback)
+    }
+
+    /// All of them, here.
+    pub(crate) fn call(mut self) {
+        self.wake().into_iter().chain(self.callbacks).for_each(call_back);
+    }
+}
+
+impl Caller {
+    fn new(name: &'static str) -> Caller {
+        Caller { name, thread: None }
+    }
+
+    fn call(&mut self, callback: Callback) {
+        if self.thread.is_none() {
+            let (sender, receiver) = channel::<Callback>();
+            let body = move || receiver.into_iter().for_each(call_back);
+            let thread = thread::Builder::new().name(self.name.into()).spawn(body);
+            self.thread = thread.ok().map(|thread| (sender, thread));
         }
+        match &self.thread {
+            Some((sender, _)) => drop(sender.send(callback)),
+            None => call_back(callback),
+        }
+    }
+
+    /// Nothing more is to be called.
+    fn end(self) -> Option<JoinHandle<()>> {
+        self.thread.map(|(_, thread)| thread)
     }
 }
 
@@ -329,8 +383,9 @@ impl Bench {
     fn say(&mut self, Order { call, items, sink, span, .. }: Order, word: Word) {
         span.ended(&word);
         drop(call);
-        let callbacks = sink.settle(items, word);
-        self.callbacks.call(callbacks);
+        let mut afterwards = sink.settle(items, word);
+        afterwards.wake().into_iter().for_each(|wake| self.wakes.call(wake));
+        afterwards.callbacks.into_iter().for_each(|callback| self.callbacks.call(callback));
     }
 
     fn lose_all(&mut self, error: &TaskError) {
@@ -370,13 +425,13 @@ impl Work for Bench {
     }
 
     fn split(&mut self, task: TaskId, parts: TaskId) {
-        let Some(Order { ticket, call, items, sink, pid, lends, span }) = self.take(task) else { return };
+        let Some(Order { ticket, call, items, sink, by, span }) = self.take(task) else { return };
         let half = call.items() / 2;
         let halves = [0..half, half..call.items()];
         for (number, half) in (parts.0..).zip(halves) {
             let items = items.start + u64::from(half.start)..items.start + u64::from(half.end);
             let (call, sink, span) = (call.part(half), Arc::clone(&sink), span.clone());
-            let order = Order { ticket, call, items, sink, pid, lends, span };
+            let order = Order { ticket, call, items, sink, by, span };
             self.put(TaskId(number), order);
         }
     }
@@ -427,9 +482,9 @@ impl Work for Bench {
         }
     }
 
-    fn lent(&mut self, task: TaskId, pid: u32) {
+    fn lent(&mut self, task: TaskId, attempt: Attempt, pid: u32) {
         if let Some(order) = self.orders.get_mut(&task) {
-            order.lent(task.0, pid);
+            order.lent(task.0, By { attempt, pid });
         }
     }
 
@@ -439,15 +494,21 @@ impl Work for Bench {
 
     fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
         let Some(order) = self.take(task) else { return Ok(()) };
+        let origin = || Some(order.by.origin(Some(&self.desk.logs)));
         let word = match outcome {
-            Outcome::Value(bytes) => Word::Value(bytes.clone(), Keep::in_worker(call::results(bytes))),
-            Outcome::Failed(message) => Word::Lost(TaskError::Failed { message: message.clone() }),
+            Outcome::Value(bytes) => {
+                Word::Value(bytes.clone(), Keep::in_worker(call::results(bytes)), order.by)
+            }
+            Outcome::Failed(message) => {
+                Word::Lost(TaskError::Failed { message: message.clone(), origin: origin() })
+            }
             Outcome::Panicked { message, location } => {
-                let (message, location) = (message.clone(), location.clone());
-                Word::Lost(TaskError::Panicked { message, location, backtrace: String::new() })
+                let (message, location, backtrace) = (message.clone(), location.clone(), String::new());
+                Word::Lost(TaskError::Panicked { message, location, backtrace, origin: origin() })
             }
             Outcome::Quarantined { attempts } => {
-                Word::Lost(TaskError::given_up(attempts.clone(), order.pid, self.logs.clone()))
+                let logs = self.desk.logs.to_path_buf();
+                Word::Lost(TaskError::given_up(attempts.clone(), order.by.pid, logs))
             }
         };
         self.say(order, word);
@@ -463,14 +524,14 @@ impl Work for Bench {
     }
 }
 
-/// Holds the run to its end, on this thread, and leaves nobody without a word. Returns who calls back, if anybody does.
+/// Holds the run to its end, on this thread, and leaves nobody without a word. Returns who wakes and calls back, if anybody does.
 pub(crate) fn hold(
     plan: Plan,
     desk: Arc<Desk>,
     dir: RunDir,
     line: remote::Line,
     ready: Sender<Result<(), RunError>>,
-) -> Option<JoinHandle<()>> {
+) -> Vec<JoinHandle<()>> {
     let known = Arc::clone(&desk);
     let begun = |tasks: &[String]| {
         drop(known.tasks.set(tasks.iter().filter(|name| *name != call::NAME).cloned().collect()));
@@ -482,8 +543,8 @@ pub(crate) fn hold(
         tasks: None,
         cancels: Vec::new(),
         is_cleared: false,
-        callbacks: Callbacks::default(),
-        logs: dir.logs().to_path_buf(),
+        wakes: Caller::new("brigade-wakes"),
+        callbacks: Caller::new("brigade-callbacks"),
     };
     let mut witness = Watcher::new(Arc::clone(&bench.desk), &plan);
     let pool = Span::pool(plan.policy.procs);
@@ -508,7 +569,7 @@ pub(crate) fn hold(
     if is_clean {
         dir.discard();
     }
-    bench.callbacks.thread
+    bench.wakes.end().into_iter().chain(bench.callbacks.end()).collect()
 }
 
 /// What to tell those who are left without a result.

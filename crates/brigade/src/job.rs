@@ -3,12 +3,13 @@
 use crate::call;
 use crate::call::Value;
 use crate::error::TaskError;
-use crate::host::{Callback, Intake, Sink, Ticket, Word, call_back};
+use crate::host::{Afterwards, Callback, Intake, Sink, Ticket, Word, call_back};
 use brigade_os::clock::Deadline;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -59,6 +60,10 @@ impl<R: Value> Job<R> {
         Job { state, intake, ticket, _result: PhantomData }
     }
 
+    fn logs(&self) -> impl Fn() -> Option<Arc<Path>> + use<'_, R> {
+        || self.intake.logs()
+    }
+
     /// Waits for the result.
     ///
     /// # Errors
@@ -70,7 +75,7 @@ impl<R: Value> Job<R> {
             .done
             .wait_while(inner, |inner| inner.word.is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        result(inner.word.as_ref())
+        result(inner.word.as_ref(), self.logs())
     }
 
     /// Waits for the result, so long at most; `None` if it has none by then, and the call goes on.
@@ -98,7 +103,7 @@ impl<R: Value> Job<R> {
             let left = until.left()?;
             inner = self.state.done.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Some(result(inner.word.as_ref()))
+        Some(result(inner.word.as_ref(), self.logs()))
     }
 
     /// The result, if it is there.
@@ -108,7 +113,7 @@ impl<R: Value> Job<R> {
     #[must_use]
     pub fn try_join(&self) -> Option<Result<R, TaskError>> {
         let inner = self.state.lock();
-        inner.word.is_some().then(|| result(inner.word.as_ref()))
+        inner.word.is_some().then(|| result(inner.word.as_ref(), self.logs()))
     }
 
     /// Whether it has a result, or never will have one.
@@ -117,7 +122,8 @@ impl<R: Value> Job<R> {
         self.state.lock().word.is_some()
     }
 
-    /// The process that runs it, or was the last to do so; `None` as long as nobody has.
+    /// The process that it was lent to, or the last of these; `None` as long as it waits here. Short calls are lent some ahead, so
+    /// it may have others before it there.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -170,7 +176,8 @@ impl<R: Value> Job<R> {
         is_first
     }
 
-    /// Calls this once with the result, on a thread of the pool that does nothing else; at once, here, if it is there already.
+    /// Calls this once with the result, on a thread of the pool that calls back and does nothing else, one after the other; at
+    /// once, here, if it is there already.
     /// A panic in it is printed and harms nobody. A [`ThreadExecutor`](crate::ThreadExecutor) calls it on the thread that ran
     /// the call, or cancelled it.
     ///
@@ -184,9 +191,9 @@ impl<R: Value> Job<R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_done(&self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
-        let state = Arc::clone(&self.state);
+        let (state, logs) = (Arc::clone(&self.state), self.intake.logs());
         let call: Callback = Box::new(move || {
-            let told = result(state.lock().word.as_ref());
+            let told = result(state.lock().word.as_ref(), || logs.clone());
             callback(told);
         });
         let mut inner = self.state.lock();
@@ -204,7 +211,7 @@ impl<R: Value> Future for Job<R> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut inner = self.state.lock();
         if inner.word.is_some() {
-            return Poll::Ready(result(inner.word.as_ref()));
+            return Poll::Ready(result(inner.word.as_ref(), self.logs()));
         }
         inner.waker = Some(context.waker().clone());
         Poll::Pending
@@ -418,17 +425,15 @@ impl State {
 }
 
 impl Sink for State {
-    fn settle(&self, _: Range<u64>, word: Word) -> Vec<Callback> {
+    fn settle(&self, _: Range<u64>, word: Word) -> Afterwards {
         let mut inner = self.lock();
         // Whoever has cancelled it was told that this is final.
         inner.word.get_or_insert(word);
         let (waker, watcher) = (inner.waker.take(), inner.watcher.take());
-        let mut callbacks = std::mem::take(&mut inner.callbacks);
+        let callbacks = std::mem::take(&mut inner.callbacks);
         drop(inner);
         self.tell(watcher);
-        // It is somebody else's code, as a callback is.
-        callbacks.extend(waker.map(|waker| Box::new(move || waker.wake()) as Callback));
-        callbacks
+        Afterwards { waker, callbacks }
     }
 
     fn lent(&self, pid: u32) {
@@ -437,12 +442,15 @@ impl Sink for State {
 }
 
 /// What a single call brought.
-fn result<R: Value>(word: Option<&Word>) -> Result<R, TaskError> {
+fn result<R: Value>(word: Option<&Word>, logs: impl Fn() -> Option<Arc<Path>>) -> Result<R, TaskError> {
     match word {
-        Some(Word::Value(bytes, _)) => match call::results(bytes).next() {
-            Some(one) => call::result(one),
-            None => Err(TaskError::Decode { message: "its result: there is none".into() }),
-        },
+        Some(Word::Value(bytes, _, by)) => {
+            let origin = || by.origin(logs().as_deref());
+            match call::results(bytes).next() {
+                Some(one) => call::result(one, origin),
+                None => Err(call::nothing(origin())),
+            }
+        }
         Some(Word::Lost(error)) => Err(error.clone()),
         None => unreachable!("only of a job that is done"),
     }

@@ -88,7 +88,7 @@ pub use brigade_supervisor::run::StartMethod;
 pub use brigade_wire::{Attempt, Exit, FailedAttempt, Mishap, WorkerId};
 pub use call::Value;
 pub use connection::{Connection, ConnectionError, Receiver, Sender, duplex, pipe};
-pub use error::{BuildError, TaskError};
+pub use error::{BuildError, Origin, TaskError};
 pub use executor::{Executor, ProcessExecutor};
 pub use hooks::Initialized;
 pub use init::{init, init_in_tests, serve_in_tests};

@@ -2,7 +2,7 @@
 
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use crate::host::{Callback, Intake, Sink, Ticket, Word};
+use crate::host::{Afterwards, Intake, Sink, Ticket, Word};
 use brigade_os::clock::Deadline;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -280,14 +280,16 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         let (count, word) = self.shared.take(self.awaited());
         self.given += count;
         match word {
-            Word::Value(bytes, _) => self.open.extend(call::results(&bytes).map(call::result)),
+            Word::Value(bytes, _, by) => {
+                let origin = || by.origin(self.intake.logs().as_deref());
+                self.open.extend(call::results(&bytes).map(|one| call::result(one, origin)));
+                // Whoever has garbled its results has lost some.
+                let missing = (count as usize).saturating_sub(self.open.len());
+                self.open.extend((0..missing).map(|_| Err(call::nothing(origin()))));
+                self.open.truncate(count as usize);
+            }
             Word::Lost(error) => self.open.extend((0..count).map(|_| Err(error.clone()))),
         }
-        // Whoever has garbled its results has lost some.
-        let missing = (count as usize).saturating_sub(self.open.len());
-        let lost = || Err(TaskError::Decode { message: "its result: there is none".into() });
-        self.open.extend((0..missing).map(|_| lost()));
-        self.open.truncate(count as usize);
         self.hand_in();
         true
     }
@@ -331,7 +333,7 @@ impl<I, A, R> fmt::Debug for Map<I, A, R> {
 impl Done {
     /// So many items have this word.
     fn learn(&mut self, count: u64, word: &Word) {
-        if let Word::Value(bytes, _) = word {
+        if let Word::Value(bytes, ..) = word {
             let each = bytes.len() as u64 / count.max(1);
             let less = self.result_bytes.saturating_sub(each);
             self.result_bytes = if less > 0 { self.result_bytes - less / 8 } else { each };
@@ -381,12 +383,12 @@ impl Shared {
 }
 
 impl Sink for Shared {
-    fn settle(&self, items: Range<u64>, word: Word) -> Vec<Callback> {
+    fn settle(&self, items: Range<u64>, word: Word) -> Afterwards {
         let (mut done, count) = (self.lock(), items.end - items.start);
         done.learn(count, &word);
         done.chunks.insert(items.start, (count, word));
         drop(done);
         self.more.notify_one();
-        Vec::new()
+        Afterwards::default()
     }
 }

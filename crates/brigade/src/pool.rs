@@ -36,7 +36,7 @@ use std::time::Duration;
 /// ```
 pub struct Pool {
     pub(crate) desk: Arc<Desk>,
-    thread: Option<JoinHandle<Option<JoinHandle<()>>>>,
+    thread: Option<JoinHandle<Vec<JoinHandle<()>>>>,
 }
 
 /// What a pool is to be like.
@@ -456,15 +456,15 @@ impl Builder {
         let state = state_dir.unwrap_or_else(default_state_dir);
         let dir = RunDir::create(&state, None, None).map_err(BuildError::start)?;
         let (remote, line) = remote::line();
-        let desk = Arc::new(Desk::new(remote, procs, threads, other));
+        let desk = Arc::new(Desk::new(remote, (procs, threads), other, dir.logs()));
         let (ready, begun) = channel();
         let loop_desk = Arc::clone(&desk);
         let body = move || {
-            let callbacks = host::hold(plan, loop_desk, dir, line, ready);
+            let callers = host::hold(plan, loop_desk, dir, line, ready);
             // What their arguments carry was to be there for every worker.
             drop(hooks);
             Runs::prune(&state, RUNS_KEPT);
-            callbacks
+            callers
         };
         // The template, and with it all workers, are bound to this thread's life.
         let thread =
@@ -533,10 +533,10 @@ impl fmt::Debug for Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.desk.close();
-        let callbacks = self.thread.take().and_then(|thread| thread.join().ok().flatten());
-        // A callback may own the pool.
-        if let Some(callbacks) = callbacks.filter(|it| it.thread().id() != thread::current().id()) {
-            drop(callbacks.join());
-        }
+        // A callback may own the pool, or a future that is woken: nobody waits for the own thread.
+        let is_other = |it: &JoinHandle<_>| it.thread().id() != thread::current().id();
+        let callers = self.thread.take().filter(is_other).and_then(|thread| thread.join().ok());
+        let is_other = |it: &JoinHandle<()>| it.thread().id() != thread::current().id();
+        callers.into_iter().flatten().filter(is_other).for_each(|caller| drop(caller.join()));
     }
 }

@@ -4,13 +4,15 @@ use crate::call::{self, Call, Value};
 use crate::carry::{self, Keep};
 use crate::error::{BuildError, TaskError};
 use crate::executor::Executor;
-use crate::host::{self, Intake, Order, Sink, Ticket, Word, call_back};
+use crate::host::{self, By, Intake, Order, Sink, Ticket, Word};
 use crate::job::Job;
 use crate::map::Map;
+use brigade_wire::Attempt;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::ops::Range;
+use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -125,15 +127,16 @@ impl Bench {
     /// A thread's life.
     fn work(&self) {
         while let Some(mut order) = self.next() {
-            order.lent(order.ticket.0, process::id());
+            let by = By { attempt: Attempt::FIRST, pid: process::id() };
+            order.lent(order.ticket.0, by);
             let Order { ticket, call, items, sink, span, .. } = order;
             let word = match carry::returned(|| call::run(call.bytes())) {
-                (Ok(results), kept) => Word::Value(results, Keep::here(kept)),
-                (Err(message), _) => Word::Lost(TaskError::Decode { message }),
+                (Ok(results), kept) => Word::Value(results, Keep::here(kept), by),
+                (Err(message), _) => Word::Lost(TaskError::Failed { message, origin: Some(by.origin(None)) }),
             };
             self.tray().running.retain(|(other, those, _)| (other, those) != (&ticket, &items));
             span.ended(&word);
-            sink.settle(items, word).into_iter().for_each(call_back);
+            sink.settle(items, word).call();
         }
     }
 
@@ -152,14 +155,15 @@ impl Bench {
         let cancelled = if cancel { mem::take(&mut tray.orders) } else { VecDeque::new() };
         drop(tray);
         self.more.notify_all();
-        lose(cancelled.into_iter().map(|Order { items, sink, .. }| (items, sink)));
+        cancelled.into_iter().for_each(lose);
     }
 }
 
-fn lose(cancelled: impl Iterator<Item = (Range<u64>, Arc<dyn Sink>)>) {
-    for (items, sink) in cancelled {
-        sink.settle(items, Word::Lost(TaskError::Cancelled)).into_iter().for_each(call_back);
-    }
+/// It was waiting.
+fn lose(Order { items, sink, span, .. }: Order) {
+    let word = Word::Lost(TaskError::Cancelled);
+    span.ended(&word);
+    sink.settle(items, word).call();
 }
 
 impl Intake for Bench {
@@ -193,11 +197,18 @@ impl Intake for Bench {
         let running =
             tray.running.extract_if(.., |(other, ..)| begun && *other == ticket).collect::<Vec<_>>();
         drop(tray);
-        let running = running.into_iter().map(|(_, items, sink)| (items, sink));
-        lose(running.chain(waiting.into_iter().map(|Order { items, sink, .. }| (items, sink))));
+        for (_, items, sink) in running {
+            sink.settle(items, Word::Lost(TaskError::Cancelled)).call();
+        }
+        waiting.into_iter().for_each(lose);
     }
 
     fn hands(&self) -> u32 {
         self.hands
+    }
+
+    /// Threads write no logs.
+    fn logs(&self) -> Option<Arc<Path>> {
+        None
     }
 }

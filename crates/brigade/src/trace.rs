@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! span pool { procs }                                    from its first worker to its last; what befalls workers are its events
-//! span call { id, items, task, pid, attempts, end }      from submit to result, within the span that submitted it
+//! span call { id, items, task, pid, attempts, end }      from submit to result, within the span that submitted it; to be
+//!                                                        lent, taken back and lent again is one attempt
 //! ```
 
 #[cfg(feature = "tracing")]
@@ -13,7 +14,7 @@ pub(crate) use untold::{Span, tell};
 
 #[cfg(feature = "tracing")]
 mod told {
-    use crate::host::Word;
+    use crate::host::{By, Word};
     use brigade_supervisor::story::Told;
     use tracing::field::Empty;
 
@@ -42,8 +43,8 @@ mod told {
             self.0.in_scope(held)
         }
 
-        pub(crate) fn lent(&self, task: u64, pid: u32, attempts: u32) {
-            self.0.record("task", task).record("pid", pid).record("attempts", attempts);
+        pub(crate) fn lent(&self, task: u64, By { attempt, pid }: By) {
+            self.0.record("task", task).record("pid", pid).record("attempts", attempt.0);
         }
 
         pub(crate) fn ended(&self, word: &Word) {
@@ -72,7 +73,7 @@ mod told {
 
 #[cfg(not(feature = "tracing"))]
 mod untold {
-    use crate::host::Word;
+    use crate::host::{By, Word};
     use brigade_supervisor::story::Told;
 
     /// Nothing.
@@ -92,7 +93,7 @@ mod untold {
             held()
         }
 
-        pub(crate) fn lent(&self, _task: u64, _pid: u32, _attempts: u32) {}
+        pub(crate) fn lent(&self, _task: u64, _by: By) {}
 
         pub(crate) fn ended(&self, _word: &Word) {}
     }

@@ -80,11 +80,13 @@ fn holds(executor: &impl Executor) {
     assert_eq!(executor.map(double, []).count(), 0);
     let jobs: Vec<_> = (0..20).map(|n| executor.submit(double, n)).collect();
     assert_eq!(as_completed(jobs).map(|job| job.join().expect("a number")).sum::<u32>(), 380);
-    let Err(TaskError::Panicked { message, location, .. }) =
+    let Err(TaskError::Panicked { message, location, origin: Some(origin), .. }) =
         executor.submit(|n: u32| assert!(n > 9, "{n} is too few"), 3).join()
     else {
         panic!("it did not panic")
     };
+    // A thread is of this process, and writes no log.
+    assert_eq!(origin.log.is_none(), origin.pid == process::id(), "{origin:?}");
     assert!(message == "3 is too few" && location.contains("executors.rs"), "{message} at {location}");
     let jobs = [executor.submit(double, 1), executor.submit(|n: u32| 1 / n, 0)];
     let (done, _) = wait(jobs, Until::FirstException, None);

@@ -327,7 +327,7 @@ fn an_end_cannot_be_given_away_within_an_item_nor_be_an_item() {
     let other = Pool::builder().procs(1).build().expect("a pool");
     let told = other.submit(|_: Receiver<String>| (), receiver).join();
     assert!(
-        matches!(&told, Err(TaskError::Encode { message }) if message.contains("receive it first")),
+        matches!(&told, Err(TaskError::Encode { message, .. }) if message.contains("receive it first")),
         "{told:?}"
     );
     signal("-KILL", job.pid().expect("it runs"));

@@ -287,6 +287,22 @@ fn callbacks_are_called_before_a_pool_is_gone_and_may_panic() {
 }
 
 #[test]
+fn whoever_awaits_a_call_is_woken_while_a_callback_takes_its_time_and_also_in_one() {
+    let pool = pool(2);
+    let ((awaited, heard), (told, answer)) = (channel(), channel());
+    let other = pool.submit(square, 5);
+    pool.submit(square, 2).on_done(move |_| {
+        let in_callback = futures::executor::block_on(other);
+        // Held until somebody else was woken.
+        drop(told.send((in_callback, heard.recv_timeout(Duration::from_secs(60)))));
+    });
+    let nap = |_: ()| thread::sleep(Duration::from_millis(50));
+    let outside = futures::executor::block_on(pool.submit(nap, ()));
+    awaited.send(outside).expect("the callback waits for it");
+    assert_eq!(answer.recv(), Ok((Ok(25), Ok(Ok(())))));
+}
+
+#[test]
 fn a_pool_outlives_the_thread_that_built_it() {
     let built = thread::spawn(|| pool(2));
     let pool = built.join().expect("it builds a pool");
@@ -330,10 +346,8 @@ fn a_million_items_are_mapped_in_order_while_workers_are_killed() {
         assert_eq!(value, n * 3);
         if n >= next && killed.insert(pid) {
             next = n + 10_000;
-            let _ = Command::new("kill")
-                .args(["-9", &pid.to_string()])
-                .stderr(process::Stdio::null())
-                .status();
+            let _ =
+                Command::new("kill").args(["-9", &pid.to_string()]).stderr(process::Stdio::null()).status();
         }
     }
     assert!(killed.len() > 20, "{} were killed", killed.len());

@@ -1,6 +1,9 @@
 //! What a pool offers beside plain calls, tried with real processes.
 
+mod kit;
+
 use brigade::{Pool, TaskError, Until, wait};
+use kit::{Marks, is_first};
 use std::process;
 
 brigade::test_entry!(in_tests);
@@ -66,6 +69,29 @@ fn what_is_given_up_names_attempt_cause_pid_and_log() {
     let log = logs.join(format!("{pid}.log"));
     assert!(words.ends_with(&format!("to SIGABRT, pid {pid} (log: {})", log.display())), "{words}");
     assert!(std::fs::read_to_string(&log).expect("it is there").contains("SIGABRT"));
+}
+
+#[test]
+fn the_words_of_a_worker_come_with_attempt_pid_and_log() {
+    /// The first time it is a death.
+    fn die_then_panic(mark: String) -> u32 {
+        if is_first(&mark) {
+            process::abort();
+        }
+        panic!("process {}", process::id())
+    }
+    let (pool, marks) = (pool(1), Marks::new());
+    let told = pool.submit(die_then_panic, marks.path("mark")).join();
+    let Err(TaskError::Panicked { message, origin: Some(origin), .. }) = &told else { panic!("{told:?}") };
+    assert_eq!((message.as_str(), origin.attempt.0), (format!("process {}", origin.pid).as_str(), 2));
+    let log = origin.log.as_ref().expect("a process has one");
+    assert!(std::fs::read_to_string(log).expect("it is there").contains(message));
+    let words = told.as_ref().expect_err("a panic").to_string();
+    let tail = format!("{message} (attempt 2, pid {}, log: {})", origin.pid, log.display());
+    assert!(words.starts_with("panicked at ") && words.ends_with(&tail), "{words}");
+    let of_map = pool.map(|n: u32| 6 / n, 0..3).chunk_size(3).next();
+    let Some(Err(TaskError::Panicked { origin: Some(origin), .. })) = of_map else { panic!("{of_map:?}") };
+    assert!(origin.log.is_some_and(|log| log.exists()) && origin.attempt.0 == 1);
 }
 
 #[test]

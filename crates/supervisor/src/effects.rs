@@ -81,7 +81,7 @@ impl Driver<'_> {
         let mut packets = hand.link.pack(calls);
         let ended = std::mem::take(&mut packets.refused);
         let pid = body.pid().number();
-        leases.iter().for_each(|lease| self.work.lent(lease.task, pid));
+        leases.iter().for_each(|lease| self.work.lent(lease.task, lease.attempt, pid));
         let sent = self.backstop.over(&body, || hand.link.run(packets));
         if !ended.is_empty() {
             self.echoes.push_back(Event::Ended { worker, ended });

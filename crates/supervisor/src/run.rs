@@ -5,7 +5,7 @@ use crate::status::Status;
 use crate::story::{Done, Line, Tallied};
 use brigade_core::{Policy, Verdict};
 pub use brigade_journal::{Durability, Identity};
-use brigade_wire::{Outcome, SlotId, TaskId};
+use brigade_wire::{Attempt, Outcome, SlotId, TaskId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ pub trait Work {
         Cancels::default()
     }
     /// It is lent to this process now.
-    fn lent(&mut self, _task: TaskId, _pid: u32) {}
+    fn lent(&mut self, _task: TaskId, _attempt: Attempt, _pid: u32) {}
     /// The encoded arguments of one.
     fn args(&self, task: TaskId) -> Vec<u8>;
     /// Takes the final word on one; called exactly once for each.

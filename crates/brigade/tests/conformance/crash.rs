@@ -38,7 +38,7 @@ fn tasks_that_cannot_be_encoded_fail_alone_and_the_good_ones_among_them_return()
         for (n, job) in jobs {
             match answer(&job) {
                 Ok(_) => assert_eq!(n % 2, 0),
-                Err(TaskError::Encode { message }) => {
+                Err(TaskError::Encode { message, .. }) => {
                     assert!(n % 2 == 1 && message.contains("refuse"), "{n}")
                 }
                 Err(error) => panic!("{n}: {error}"),
@@ -58,7 +58,7 @@ fn a_task_that_cannot_be_decoded_fails_alone_and_its_worker_lives() {
         for refusal in [Act::Refuse, Act::Panic] {
             let told = answer(&pool.submit(take, Brittle::when_decoded(refusal)));
             let is_told = match &told {
-                Err(TaskError::Decode { message }) => message.contains("its argument"),
+                Err(TaskError::Decode { message, .. }) => message.contains("its argument"),
                 Err(TaskError::Panicked { message, .. }) => message == "it was told to panic",
                 _ => false,
             };
@@ -129,7 +129,7 @@ fn results_that_cannot_be_encoded_fail_one_by_one_and_cost_no_worker() {
         for n in 0..20 {
             let told = answer(&pool.submit(give, (Act::Refuse, Act::Nothing)));
             assert!(
-                matches!(&told, Err(TaskError::Encode { message }) if message.contains("its result")),
+                matches!(&told, Err(TaskError::Encode { message, .. }) if message.contains("its result")),
                 "{n}"
             );
         }
@@ -158,7 +158,7 @@ fn a_result_that_cannot_be_decoded_is_the_error_of_its_call_alone() {
         for (n, told) in (0..10).chain(0..10).zip(told) {
             match told {
                 Ok(brittle) => assert!(n != 3 && brittle == Brittle::SOUND),
-                Err(TaskError::Decode { message }) => {
+                Err(TaskError::Decode { message, .. }) => {
                     assert!(n == 3 && message.contains("its result"), "{n}")
                 }
                 Err(error) => panic!("{n}: {error}"),
@@ -175,7 +175,7 @@ fn an_error_of_a_task_that_cannot_be_decoded_is_the_error_of_its_call_alone() {
         let fail: fn(()) -> Result<u32, Brittle> = |()| Err(Brittle::when_decoded(Act::Refuse));
         let told = answer(&pool.submit(fail, ()));
         assert!(
-            matches!(&told, Err(TaskError::Decode { message }) if message.contains("refuse")),
+            matches!(&told, Err(TaskError::Decode { message, .. }) if message.contains("refuse")),
             "{told:?}"
         );
         assert_eq!(answer(&pool.submit(own_pid, ())), pid, "it lives on");

@@ -74,6 +74,22 @@ fn a_map_draws_no_more_items_than_it_needs_ahead() {
 }
 
 #[test]
+fn a_map_of_short_calls_goes_further_ahead_the_longer_it_is_and_no_further_than_four_mebibytes() {
+    const LARGE: usize = 256 << 10;
+    let (pool, given) = (pool(1), 300);
+    let drawn_for = |size: usize| {
+        let mut drawn = 0;
+        let sizes = std::iter::repeat_n(size, 10_000).inspect(|_| drawn += 1);
+        let mut bytes = pool.map(|size: usize| "a".repeat(size), sizes).chunk_size(1);
+        assert!(bytes.by_ref().take(given).all(|one| one.is_ok_and(|it| it.len() == size)));
+        drop(bytes);
+        drawn - given
+    };
+    let (small, large) = (drawn_for(1), drawn_for(LARGE));
+    assert!((200..=256).contains(&small) && large <= 16, "{small} small ones ahead, {large} large ones");
+}
+
+#[test]
 fn a_panic_is_the_error_of_its_call_with_message_and_place() {
     let pool = pool(1);
     let pid = pool.submit(own_pid, ()).join();

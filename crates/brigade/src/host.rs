@@ -13,7 +13,7 @@ use crate::load::Scale;
 use crate::trace::Span;
 use crate::watch::Watcher;
 use brigade_core::Verdict;
-use brigade_supervisor::error::RunError;
+use brigade_supervisor::error::{RunError, WorkerFault};
 use brigade_supervisor::remote::{self, Remote};
 use brigade_supervisor::run::{Arrivals, Cancels, Plan, Report, Work};
 use brigade_supervisor::rundir::RunDir;
@@ -579,8 +579,10 @@ pub(crate) fn hold(
         }
         Ok(Err(error)) => {
             let words = TaskError::Pool(error.to_string().into());
+            // Then its log is named.
+            let is_told = matches!(&error, RunError::Worker { fault: WorkerFault::Silent { .. }, .. });
             drop(ready.send(Err(error)));
-            (words, true)
+            (words, !is_told)
         }
         Err(_) => (TaskError::Pool("its loop panicked: this is a fault of brigade".into()), false),
     };

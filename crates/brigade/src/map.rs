@@ -3,12 +3,14 @@
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
 use crate::host::{Afterwards, Intake, Sink, Ticket, Word};
+use brigade_os::clock::Deadline;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Chunks that are handed in ahead at first, for each thread of each worker.
 const CHUNKS_AHEAD: u64 = 4;
@@ -157,6 +159,40 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         self
     }
 
+    /// The next result, if it is there within that time: `None` if it is not, and it may be asked again, for the work goes on;
+    /// `Some(None)` after the last. How long the input takes to say what its next items are is not counted.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::sync::Event;
+    /// # use std::time::Duration;
+    /// # let (pool, event) = (brigade::Pool::builder().procs(1).build()?, Event::new()?);
+    /// let mut map = pool.map(|event: Event| event.wait(), [event.clone()]);
+    /// assert_eq!(map.next_timeout(Duration::from_millis(1)), None);
+    /// event.set();
+    /// assert_eq!(map.next_timeout(Duration::from_secs(60)), Some(Some(Ok(()))));
+    /// assert_eq!(map.next_timeout(Duration::ZERO), Some(None), "that was all");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_timeout(&mut self, patience: Duration) -> Option<Option<Result<R, TaskError>>> {
+        let until = Deadline::after(patience);
+        while self.open.is_empty() {
+            self.hand_in();
+            if self.given < self.handed && !self.shared.comes(self.awaited(), until) {
+                return None;
+            }
+            if !self.open_next() {
+                return Some(None);
+            }
+        }
+        Some(self.open.pop_front())
+    }
+
+    /// The chunk that is to come next: the one that begins so, or any.
+    fn awaited(&self) -> Option<u64> {
+        self.is_ordered.then_some(self.given)
+    }
+
     /// Nobody wants the results that are still to come: nothing more is begun, and workers that run chunks of it are killed and
     /// replaced.
     ///
@@ -267,8 +303,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         if self.given == self.handed {
             return false;
         }
-        let next = self.is_ordered.then_some(self.given);
-        let (count, word) = self.shared.take(next);
+        let (count, word) = self.shared.take(self.awaited());
         self.given += count;
         self.chunks_given += 1;
         match word {
@@ -333,6 +368,14 @@ impl Done {
         }
     }
 
+    /// Whether the chunk that begins so is not there yet; or none at all.
+    fn is_missing(&self, next: Option<u64>) -> bool {
+        match next {
+            Some(next) => !self.chunks.contains_key(&next),
+            None => self.chunks.is_empty(),
+        }
+    }
+
     /// How many items a chunk may have for its results.
     fn bearable(&self) -> u64 {
         self.known.min(CHUNK_RESULT_BYTES / self.result_bytes.max(1))
@@ -344,12 +387,19 @@ impl Shared {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for the chunk that begins so, or for any, and says whether it is there by then.
+    fn comes(&self, next: Option<u64>, until: Deadline) -> bool {
+        let mut done = self.lock();
+        while done.is_missing(next) {
+            let Some(left) = until.left() else { return false };
+            done = self.more.wait_timeout(done, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
     /// Waits for the chunk that begins so, or for any, and takes it.
     fn take(&self, next: Option<u64>) -> (u64, Word) {
-        let is_missing = |done: &mut Done| match next {
-            Some(next) => !done.chunks.contains_key(&next),
-            None => done.chunks.is_empty(),
-        };
+        let is_missing = |done: &mut Done| done.is_missing(next);
         let mut done = self.more.wait_while(self.lock(), is_missing).unwrap_or_else(PoisonError::into_inner);
         let taken = match next {
             Some(next) => done.chunks.remove(&next),

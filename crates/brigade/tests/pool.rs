@@ -3,7 +3,7 @@
 use brigade::{BuildError, Pool, StartMethod, TaskError, Until, as_completed, wait};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::process;
+use std::process::{self, Command};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -340,7 +340,7 @@ fn a_worker_inherits_nothing_that_its_program_had_open() {
     if std::env::var_os("INHERITS").is_none() {
         let script = r#"exec 9</etc/passwd; INHERITS=1 exec "$0" --exact "$1" --nocapture"#;
         let own = std::env::current_exe().expect("this test has a file");
-        let told = process::Command::new("sh").arg("-c").arg(script).arg(own).arg(TEST).output().expect("sh");
+        let told = Command::new("sh").arg("-c").arg(script).arg(own).arg(TEST).output().expect("sh");
         assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
         return;
     }
@@ -362,11 +362,24 @@ fn a_million_items_are_mapped_in_order_while_workers_are_killed() {
         assert_eq!(value, n * 3);
         if n >= next && killed.insert(pid) {
             next = n + 10_000;
-            let _ = process::Command::new("kill")
-                .args(["-9", &pid.to_string()])
-                .stderr(process::Stdio::null())
-                .status();
+            let _ =
+                Command::new("kill").args(["-9", &pid.to_string()]).stderr(process::Stdio::null()).status();
         }
     }
     assert!(killed.len() > 20, "{} were killed", killed.len());
+}
+
+#[test]
+fn a_worker_of_another_build_refuses_to_be_one_and_says_of_which_both_are() {
+    let own = std::env::current_exe().expect("this test has a file");
+    for role in ["template", "nursery"] {
+        let mut worker = Command::new(&own);
+        worker.args(["brigade-worker", "0000000000000000", role, "3", "4"]).env("BRIGADE_DEPTH", "1");
+        let told = worker.output().expect("it runs");
+        let build = format!("{:016x}", brigade_os::text::build_id());
+        let words =
+            format!("worker is of build {build}, its pool of build 0000000000000000: rebuild or restart\n");
+        assert_eq!(String::from_utf8_lossy(&told.stderr), words);
+        assert_eq!(told.status.code(), Some(78));
+    }
 }

@@ -53,10 +53,20 @@ pub enum QueueError {
         message: String,
     },
     /// Something has changed an item in memory; it is gone.
-    #[error("an item of {bytes} bytes is damaged: its checksum does not hold")]
+    #[error(
+        "item {number} of the queue, {bytes} bytes at {offset}, is damaged: its checksum is {sum:08x}, not {told:08x}"
+    )]
     Damaged {
+        /// The how-manieth of all that were ever put, from 0 on.
+        number: u64,
+        /// Where its bytes are in the queue's memory: for one of up to 32 bytes, that of its row.
+        offset: u64,
         /// Bytes that it has.
         bytes: u64,
+        /// Their CRC-32C.
+        sum: u32,
+        /// The one that they had.
+        told: u32,
     },
     /// The system says no.
     #[error("queue: {0}")]

@@ -331,7 +331,8 @@ impl<T: Value> Queue<T> {
         self.decoded(&bytes?, &place)
     }
 
-    /// What was got is nobody's any more. An item that is here is not withheld because somebody is stopped with the mutex.
+    /// What was got is nobody's any more. An item that is here is not withheld because somebody is stopped with the mutex: the
+    /// next use of this handle says so, and only if this process dies before that is it given again.
     fn finish(&self, place: &Place, until: Option<Deadline>) {
         match self.table.lock_until(until) {
             Some(guard) => self.table.finish(&guard, place, true),

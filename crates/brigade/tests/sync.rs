@@ -499,7 +499,9 @@ fn whoever_died_a_moment_before_the_last_one_came_is_not_let_through_with_it() {
     in_tests();
     for _ in 0..20 {
         let barrier = Barrier::new(2).unwrap();
-        let wait = |barrier: Barrier| drop(barrier.wait());
+        let wait = |barrier: Barrier| {
+            let _ = barrier.wait();
+        };
         let party = Process::builder(wait, barrier.clone()).start().unwrap();
         while barrier.n_waiting() == 0 {
             thread::yield_now();

@@ -29,6 +29,7 @@ use brigade_os::seat::{is_taken, sit};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use lists::{BYTES, Kind, LENGTH, NUMBER, SUM_AND_LINK, State, add, get, set, set_long};
 use room::WINDOW_BYTES;
@@ -552,6 +553,15 @@ impl Table {
                 }
                 Kind::Free | Kind::Ready => {}
             }
+        }
+    }
+}
+
+impl Drop for Table {
+    /// What was got would be given again when the seat is free. For whoever is still stopped nobody waits for ever.
+    fn drop(&mut self) {
+        if *self.owes.get_mut() {
+            drop(self.lock_until(Some(Deadline::after(Duration::ZERO))));
         }
     }
 }

@@ -399,7 +399,7 @@ fn an_item_that_is_damaged_is_an_error_that_says_where_and_the_next_one_is_whole
 fn who_has_no_more_time_and_finds_the_mutex_held_leaves_what_is_left_to_do_to_its_next_use() {
     let queue = queue();
     let stopped = other(&queue);
-    let soon = || Some(Deadline::after(std::time::Duration::from_millis(1)));
+    let soon = || Some(Deadline::after(Duration::from_millis(1)));
     let mut text = Vec::new();
     encode_value(&item(1, LARGE), &mut text).unwrap();
     queue.put(&item(0, LARGE)).unwrap();

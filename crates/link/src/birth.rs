@@ -427,6 +427,14 @@ mod tests {
         assert!(
             heard.iter().all(|told| told.as_ref().is_err_and(|it| it.to_string().contains("are damaged")))
         );
+        let (_link, _ear, _tombstone, ends) = crate::conversation().unwrap();
+        let (channels, results) = apart(ends);
+        let mut told = Handed::with(channels, &(worker, results)).unwrap();
+        assert!(told.said::<(WorkerId, Place)>("its birth").is_ok_and(|said| said == (worker, results)));
+        for words in bent(&told.words.clone()) {
+            told.words = words;
+            assert!(told.said::<(WorkerId, Place)>("its birth").is_err());
+        }
         let (orders, _) = channel().unwrap();
         let (_, answers) = bytes_channel().unwrap();
         let mut introduction =

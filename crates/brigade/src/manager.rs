@@ -311,6 +311,15 @@ impl ManagerBuilder {
     }
 
     /// How long each use of it, or of its proxies, waits for an answer: see [`ManagerClient::with_timeout`]. For ever, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::manager::{Manager, ManagerError};
+    /// # use std::time::Duration;
+    /// let manager = Manager::builder().timeout(Duration::from_secs(60)).start()?;
+    /// assert_eq!(manager.list::<u32>()?.len()?, 0);
+    /// # Ok::<(), ManagerError>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> ManagerBuilder {
         self.timeout = Some(timeout);
         self

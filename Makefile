@@ -6,7 +6,7 @@ comma := ,
 
 run: ; @cargo build --release --locked && cargo run --release --locked --quiet -- $(ARGS)
 test: ; cargo test --locked --workspace -- --quiet && cargo test --locked --workspace --features brigade/tracing --test traced -- --quiet && BRIGADE_START_METHOD=spawn cargo test --locked --package brigade --test pool --test cancel --test surface --test executors --test actors --test hybrid --test ahead --test queues --test sync -- --quiet
-check: ; cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings && cargo clippy --locked --workspace --all-targets --features brigade-core/seeded-bugs,brigade/tracing -- -D warnings
+check: ; cargo fmt --all --check && for apart in bench fuzz; do cargo metadata --locked --format-version 1 --manifest-path $$apart/Cargo.toml >/dev/null || exit 1; done && cargo clippy --locked --workspace --all-targets -- -D warnings && cargo clippy --locked --workspace --all-targets --features brigade-core/seeded-bugs,brigade/tracing -- -D warnings
 tidy: ; cargo test --locked --test main -- --quiet tidy::
 # The scenarios of the peers' own suites in full: 10,000 calls of one worker each, an argument of 2.2 GB (7 GB of memory).
 conformance: ; CONFORMANCE=full cargo test --release --locked --package brigade --test conformance -- --nocapture

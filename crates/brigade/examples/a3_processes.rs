@@ -4,7 +4,7 @@
 mod article;
 
 use article::{range_sum, seconds, sized, timed};
-use brigade::{Process, Queue};
+use brigade::{Exit, Process, Queue};
 use std::error::Error;
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ fn sum_by_processes(n: u64) -> Result<u64, Box<dyn Error>> {
     let parts = [0..n / 2, n / 2..n];
     let workers = parts.map(|part| Process::builder(work, (part, sums.clone())).start());
     for worker in workers {
-        worker?.join();
+        assert_eq!(worker?.join(), Exit::Code(0));
     }
     sums.close();
     Ok(sums.iter().sum::<Result<u64, _>>()?)

@@ -1,6 +1,7 @@
 //! C13: data that goes to another process carries its checksum, which is verified on arrival.
 //!
-//! Brigade does the same below, for every frame and blob; this is for who wants to know it from their own end to the other.
+//! Brigade does the same below, for frames and blobs, where nothing outside can damage them (its own tests turn bits over); this
+//! is for who wants to know it from their own end to the other.
 
 mod article;
 

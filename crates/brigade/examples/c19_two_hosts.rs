@@ -43,7 +43,9 @@ fn ask(mut host: &TcpStream, task: u64) -> io::Result<u64> {
     host.write_all(format!("{task}\n").as_bytes())?;
     let mut answer = String::new();
     BufReader::new(host).read_line(&mut answer)?;
-    answer.trim().parse().map_err(|_| io::ErrorKind::ConnectionReset.into())
+    // What a host that was killed has begun to say is no answer.
+    let whole = answer.strip_suffix('\n').and_then(|number| number.parse().ok());
+    whole.ok_or_else(|| io::ErrorKind::ConnectionReset.into())
 }
 
 /// Takes tasks for a host, until there are none or it is lost: then its task goes back.

@@ -28,10 +28,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     brigade::init();
     let pool = Pool::builder().procs(2).build()?;
 
-    let counter = SharedValue::new(0)?;
-    pool.for_each(race, [counter.clone(), counter.clone()])?;
-    println!("without a lock: {}", counter.get());
-    assert!(counter.get() <= 2 * TIMES);
+    // Where one is done before the other begins, nothing is lost: that may happen, and not each time.
+    let mut lost = 2 * TIMES;
+    for _ in 0..100 {
+        let counter = SharedValue::new(0)?;
+        pool.for_each(race, [counter.clone(), counter.clone()])?;
+        lost = lost.min(counter.get());
+        if lost < 2 * TIMES {
+            break;
+        }
+    }
+    println!("without a lock: {lost}");
+    assert!(lost < 2 * TIMES);
 
     let (counter, lock) = (SharedValue::new(0)?, Lock::new()?);
     let both = [(counter.clone(), lock.clone()), (counter.clone(), lock)];

@@ -1,15 +1,31 @@
-//! D2: three are started, listed and joined one after the other; then only the main one is left.
+//! D2: three are started, listed and joined one after the other; then only the main one is left. By threads, as there, and by
+//! processes, which are listed for us.
 
 mod article;
 
 use article::{second, seconds};
 use brigade::{Process, ProcessError, active_children, current_process};
+use std::error::Error;
 use std::thread;
 use std::time::Instant;
 
-fn main() -> Result<(), ProcessError> {
-    brigade::init();
-    let began = Instant::now();
+/// Threads have no list in Rust: whoever starts them keeps it.
+fn threads() -> Result<(), Box<dyn Error>> {
+    let start = |n: u32| thread::Builder::new().name(format!("Thread-{n}")).spawn(|| thread::sleep(second()));
+    let mut active = (1..=3).map(start).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(active.iter().filter(|thread| !thread.is_finished()).count(), 3);
+    for n in 1..=3 {
+        let thread = active.remove(0);
+        let (name, handle) = (thread.thread().name().unwrap_or_default().to_owned(), thread.thread().clone());
+        thread.join().map_err(|_| "it only sleeps")?;
+        println!("{name} False");
+        assert_eq!((handle.name(), name), (Some(format!("Thread-{n}").as_str()), format!("Thread-{n}")));
+    }
+    assert!(active.is_empty() && thread::current().name() == Some("main"));
+    Ok(())
+}
+
+fn processes() -> Result<(), ProcessError> {
     for _ in 0..3 {
         Process::builder(thread::sleep, second()).start()?;
     }
@@ -22,6 +38,14 @@ fn main() -> Result<(), ProcessError> {
     }
     assert!(active_children().is_empty());
     println!("{}", current_process().name());
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    brigade::init();
+    let began = Instant::now();
+    threads()?;
+    processes()?;
     seconds([began.elapsed()]);
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::carry::{self, Kept};
 use crate::error::{Origin, TaskError};
 use crate::init::exit_code;
 use crate::receipt::{self, LENT};
-use brigade_os::text::{Caller, Position, caller_at, function_at, position, position_of_caller};
+use brigade_os::text::{Caller, Errand};
 use brigade_wire::{decode_value, encode_value};
 use brigade_worker::Caught;
 use serde::Serialize;
@@ -83,12 +83,10 @@ impl Call {
     }
 
     /// Of no item yet, by a caller that knows the types.
-    pub(crate) fn with<A, R>(caller: Caller, function: fn(A) -> R) -> Result<Call, TaskError> {
-        let (caller, function) =
-            position_of_caller(caller).zip(position(function)).ok_or(TaskError::Foreign)?;
+    pub(crate) fn with<A, R>(caller: Caller<A, R>, function: fn(A) -> R) -> Result<Call, TaskError> {
+        let errand = Errand::of(caller, function).ok_or(TaskError::Foreign)?;
         let mut bytes = Vec::with_capacity(256);
-        bytes.extend(caller.number().to_le_bytes());
-        bytes.extend(function.number().to_le_bytes());
+        bytes.extend(errand.numbers().map(u64::to_le_bytes).as_flattened());
         Ok(Call::opened(bytes))
     }
 
@@ -174,12 +172,9 @@ pub(crate) fn named(args: &[u8]) -> Option<(&str, &[u8])> {
 /// The task function of a worker: calls whatever the bytes name.
 pub(crate) fn run(args: &[u8]) -> Result<Vec<u8>, String> {
     let (caller, function) = word(args, 0).zip(word(args, 8)).ok_or("a call of fewer bytes than any")?;
-    let no_function = "a call of what is no function of this program";
-    let (caller, function) =
-        Position::received(caller).zip(Position::received(function)).ok_or(no_function)?;
-    let caller = caller_at(caller).ok_or(no_function)?;
-    let items = args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?;
-    caller(function, items)
+    let errand =
+        Errand::received([caller, function]).ok_or("a call of what is no function of this program")?;
+    errand.run(args.get(HEAD_BYTES..).ok_or("a call of fewer bytes than any")?)
 }
 
 /// The call of a process, of one item, which may be of any length; and what that carries.
@@ -187,25 +182,22 @@ pub(crate) fn errand<A: Value, T: Termination>(
     function: fn(A) -> T,
     argument: &A,
 ) -> Result<(Vec<u8>, Vec<Kept>), TaskError> {
-    let caller = position_of_caller(enter::<A, T>);
-    let (caller, function) = caller.zip(position(function)).ok_or(TaskError::Foreign)?;
-    let mut bytes = [caller.number().to_le_bytes(), function.number().to_le_bytes()].concat();
+    let errand = Errand::of(enter::<A, T>, function).ok_or(TaskError::Foreign)?;
+    let mut bytes = errand.numbers().map(u64::to_le_bytes).concat();
     let (encoded, kept) = carry::collect(|| encode_value(argument, &mut bytes));
     encoded.map_err(|error| TaskError::Encode { message: error.to_string(), origin: None })?;
     Ok((bytes, kept))
 }
 
 /// The caller of a process: its result is the exit code, one byte.
-fn enter<A: Value, T: Termination>(function: Position, argument: &[u8]) -> Result<Vec<u8>, String> {
-    let function = function_at::<A, T>(function).ok_or("a call of what is no function of this program")?;
+fn enter<A: Value, T: Termination>(function: fn(A) -> T, argument: &[u8]) -> Result<Vec<u8>, String> {
     let argument = carry::unpack(|| decode_value::<A>(argument));
     let argument = argument.map_err(|error| format!("its argument: {error}"))?;
     Ok(vec![exit_code(function(argument).report()) as u8])
 }
 
 /// Calls the function with each item; a panic is the result of its item alone.
-fn call<A: Value, R: Value>(function: Position, items: &[u8]) -> Result<Vec<u8>, String> {
-    let function = function_at::<A, R>(function).ok_or("a call of what is no function of this program")?;
+fn call<A: Value, R: Value>(function: fn(A) -> R, items: &[u8]) -> Result<Vec<u8>, String> {
     Ok(each(function, items))
 }
 
@@ -232,8 +224,6 @@ fn sealed<A: Value, R: Value>(function: fn(A) -> R, item: &[u8], results: &mut V
         seal(results, start).expect("a line is no longer than anything may be");
     }
 }
-
-const _: Caller = call::<(), ()>;
 
 fn one<A: Value, R: Value>(function: fn(A) -> R, item: &[u8], results: &mut Vec<u8>) {
     let start = results.len();

@@ -32,8 +32,9 @@
 //!
 //! An end belongs to one thread at a time, and cannot be cloned: whoever passes it on in an argument has given it away, and
 //! needs not remember to close it. The call keeps it until its final word, so that a call that is tried again has it again.
-//! One in a result stays open in the worker as well, which is not told when the result is read: its end is heard once that
-//! worker has ended. On a thread of a [`ThreadExecutor`](crate::ThreadExecutor) it goes with the job.
+//! One in a result is kept by the worker, too, for as long as the job has that result, which can be asked for again; when the job
+//! is joined or dropped, the worker closes its own, a moment later. On a thread of a [`ThreadExecutor`](crate::ThreadExecutor) it
+//! goes with the job.
 //! For many who send, or many who receive, there is a queue.
 //!
 //! A pipe holds 64 items of some 4 KiB each, however small they are; a larger one counts once for each 4 KiB. Whoever sends
@@ -42,6 +43,7 @@
 
 use crate::call::Value;
 use crate::carry::Carried;
+use crate::error::one_line;
 use crate::parcel::{self, Fault, Parcel};
 use brigade_os::clock::Deadline;
 use brigade_os::lend::Access;
@@ -99,19 +101,19 @@ pub enum ConnectionError {
         total: usize,
     },
     /// The item cannot be written as bytes; nothing of it was sent.
-    #[error("cannot be encoded: {message}")]
+    #[error("cannot be encoded: {}", one_line(.message))]
     Encode {
         /// What serde said.
         message: String,
     },
     /// The item cannot be read from its bytes. The next item can be received.
-    #[error("cannot be decoded: {message}")]
+    #[error("cannot be decoded: {}", one_line(.message))]
     Decode {
         /// What serde said.
         message: String,
     },
     /// The system says no.
-    #[error("pipe: {0}")]
+    #[error("pipe: {}", one_line(.0))]
     Os(#[from] io::Error),
 }
 
@@ -490,5 +492,27 @@ impl<T, U> fmt::Debug for Connection<T, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Connection { sender, receiver } = self;
         f.debug_struct("Connection").field("sender", sender).field("receiver", receiver).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::assert_one_line;
+
+    #[test]
+    fn every_error_of_a_pipe_is_one_line() {
+        let two = || "a\nb".to_owned();
+        let all = [
+            ConnectionError::Closed,
+            ConnectionError::TimedOut,
+            ConnectionError::BrokenOff { there: 1, total: 2 },
+            ConnectionError::Damaged { there: 1 },
+            ConnectionError::TooLarge { total: 2 },
+            ConnectionError::Encode { message: two() },
+            ConnectionError::Decode { message: two() },
+            ConnectionError::Os(io::Error::other(two())),
+        ];
+        all.iter().for_each(|error| assert_one_line(error));
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong, with a task and with a pool.
 
+use crate::init;
+use brigade_supervisor::error::{RunError, WorkerFault, last_words};
 use brigade_wire::{Attempt, FailedAttempt, Mishap};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -85,15 +87,15 @@ pub enum TaskError {
     Foreign,
     /// The workers are another program: only what it names can be called.
     #[error(
-        "the pool's workers are {}: its tasks are called by name, with Pool::task, and no functions of this program",
-        worker.display()
+        "workers are {}, another program: its tasks are called by name (Pool::task); functions of this program cannot be sent to it",
+        one_line(&worker.display())
     )]
     OtherProgram {
         /// That program.
         worker: PathBuf,
     },
     /// The worker program has no task of that name.
-    #[error("worker {} has no task `{name}`; it has: {has}", worker.display())]
+    #[error("{}", one_line(&format!("worker {} has no task `{name}`; it has: {has}", worker.display())))]
     NoSuchTask {
         /// The program.
         worker: PathBuf,
@@ -103,7 +105,7 @@ pub enum TaskError {
         has: String,
     },
     /// The worker program has a task of that name, which takes or gives something else.
-    #[error("worker {} has the task `{found}`, and not `{wanted}`", worker.display())]
+    #[error("{}", one_line(&format!("worker {} has the task `{found}`, and not `{wanted}`", worker.display())))]
     Shape {
         /// The program.
         worker: PathBuf,
@@ -119,7 +121,7 @@ pub enum TaskError {
     #[error("the pool is shut down")]
     Shutdown,
     /// The pool has ended before its time.
-    #[error("the pool has ended: {0}")]
+    #[error("the pool has ended: {}", one_line(&**.0))]
     Pool(Arc<str>),
 }
 
@@ -186,9 +188,11 @@ pub enum BuildError {
         wanted: &'static str,
     },
     /// Nobody has called [`init`](crate::init) in this program.
-    #[error("brigade::init() was not called: call it first in main, before any thread is started")]
+    #[error(
+        "brigade::init() was not called: call it first in main, before any thread is started {USUAL_CASES}"
+    )]
     NoInit,
-    /// Pools in workers of pools in workers … deeper than that.
+    /// A worker of a pool may have a pool, whose workers may have one, and so on; this one would be too deep.
     #[error("pools are nested {depth} deep already: {most} is the most")]
     TooDeep {
         /// How deep this process is.
@@ -197,7 +201,7 @@ pub enum BuildError {
         most: u32,
     },
     /// What each worker is to call first, or last, cannot be sent to it.
-    #[error("the {what} {source}")]
+    #[error("{what}: {source}")]
     Hook {
         /// Which.
         what: &'static str,
@@ -215,9 +219,14 @@ impl BuildError {
     }
 }
 
+/// Where first in `main` is, for those who do not see their `main`.
+pub(crate) const USUAL_CASES: &str =
+    "(under #[tokio::main]: before the runtime; in tests: brigade::test_entry!)";
+
 /// The error and what it came of. What is a flag of the command is a setting here.
-fn all_of(error: &dyn Error) -> String {
-    let mut words = error.to_string();
+fn all_of(error: &(dyn Error + 'static)) -> String {
+    let told = error.downcast_ref::<RunError>().and_then(never_a_worker);
+    let mut words = told.unwrap_or_else(|| error.to_string());
     let mut cause = error.source();
     while let Some(error) = cause {
         words += &format!(": {error}");
@@ -226,9 +235,26 @@ fn all_of(error: &dyn Error) -> String {
     one_line(&words).replace("--procs", "procs").replace("--state-dir", "state_dir")
 }
 
+/// A program that was started as a worker and did not become one: what it said is in a log, and this one knows what is missing.
+fn never_a_worker(error: &RunError) -> Option<String> {
+    let RunError::Worker { path, fault } = error else { return None };
+    let is_own = path == Path::new(init::OWN);
+    match fault {
+        WorkerFault::Silent { exit, last_lines, log } if is_own => {
+            let (words, log) = (last_words(last_lines), log.display());
+            Some(format!(
+                "this program ended with {exit} before it was a worker: does it call brigade::init() first in main?{words} (log: {log})"
+            ))
+        }
+        WorkerFault::Silent { log, .. } => Some(format!("{error} (log: {})", log.display())),
+        WorkerFault::Mute { seconds } if is_own => Some(init::never_came(*seconds)),
+        _ => None,
+    }
+}
+
 /// An error is one line, whatever somebody else has put into it.
-fn one_line(words: &str) -> String {
-    words.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+pub(crate) fn one_line(words: &(impl ToString + ?Sized)) -> String {
+    words.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn at(location: &str) -> String {
@@ -238,7 +264,7 @@ fn at(location: &str) -> String {
 /// Nobody, if it never left this process.
 fn by(origin: &Option<Box<Origin>>) -> String {
     let Some(Origin { attempt, pid, log }) = origin.as_deref() else { return String::new() };
-    let log = log.as_ref().map_or_else(String::new, |log| format!(", log: {}", log.display()));
+    let log = log.as_ref().map_or_else(String::new, |log| format!(", log: {}", one_line(&log.display())));
     format!(" (attempt {attempt}, pid {pid}{log})")
 }
 
@@ -259,7 +285,14 @@ fn told(attempts: &[FailedAttempt], pid: u32, logs: &Path) -> String {
         Mishap::OutOfMemory => format!("ran out of memory in worker {worker}"),
     };
     let log = logs.join(format!("{pid}.log"));
-    format!("attempt {attempt} {end}, pid {pid} (log: {})", log.display())
+    format!("attempt {attempt} {end}, pid {pid} (log: {})", one_line(&log.display()))
+}
+
+/// Of an error into which its test has put two lines wherever it has words of somebody else.
+#[cfg(test)]
+pub(crate) fn assert_one_line(error: &dyn Error) {
+    let words = error.to_string();
+    assert!(words.lines().count() == 1 && !words.ends_with('\n'), "{words:?}");
 }
 
 #[cfg(test)]
@@ -291,6 +324,52 @@ mod tests {
             given_up.to_string(),
             "given up after 1 attempt: attempt 1 lost worker 0.3 to SIGABRT, pid 42 (log: /l/42.log)"
         );
+    }
+
+    #[test]
+    fn what_somebody_else_has_put_into_an_error_makes_no_second_line() {
+        let two = || "a\nb".to_owned();
+        let worker = || PathBuf::from(two());
+        let all = [
+            TaskError::Foreign,
+            TaskError::OtherProgram { worker: worker() },
+            TaskError::NoSuchTask { worker: worker(), name: two(), has: two() },
+            TaskError::Shape { worker: worker(), wanted: two(), found: two() },
+            TaskError::Cancelled,
+            TaskError::Shutdown,
+            TaskError::Pool(two().into()),
+        ];
+        all.iter().for_each(|error| assert_one_line(error));
+        let panicked = Mishap::Panicked { message: two(), location: String::new() };
+        for end in [Mishap::Failed(two()), panicked, Mishap::Crashed(Exit::Code(3)), Mishap::TimedOut] {
+            let worker = WorkerId { slot: SlotId(0), incarnation: 3 };
+            let spent = FailedAttempt { attempt: Attempt::FIRST, worker, end };
+            assert_one_line(&TaskError::given_up(vec![spent], 42, "/l\nm".into()));
+        }
+        let start = BuildError::start(io::Error::other(two()));
+        let hook = BuildError::Hook { what: "initializer", source: TaskError::Pool(two().into()) };
+        let setting = BuildError::Setting { what: "procs", given: 0, wanted: "at least 1" };
+        for error in [start, hook, setting, BuildError::NoInit, BuildError::TooDeep { depth: 10, most: 10 }] {
+            assert_one_line(&error);
+        }
+    }
+
+    #[test]
+    fn a_program_that_was_no_worker_is_told_what_is_missing_and_where_its_words_are() {
+        let silent = |path: &str| {
+            let last_lines = vec!["thread 'main' (7) panicked at m.rs:1:2:".to_owned(), "no home".into()];
+            let fault = WorkerFault::Silent { exit: Exit::Code(101), last_lines, log: "/l/42.log".into() };
+            BuildError::start(RunError::Worker { path: path.into(), fault }).to_string()
+        };
+        let words = "Its last words: thread 'main' (7) panicked at m.rs:1:2:; no home (log: /l/42.log)";
+        let own = "this program ended with exit code 101 before it was a worker: does it call brigade::init() first in main?";
+        assert_eq!(silent(init::OWN), format!("{own} {words}"));
+        let other =
+            "worker ./w: ended with exit code 101 before it said hello: is it a worker of this build?";
+        assert_eq!(silent("./w"), format!("{other} {words}"));
+        let mute = RunError::Worker { path: init::OWN.into(), fault: WorkerFault::Mute { seconds: 10 } };
+        let told = "this program did not come to brigade::init() within 10 s: call it first in main";
+        assert_eq!(BuildError::start(mute).to_string(), told);
     }
 
     #[test]

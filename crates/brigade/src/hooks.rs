@@ -6,7 +6,6 @@
 
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use brigade_os::text::{Caller, Position, function_at};
 use brigade_wire::decode_value;
 use brigade_worker::Caught;
 use std::fmt::Display;
@@ -84,8 +83,7 @@ pub(crate) fn hook<A: Value, R: Initialized>(function: fn(A) -> R, argument: &A)
     Ok(call)
 }
 
-fn run<A: Value, R: Initialized>(function: Position, items: &[u8]) -> Result<Vec<u8>, String> {
-    let function = function_at::<A, R>(function).ok_or("a call of what is no function of this program")?;
+fn run<A: Value, R: Initialized>(function: fn(A) -> R, items: &[u8]) -> Result<Vec<u8>, String> {
     let item = call::single(items).ok_or("a call without an argument")?;
     let called = brigade_worker::caught(|| {
         let argument = decode_value(item).map_err(|error| format!("cannot read its argument: {error}"))?;
@@ -97,8 +95,6 @@ fn run<A: Value, R: Initialized>(function: Position, items: &[u8]) -> Result<Vec
         Caught::Panicked { message, location, .. } => Err(format!("panicked at {location}: {message}")),
     }
 }
-
-const _: Caller = run::<(), ()>;
 
 /// What this worker was told, for its end, and for beginning again.
 static TOLD: Mutex<(Vec<u8>, Vec<u8>)> = Mutex::new((Vec::new(), Vec::new()));

@@ -2,7 +2,7 @@
 
 use crate::StartMethod;
 use crate::call;
-use crate::error::BuildError;
+use crate::error::{BuildError, USUAL_CASES};
 use crate::hooks;
 use crate::process::child;
 use brigade_os::text::build_id;
@@ -50,7 +50,7 @@ pub fn init() {
     let threads = brigade_os::proc::own_threads();
     assert!(
         threads <= 1,
-        "brigade::init() must be called first in main: there are {threads} threads already"
+        "brigade::init() must be called first in main: there are {threads} threads already {USUAL_CASES}"
     );
     ENTRY.get_or_init(|| ());
 }
@@ -98,11 +98,18 @@ macro_rules! test_entry {
     };
 }
 
+/// This program. Not its path: another build may stand there by now.
+pub(crate) const OWN: &str = "/proc/self/exe";
+
+/// What to say of this program when it was started as a worker and is busy with something else.
+pub(crate) fn never_came(seconds: u64) -> String {
+    format!("this program did not come to brigade::init() within {seconds} s: call it first in main")
+}
+
 /// The program and the words that make it a worker.
 pub(crate) fn entry() -> Result<(PathBuf, Vec<String>), BuildError> {
     ENTRY.get().ok_or(BuildError::NoInit)?;
-    // Not the path: another build may stand there by now.
-    Ok((PathBuf::from("/proc/self/exe"), vec![MARK.to_owned(), format!("{:016x}", build_id())]))
+    Ok((PathBuf::from(OWN), vec![MARK.to_owned(), format!("{:016x}", build_id())]))
 }
 
 /// How workers and processes are born for which nobody says it in the program.
@@ -159,7 +166,7 @@ pub(crate) fn serve_if_asked() {
     }
     let build = words.next().unwrap_or_default();
     if build != format!("{:016x}", build_id()) {
-        eprintln!("this program is of build {:016x}, and its pool of {build}", build_id());
+        eprintln!("worker is of build {:016x}, its pool of build {build}: rebuild or restart", build_id());
         process::exit(78);
     }
     ENTRY.get_or_init(|| ());

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -245,6 +245,7 @@ impl<R> fmt::Debug for Job<R> {
 /// # Ok::<(), brigade::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Until {
     /// One is done.
     FirstCompleted,
@@ -338,6 +339,38 @@ pub struct AsCompleted<R> {
     jobs: Vec<Option<Job<R>>>,
     done: Receiver<usize>,
     left: usize,
+}
+
+impl<R> AsCompleted<R> {
+    /// The next one that is done, if there is one within that time: `None` if there is none by then, and it may be asked again;
+    /// `Some(None)` when all were given.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::{as_completed, sync::Event};
+    /// # use std::time::Duration;
+    /// # let (pool, event) = (brigade::Pool::builder().procs(1).build()?, Event::new()?);
+    /// let mut jobs = as_completed([pool.submit(|event: Event| event.wait(), event.clone())]);
+    /// assert!(jobs.next_timeout(Duration::from_millis(1)).is_none(), "it still waits");
+    /// event.set();
+    /// let done = jobs.next_timeout(Duration::from_secs(60)).expect("within a minute");
+    /// assert_eq!(done.map(|job| job.join()), Some(Ok(())));
+    /// assert!(matches!(jobs.next_timeout(Duration::ZERO), Some(None)), "that was all");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_timeout(&mut self, patience: Duration) -> Option<Option<Job<R>>> {
+        if self.left == 0 {
+            return Some(None);
+        }
+        match self.done.recv_timeout(patience) {
+            Ok(at) => {
+                self.left -= 1;
+                Some(self.jobs[at].take())
+            }
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(None),
+        }
+    }
 }
 
 impl<R> Iterator for AsCompleted<R> {

@@ -30,6 +30,7 @@ mod talk;
 
 pub use proxies::{DictProxy, ListProxy, NamespaceProxy, ValueProxy};
 
+use crate::error::one_line;
 use crate::{Process, ProcessError, Value};
 use brigade_os::clock::Deadline;
 use client::Line;
@@ -117,7 +118,7 @@ pub struct ManagerClient {
 #[non_exhaustive]
 pub enum ManagerError {
     /// It has ended, or was killed, or there never was one.
-    #[error("no manager at {address}: {source}: it has ended, and its objects with it")]
+    #[error("no manager at {}: {}: it has ended, and its objects with it", one_line(.address), one_line(.source))]
     Gone {
         /// Where it was.
         address: String,
@@ -125,7 +126,7 @@ pub enum ManagerError {
         source: io::Error,
     },
     /// It has ended, and another one has its address.
-    #[error("the manager at {address} is another one by now: the objects of the former are gone")]
+    #[error("the manager at {} is another one by now: the objects of the former are gone", one_line(.address))]
     Replaced {
         /// Where both were.
         address: String,
@@ -172,7 +173,7 @@ pub enum ManagerError {
         message: String,
     },
     /// The key is not the manager's.
-    #[error("the manager at {address} has another key")]
+    #[error("the manager at {} has another key", one_line(.address))]
     Denied {
         /// Where it is.
         address: String,
@@ -181,7 +182,7 @@ pub enum ManagerError {
     #[error("the key is empty: whoever is to use the manager needs one that others cannot guess")]
     EmptyKey,
     /// It could not begin.
-    #[error("manager at {address} cannot be started: {source}")]
+    #[error("manager at {} cannot be started: {}", one_line(.address), one_line(.source))]
     Start {
         /// Where it was to be.
         address: String,
@@ -200,7 +201,7 @@ pub enum ManagerError {
         len: u64,
     },
     /// What has that name is something else.
-    #[error("{name} is of type {has}, and not {asked}")]
+    #[error("{} is of type {has}, and not {asked}", one_line(.name))]
     OtherType {
         /// Which name.
         name: String,
@@ -210,13 +211,13 @@ pub enum ManagerError {
         asked: String,
     },
     /// A value cannot be written as bytes.
-    #[error("cannot be encoded: {message}")]
+    #[error("cannot be encoded: {}", one_line(.message))]
     Encode {
         /// What serde said.
         message: String,
     },
     /// A value cannot be read from its bytes.
-    #[error("cannot be decoded: {message}")]
+    #[error("cannot be decoded: {}", one_line(.message))]
     Decode {
         /// What serde said.
         message: String,
@@ -493,5 +494,30 @@ impl fmt::Debug for ManagerClient {
 impl fmt::Debug for ManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ManagerBuilder").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::assert_one_line;
+
+    #[test]
+    fn every_error_of_a_manager_is_one_line() {
+        let two = || "a\nb".to_owned();
+        let refused = || io::Error::other("a\nb");
+        let all = [
+            ManagerError::Gone { address: two(), source: refused() },
+            ManagerError::Replaced { address: two() },
+            ManagerError::Denied { address: two() },
+            ManagerError::EmptyKey,
+            ManagerError::Start { address: two(), source: refused() },
+            ManagerError::Process(ProcessError::AtExit { name: two() }),
+            ManagerError::OutOfRange { index: 1, len: 0 },
+            ManagerError::OtherType { name: two(), has: "u8".into(), asked: "u32".into() },
+            ManagerError::Encode { message: two() },
+            ManagerError::Decode { message: two() },
+        ];
+        all.iter().for_each(|error| assert_one_line(error));
     }
 }

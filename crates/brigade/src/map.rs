@@ -3,15 +3,24 @@
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
 use crate::host::{Afterwards, Intake, Sink, Ticket, Word};
+use brigade_os::clock::Deadline;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Chunks that are handed in ahead, for each thread of each worker.
-const CHUNKS_AHEAD: usize = 4;
+/// Chunks that are handed in ahead at first, for each thread of each worker.
+const CHUNKS_AHEAD: u64 = 4;
+
+/// And at most: so many as have been given already, for whoever wants many results wants them fast, and chunks of one short call
+/// each travel sixty to a packet. Four of them left workers idle for most of the time.
+const CHUNKS_AHEAD_MAX: u64 = 256;
+
+/// Beyond the first few, no more are ahead than take so many bytes, arguments and results together.
+const BYTES_AHEAD: u64 = 4 << 20;
 
 /// Items of a chunk whose size nobody said, at most.
 const CHUNK_ITEMS_MAX: u32 = 1_024;
@@ -53,6 +62,9 @@ pub struct Map<I, A, R> {
     /// Items handed in so far, and how many of their results were given.
     handed: u64,
     given: u64,
+    /// Chunks given so far, and the bytes of the arguments of the last that was handed in.
+    chunks_given: u64,
+    chunk_bytes: u64,
     /// Where the chunks end that were handed in and not given yet.
     ends: VecDeque<u64>,
     /// Results of the chunk that is being given.
@@ -89,6 +101,8 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             shared: Arc::default(),
             handed: 0,
             given: 0,
+            chunks_given: 0,
+            chunk_bytes: 0,
             ends: VecDeque::new(),
             open: VecDeque::new(),
             _item: PhantomData,
@@ -145,6 +159,40 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         self
     }
 
+    /// The next result, if it is there within that time: `None` if it is not, and it may be asked again, for the work goes on;
+    /// `Some(None)` after the last. How long the input takes to say what its next items are is not counted.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::sync::Event;
+    /// # use std::time::Duration;
+    /// # let (pool, event) = (brigade::Pool::builder().procs(1).build()?, Event::new()?);
+    /// let mut map = pool.map(|event: Event| event.wait(), [event.clone()]);
+    /// assert_eq!(map.next_timeout(Duration::from_millis(1)), None);
+    /// event.set();
+    /// assert_eq!(map.next_timeout(Duration::from_secs(60)), Some(Some(Ok(()))));
+    /// assert_eq!(map.next_timeout(Duration::ZERO), Some(None), "that was all");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_timeout(&mut self, patience: Duration) -> Option<Option<Result<R, TaskError>>> {
+        let until = Deadline::after(patience);
+        while self.open.is_empty() {
+            self.hand_in();
+            if self.given < self.handed && !self.shared.comes(self.awaited(), until) {
+                return None;
+            }
+            if !self.open_next() {
+                return Some(None);
+            }
+        }
+        Some(self.open.pop_front())
+    }
+
+    /// The chunk that is to come next: the one that begins so, or any.
+    fn awaited(&self) -> Option<u64> {
+        self.is_ordered.then_some(self.given)
+    }
+
     /// Nobody wants the results that are still to come: nothing more is begun, and workers that run chunks of it are killed and
     /// replaced.
     ///
@@ -168,7 +216,8 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         while self.ends.front().is_some_and(|end| *end <= self.given) {
             self.ends.pop_front();
         }
-        while !self.is_exhausted && self.ends.len() < self.ahead() {
+        let ahead = self.ahead();
+        while !self.is_exhausted && self.ends.len() < ahead {
             let first = self.handed;
             match self.opening.clone() {
                 Ok(call) => self.hand_in_chunk(call),
@@ -184,9 +233,21 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         }
     }
 
-    /// Chunks that may be under way.
+    /// Chunks that may be under way, at the least: what items are divided by.
+    fn ahead_min(&self) -> u64 {
+        u64::from(self.intake.hands()) * CHUNKS_AHEAD
+    }
+
+    /// Chunks that may be under way. Those whose size nobody said grow, where they may, and need no others.
     fn ahead(&self) -> usize {
-        self.intake.hands() as usize * CHUNKS_AHEAD
+        let (least, hands) = (self.ahead_min(), u64::from(self.intake.hands()));
+        if self.chunk_size.is_none() {
+            return usize::try_from(least).unwrap_or(usize::MAX);
+        }
+        let items = (self.handed / (self.chunks_given + self.ends.len() as u64).max(1)).max(1);
+        let bytes = self.chunk_bytes + self.shared.lock().result_bytes.saturating_mul(items);
+        let most = (BYTES_AHEAD / bytes.max(1)).min(hands * CHUNKS_AHEAD_MAX);
+        usize::try_from(self.chunks_given.min(most).max(least)).unwrap_or(usize::MAX)
     }
 
     /// One call with as many items as it is to have. An item that cannot be encoded ends it, and stands behind it as its own.
@@ -205,6 +266,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             }
         }
         if call.items() > 0 {
+            self.chunk_bytes = call.bytes().len() as u64;
             let items = self.handed..self.handed + u64::from(call.items());
             self.handed = items.end;
             let sink = Arc::clone(&self.shared) as Arc<dyn Sink>;
@@ -231,7 +293,7 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
             (least, Some(most)) if least == most => least as u64,
             _ => self.handed,
         };
-        let size = items.div_ceil(self.ahead() as u64).min(self.shared.lock().bearable());
+        let size = items.div_ceil(self.ahead_min()).min(self.shared.lock().bearable());
         u32::try_from(size).unwrap_or(u32::MAX).clamp(1, CHUNK_ITEMS_MAX)
     }
 
@@ -241,9 +303,9 @@ impl<A: Value, R: Value, I: Iterator<Item = A>> Map<I, A, R> {
         if self.given == self.handed {
             return false;
         }
-        let next = self.is_ordered.then_some(self.given);
-        let (count, word) = self.shared.take(next);
+        let (count, word) = self.shared.take(self.awaited());
         self.given += count;
+        self.chunks_given += 1;
         match word {
             Word::Value(bytes, _, by) => {
                 let origin = || by.origin(self.intake.logs().as_deref());
@@ -306,6 +368,14 @@ impl Done {
         }
     }
 
+    /// Whether the chunk that begins so is not there yet; or none at all.
+    fn is_missing(&self, next: Option<u64>) -> bool {
+        match next {
+            Some(next) => !self.chunks.contains_key(&next),
+            None => self.chunks.is_empty(),
+        }
+    }
+
     /// How many items a chunk may have for its results.
     fn bearable(&self) -> u64 {
         self.known.min(CHUNK_RESULT_BYTES / self.result_bytes.max(1))
@@ -317,12 +387,19 @@ impl Shared {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for the chunk that begins so, or for any, and says whether it is there by then.
+    fn comes(&self, next: Option<u64>, until: Deadline) -> bool {
+        let mut done = self.lock();
+        while done.is_missing(next) {
+            let Some(left) = until.left() else { return false };
+            done = self.more.wait_timeout(done, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
     /// Waits for the chunk that begins so, or for any, and takes it.
     fn take(&self, next: Option<u64>) -> (u64, Word) {
-        let is_missing = |done: &mut Done| match next {
-            Some(next) => !done.chunks.contains_key(&next),
-            None => done.chunks.is_empty(),
-        };
+        let is_missing = |done: &mut Done| done.is_missing(next);
         let mut done = self.more.wait_while(self.lock(), is_missing).unwrap_or_else(PoisonError::into_inner);
         let taken = match next {
             Some(next) => done.chunks.remove(&next),

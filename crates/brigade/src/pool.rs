@@ -23,7 +23,8 @@ use std::time::Duration;
 
 /// Worker processes that run functions of this program, and survive whatever these do to them.
 ///
-/// Dropping a pool waits for what it has been handed, as that of Python's `Executor` does; [`Pool::kill_workers`] does not.
+/// Dropping a pool waits for what it has been handed, as that of Python's `Executor` does; [`Pool::kill_workers`] does not. A pool in
+/// a `static` is never dropped, and neither is any by [`std::process::exit`]: what it has not done by then ends with the program.
 ///
 /// ```
 /// # brigade::test_entry!(init); init();

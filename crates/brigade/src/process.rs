@@ -13,7 +13,7 @@ pub(crate) mod child;
 mod nursery;
 
 use crate::call;
-use crate::error::{BuildError, TaskError};
+use crate::error::{BuildError, TaskError, one_line};
 use crate::init;
 use crate::{StartMethod, Value};
 use brigade_os::Body;
@@ -29,7 +29,7 @@ use std::time::Duration;
 
 /// A function of this program that runs in a process of its own, a child of this one.
 ///
-/// It writes to this process's stdout and stderr, reads from nobody, and stands in its directory and process group, so that
+/// It writes to this process's stdout and stderr, its stdin is `/dev/null`, and it stands in its directory and process group, so that
 /// Ctrl-C and Ctrl-Z of a terminal reach both. Its environment is that of the first start of any process. Of this one's open
 /// files it has none, and signals are as at the start of a program.
 ///
@@ -76,7 +76,7 @@ pub enum ProcessError {
     /// Nobody has called [`init`](crate::init) in this program.
     #[error(transparent)]
     NoInit(BuildError),
-    /// Processes and pools in processes … deeper than that.
+    /// A process may start processes and pools, whose processes may do so, and so on; this one would be too deep.
     #[error("processes are nested {depth} deep already: {most} is the most")]
     TooDeep {
         /// How deep this process is.
@@ -85,7 +85,7 @@ pub enum ProcessError {
         most: u32,
     },
     /// The argument cannot be written as bytes, or the function is not of this program.
-    #[error("process {name} cannot be started: {error}")]
+    #[error("process {} cannot be started: {error}", one_line(.name))]
     Call {
         /// Of the process.
         name: String,
@@ -93,7 +93,7 @@ pub enum ProcessError {
         error: TaskError,
     },
     /// The system, or the machine's limits.
-    #[error("process {name} cannot be started: {source}")]
+    #[error("process {} cannot be started: {}", one_line(.name), one_line(.source))]
     Start {
         /// Of the process.
         name: String,
@@ -101,13 +101,13 @@ pub enum ProcessError {
         source: io::Error,
     },
     /// This process has returned from `main` or called `exit`.
-    #[error("process {name} cannot be started: this program is at its end")]
+    #[error("process {} cannot be started: this program is at its end", one_line(.name))]
     AtExit {
         /// Of the process.
         name: String,
     },
     /// It is to be closed, and here it is again.
-    #[error("process {} (pid {}) runs still: join, terminate or kill it before it is closed", .0.name(), .0.pid())]
+    #[error("process {} (pid {}) is still running: join, terminate or kill it before it is closed", one_line(.0.name()), .0.pid())]
     Running(Process),
 }
 
@@ -245,7 +245,7 @@ impl Process {
         self.child.take_exit()
     }
 
-    /// Waits for its end, for so long at most; `None` if it runs still.
+    /// Waits for its end, for so long at most; `None` if it is still running.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -256,7 +256,7 @@ impl Process {
     /// assert!(process.is_alive());
     /// # Ok::<(), brigade::ProcessError>(())
     /// ```
-    #[must_use = "it may run still"]
+    #[must_use = "it may still be running"]
     pub fn join_timeout(&self, within: Duration) -> Option<Exit> {
         let _ = self.child.body.await_end(Some(within));
         self.child.settle()
@@ -486,4 +486,28 @@ extern "C" fn end_children() {
         }
     }
     nursery::close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::assert_one_line;
+    use brigade_os::Pid;
+
+    #[test]
+    fn every_error_of_a_process_is_one_line_whatever_its_name() {
+        let two = || "a\nb".to_owned();
+        let own = Pid::new(std::process::id().cast_signed()).expect("a pid");
+        let body = Body::of(own).expect("it is here");
+        let child = Child { name: two(), daemon: false, body, exit: Mutex::default() };
+        let all = [
+            ProcessError::NoInit(BuildError::NoInit),
+            ProcessError::TooDeep { depth: 10, most: 10 },
+            ProcessError::Call { name: two(), error: TaskError::Foreign },
+            ProcessError::Start { name: two(), source: io::Error::other(two()) },
+            ProcessError::AtExit { name: two() },
+            ProcessError::Running(Process { child: Arc::new(child) }),
+        ];
+        all.iter().for_each(|error| assert_one_line(error));
+    }
 }

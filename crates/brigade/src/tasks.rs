@@ -48,12 +48,28 @@ impl Tasks {
         Tasks::default()
     }
 
-    /// One more. Of several of one name and shape the first is called. A name that is a path stands for its last part.
+    /// One more. A name that is a path stands for its last part, without the types of a generic: `texts::parse::<u32>` is
+    /// `parse`.
+    ///
+    /// A task is known by its name and its shape, which is its types by their full names, and no more of them than that: a struct
+    /// whose fields have changed has the name it had. Give it, or the task, another one; else what the pool sends is read as what
+    /// the worker takes it for.
+    ///
+    /// ```should_panic
+    /// # use brigade::Tasks;
+    /// // Which of them should be called? This panics.
+    /// let tasks = Tasks::new().with("double", |n: u32| 2 * n).with("double", |n: u32| n + n);
+    /// ```
+    ///
+    /// # Panics
+    /// If there is one of that name and shape already.
     #[must_use]
     pub fn with<A: Value, R: Value>(mut self, name: &str, function: fn(A) -> R) -> Tasks {
-        let name = name.rsplit("::").next().unwrap_or(name).trim();
+        let signature = signature::<A, R>(last_part(name));
+        let is_new = self.list.iter().all(|entry| entry.signature != signature);
+        assert!(is_new, "two tasks are called `{signature}`: give one another name with Tasks::with");
         let run = Box::new(move |items: &[u8]| call::each(function, items));
-        self.list.push(Entry { signature: signature::<A, R>(name), run });
+        self.list.push(Entry { signature, run });
         self
     }
 }
@@ -64,7 +80,8 @@ impl fmt::Debug for Tasks {
     }
 }
 
-/// Functions as the tasks of a [`worker`], each by its own name.
+/// Functions as the tasks of a [`worker`], each by its own name: the last part of its path, without the types of a generic. Two
+/// of one name and one shape are a panic; [`Tasks::with`](crate::Tasks::with) gives one another name.
 ///
 /// ```
 /// fn range_sum((from, to): (u64, u64)) -> u64 { (from..to).sum() }
@@ -78,6 +95,28 @@ macro_rules! tasks {
     ($($task:path),* $(,)?) => {
         $crate::Tasks::new()$(.with(stringify!($task), $task))*
     };
+}
+
+/// `f` of `<a::T as b::Trait>::f::<Vec<u8>, fn() -> u32>`.
+fn last_part(path: &str) -> &str {
+    let path = path.trim();
+    let generics = path.ends_with('>').then(|| opening(path)).flatten();
+    let path = generics.map_or(path, |at| path[..at].trim_end().trim_end_matches("::"));
+    path.rsplit("::").next().unwrap_or(path).trim()
+}
+
+/// Where the brackets open that the path ends with. The end of an arrow is none.
+fn opening(path: &str) -> Option<usize> {
+    let mut depth = 0_u32;
+    let is_arrow = |at: usize| path[..at].ends_with('-');
+    path.char_indices().rev().find_map(|(at, letter)| {
+        match letter {
+            '>' if !is_arrow(at) => depth += 1,
+            '<' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        (depth == 0).then_some(at)
+    })
 }
 
 /// `word_count(alloc::string::String) -> usize`.
@@ -117,6 +156,8 @@ static OWN: OnceLock<Tasks> = OnceLock::new();
 ///
 /// # Panics
 /// As [`init`](crate::init), which it calls first: its tasks may have pools of their own.
+/// Whoever starts it hears of this, and of a panic in [`Tasks::with`], as of a worker that has ended with exit code 101, with the
+/// words of the panic.
 pub fn worker(tasks: Tasks) -> ExitCode {
     init();
     be_worker();
@@ -214,5 +255,46 @@ impl<A, R> fmt::Debug for Task<A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = call::named(self.opening.bytes()).map(|(signature, _)| signature);
         f.debug_tuple("Task").field(&name.unwrap_or_default()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    mod a {
+        pub(super) fn f(n: u32) -> u32 {
+            n + 1
+        }
+    }
+
+    mod b {
+        pub(super) fn f(n: u32) -> u32 {
+            n + 2
+        }
+    }
+
+    fn g<T: Value>(one: T) -> T {
+        one
+    }
+
+    #[test]
+    fn two_tasks_of_one_name_and_shape_are_refused_and_the_panic_names_them() {
+        let panic = catch_unwind(|| crate::tasks![a::f, g::<u32>, b::f]).expect_err("which f is meant?");
+        let words = panic.downcast_ref::<String>().expect("words");
+        assert_eq!(words, "two tasks are called `f(u32) -> u32`: give one another name with Tasks::with");
+        let both = crate::tasks![a::f].with("f2", b::f);
+        assert_eq!(format!("{both:?}"), r#"["f(u32) -> u32", "f2(u32) -> u32"]"#);
+    }
+
+    #[test]
+    fn a_generic_is_called_by_its_name_without_its_types() {
+        let tasks = crate::tasks![g::<u32>, g::<Vec<u8>>];
+        let told = r#"["g(u32) -> u32", "g(alloc::vec::Vec<u8>) -> alloc::vec::Vec<u8>"]"#;
+        assert_eq!(format!("{tasks:?}"), told);
+        let odd = ["x", " a :: x ", "x :: < fn () -> u32 >", "x::<a::B<c::D>, E>", "a::<T>::x", "<T>::x::<>"];
+        assert_eq!(odd.map(last_part), ["x"; 6]);
+        assert_eq!([">", "", "<>"].map(last_part), [">", "", ""]);
     }
 }

@@ -98,6 +98,41 @@ fn holds(executor: &impl Executor) {
     assert_eq!(receiver.recv(), Ok(Ok(4)));
 }
 
+/// The first waits at a gate, and others do not.
+fn wait_if_first((n, gate): (u32, String)) -> u32 {
+    if n == 0 { wait_at(gate) } else { n }
+}
+
+/// Whoever was told that nothing is there yet may ask again, and misses nothing.
+fn may_be_asked_again(executor: &impl Executor, [first, second, third]: [Gate; 3]) {
+    let (moment, long) = (Duration::from_millis(1), Duration::from_secs(60));
+    let items = |gate: &Gate| (0..2).map(|n| (n, gate.0.clone())).collect::<Vec<_>>();
+    let mut map = executor.map(wait_if_first, items(&first)).chunk_size(1);
+    assert_eq!(map.next_timeout(moment), None, "the first is at the gate");
+    first.open();
+    assert_eq!([(); 3].map(|()| map.next_timeout(long)), [Some(Some(Ok(7))), Some(Some(Ok(1))), Some(None)]);
+
+    let mut map = executor.map(wait_if_first, items(&second)).chunk_size(1).unordered();
+    assert_eq!(map.next_timeout(long), Some(Some(Ok(1))), "whoever is done");
+    assert_eq!(map.next_timeout(moment), None);
+    second.open();
+    assert_eq!([(); 2].map(|()| map.next_timeout(long)), [Some(Some(Ok(7))), Some(None)]);
+
+    let mut jobs = as_completed(items(&third).into_iter().map(|item| executor.submit(wait_if_first, item)));
+    let mut next = |patience| jobs.next_timeout(patience).map(|job| job.map(brigade::Job::join));
+    assert_eq!(next(long), Some(Some(Ok(1))), "whoever is done");
+    assert_eq!(next(moment), None);
+    third.open();
+    assert_eq!([long; 2].map(next), [Some(Some(Ok(7))), Some(None)]);
+}
+
+#[test]
+fn results_are_waited_for_as_long_as_it_is_said_and_may_be_asked_for_again() {
+    let gates = |of: &str| ["first", "second", "third"].map(|name| Gate::new(&format!("{of}-{name}")));
+    may_be_asked_again(&processes(2), gates("processes"));
+    may_be_asked_again(&threads(2), gates("threads"));
+}
+
 /// Nothing is taken after the end, and nobody hangs for it.
 fn is_over(executor: &impl Executor) {
     assert_eq!(executor.submit(double, 1).join(), Err(TaskError::Shutdown));

@@ -16,7 +16,8 @@ fn a_pool_without_init_is_refused_in_one_line() {
     assert!(matches!(error, BuildError::NoInit), "{error:?}");
     assert_eq!(
         error.to_string(),
-        "brigade::init() was not called: call it first in main, before any thread is started"
+        "brigade::init() was not called: call it first in main, before any thread is started \
+         (under #[tokio::main]: before the runtime; in tests: brigade::test_entry!)"
     );
 }
 
@@ -28,6 +29,10 @@ fn init_after_threads_were_started_is_a_panic_that_says_so() {
     let panic = catch_unwind(brigade::init).expect_err("there are two threads at least");
     let words = panic.downcast_ref::<String>().expect("words");
     assert!(words.starts_with("brigade::init() must be called first in main: there are "), "{words}");
+    assert!(
+        words.ends_with("(under #[tokio::main]: before the runtime; in tests: brigade::test_entry!)"),
+        "{words}"
+    );
     drop(end);
     assert!(other.join().expect("it ends").is_err(), "nobody said anything");
     assert!(matches!(Pool::new(), Err(BuildError::NoInit)), "it was not done by halves");

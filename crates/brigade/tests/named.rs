@@ -86,9 +86,15 @@ fn a_name_that_is_not_there_and_another_shape_are_told_in_one_line() {
     assert!(told.contains("word_count(alloc::string::String) -> usize`, and not `word_count("), "{told}");
     assert!(told.ends_with("-> u32`") && told.lines().count() == 1, "{told}");
     let told = pool.submit(|n: u32| n, 1).join().expect_err("no function of this program").to_string();
-    assert!(told.contains("by name, with Pool::task") && told.lines().count() == 1, "{told}");
+    let words = format!(
+        "workers are {}, another program: its tasks are called by name (Pool::task); \
+         functions of this program cannot be sent to it",
+        own.display()
+    );
+    assert_eq!(told, words);
     let hook = Pool::builder().worker(&own).initializer(|(): ()| (), ()).build().expect_err("no such pool");
     assert!(matches!(hook, BuildError::Hook { .. }), "{hook:?}");
+    assert_eq!(hook.to_string(), format!("initializer: {words}"));
 }
 
 #[test]

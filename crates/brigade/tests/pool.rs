@@ -3,7 +3,7 @@
 use brigade::{BuildError, Pool, StartMethod, TaskError, Until, as_completed, wait};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::process;
+use std::process::{self, Command};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -71,6 +71,22 @@ fn a_map_draws_no_more_items_than_it_needs_ahead() {
         pool.map(square, (0..).inspect(|_| drawn += 1)).take(10).map(|one| one.expect("a square")).collect();
     assert_eq!(first, (0..10).map(square).collect::<Vec<u64>>());
     assert!(drawn < 1_000, "{drawn} items for ten results");
+}
+
+#[test]
+fn a_map_of_short_calls_goes_further_ahead_the_longer_it_is_and_no_further_than_four_mebibytes() {
+    const LARGE: usize = 256 << 10;
+    let (pool, given) = (pool(1), 300);
+    let drawn_for = |size: usize| {
+        let mut drawn = 0;
+        let sizes = std::iter::repeat_n(size, 10_000).inspect(|_| drawn += 1);
+        let mut bytes = pool.map(|size: usize| "a".repeat(size), sizes).chunk_size(1);
+        assert!(bytes.by_ref().take(given).all(|one| one.is_ok_and(|it| it.len() == size)));
+        drop(bytes);
+        drawn - given
+    };
+    let (small, large) = (drawn_for(1), drawn_for(LARGE));
+    assert!((200..=256).contains(&small) && large <= 16, "{small} small ones ahead, {large} large ones");
 }
 
 #[test]
@@ -324,7 +340,7 @@ fn a_worker_inherits_nothing_that_its_program_had_open() {
     if std::env::var_os("INHERITS").is_none() {
         let script = r#"exec 9</etc/passwd; INHERITS=1 exec "$0" --exact "$1" --nocapture"#;
         let own = std::env::current_exe().expect("this test has a file");
-        let told = process::Command::new("sh").arg("-c").arg(script).arg(own).arg(TEST).output().expect("sh");
+        let told = Command::new("sh").arg("-c").arg(script).arg(own).arg(TEST).output().expect("sh");
         assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
         return;
     }
@@ -346,11 +362,24 @@ fn a_million_items_are_mapped_in_order_while_workers_are_killed() {
         assert_eq!(value, n * 3);
         if n >= next && killed.insert(pid) {
             next = n + 10_000;
-            let _ = process::Command::new("kill")
-                .args(["-9", &pid.to_string()])
-                .stderr(process::Stdio::null())
-                .status();
+            let _ =
+                Command::new("kill").args(["-9", &pid.to_string()]).stderr(process::Stdio::null()).status();
         }
     }
     assert!(killed.len() > 20, "{} were killed", killed.len());
+}
+
+#[test]
+fn a_worker_of_another_build_refuses_to_be_one_and_says_of_which_both_are() {
+    let own = std::env::current_exe().expect("this test has a file");
+    for role in ["template", "nursery"] {
+        let mut worker = Command::new(&own);
+        worker.args(["brigade-worker", "0000000000000000", role, "3", "4"]).env("BRIGADE_DEPTH", "1");
+        let told = worker.output().expect("it runs");
+        let build = format!("{:016x}", brigade_os::text::build_id());
+        let words =
+            format!("worker is of build {build}, its pool of build 0000000000000000: rebuild or restart\n");
+        assert_eq!(String::from_utf8_lossy(&told.stderr), words);
+        assert_eq!(told.status.code(), Some(78));
+    }
 }

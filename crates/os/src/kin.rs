@@ -43,7 +43,7 @@ impl Surroundings {
         Surroundings { stdout, stderr, dir }
     }
 
-    /// Makes them those of this process, which reads from nobody from now on.
+    /// Makes them those of this process, whose stdin is `/dev/null` from now on.
     ///
     /// # Errors
     /// If the kernel refuses.

@@ -1,34 +1,93 @@
 //! Functions by their position in this program's own text, so that another process of the same program can call them.
 //!
 //! A program that is executed anew lies elsewhere in memory (ASLR), but what is `n` bytes behind its start is so there, too.
-//! That is all that crosses: a number, which means something only to the very same build.
+//! That is all that crosses: numbers, which mean something only to the very same build, and are known as its own by a seal in them.
 
 use std::ffi::c_void;
 use std::mem::size_of;
 use std::sync::OnceLock;
 
-/// Where a function stands, in bytes from where the program is loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Position(u64);
+/// What calls a function with what bytes say, and gives bytes. The compiler makes one for each type of function.
+pub type Caller<A, R> = fn(fn(A) -> R, &[u8]) -> Result<Vec<u8>, String>;
 
-impl Position {
-    /// For sending it to a process of the same build.
-    #[must_use]
-    pub fn number(self) -> u64 {
-        self.0
-    }
-
-    /// As it was sent; `None` if no code of this program is there. Whoever receives one believes its sender in all else: a
-    /// number that was never a position of a function of the types that are asked for is a call into the middle of anything.
-    #[must_use]
-    pub fn received(number: u64) -> Option<Position> {
-        address(Position(number)).map(|_| Position(number))
-    }
+/// A function and who calls it, by their places in the program. Whoever makes one has both, and the compiler sees that they fit;
+/// they go together from there on, so nobody is ever asked of which type a place is.
+///
+/// ```
+/// # use brigade_os::text::Errand;
+/// fn double(n: u8) -> u8 { 2 * n }
+/// fn call(function: fn(u8) -> u8, bytes: &[u8]) -> Result<Vec<u8>, String> {
+///     Ok(bytes.iter().map(|n| function(*n)).collect())
+/// }
+/// let errand = Errand::of(call, double).expect("both are in this program");
+/// let received = Errand::received(errand.numbers()).expect("it is of this build");
+/// assert_eq!(received.run(&[1, 21]), Ok(vec![2, 42]));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errand {
+    caller: Place,
+    function: Place,
 }
 
-/// What takes bytes and a function, and gives bytes: the one shape that is called by a number alone. Whoever wrote the
-/// number knows what the function in it takes, and so does this, for it is of the same build.
-pub type Caller = fn(Position, &[u8]) -> Result<Vec<u8>, String>;
+/// In bytes from where the program is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u64);
+
+/// Bits of a number that are the place: a program has no terabyte of code. The others are half of a seal.
+const PLACE_BITS: u32 = 40;
+
+impl Errand {
+    /// `None` if either is of a shared library, which may lie anywhere in another process.
+    #[must_use]
+    pub fn of<A, R>(caller: Caller<A, R>, function: fn(A) -> R) -> Option<Errand> {
+        let caller = place(caller as *const () as usize)?;
+        Some(Errand { caller, function: place(function as *const () as usize)? })
+    }
+
+    /// For sending it to a process of the same build. Neither is ever 0.
+    #[must_use]
+    pub fn numbers(self) -> [u64; 2] {
+        let [first, second] = self.seal();
+        [self.caller.0 | first << PLACE_BITS, self.function.0 | second << PLACE_BITS]
+    }
+
+    /// As it was sent; `None` unless these are the numbers of one that was made in this build. The seal says so: any other numbers
+    /// have it with a chance of 1 in 2^48, unless somebody computes it for them, which is no accident any more.
+    #[must_use]
+    pub fn received(numbers: [u64; 2]) -> Option<Errand> {
+        let [caller, function] = numbers.map(|number| Place(number & ((1 << PLACE_BITS) - 1)));
+        let errand = Errand { caller, function };
+        (errand.numbers() == numbers && address(caller).is_some() && address(function).is_some())
+            .then_some(errand)
+    }
+
+    /// Has the caller call the function.
+    ///
+    /// # Errors
+    /// Whatever the caller says.
+    pub fn run(self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        const NOBODY: &str = "a call of what is no function of this program";
+        let (caller, function) = address(self.caller).zip(address(self.function)).ok_or(NOBODY)?;
+        const { assert!(size_of::<Caller<(), ()>>() == size_of::<*const c_void>()) };
+        // SAFETY: both places were taken of functions of this very build, together, and the compiler has seen that the one takes
+        // the other: `of` is where they come from, here or in a process of the same build, and the seal tells them from others.
+        // Of which types they are is not known here, nor needed: a caller is passed a pointer to a function, and the pointers to
+        // any two functions are passed alike. This one is called by its caller only, which knows its type.
+        let (caller, function) = unsafe {
+            let caller =
+                std::mem::transmute::<*const c_void, fn(fn(), &[u8]) -> Result<Vec<u8>, String>>(caller);
+            (caller, std::mem::transmute::<*const c_void, fn()>(function))
+        };
+        caller(function, bytes)
+    }
+
+    /// What belongs to these two places in this build, 24 bits each.
+    fn seal(self) -> [u64; 2] {
+        let words = [build_id(), self.caller.0, self.function.0];
+        let hash = words.iter().flat_map(|word| word.to_le_bytes()).fold(FNV_OFFSET, fnv1a_step);
+        [hash >> PLACE_BITS, hash & ((1 << (64 - PLACE_BITS)) - 1)]
+    }
+}
 
 /// Where the program's own code is.
 #[derive(Clone, Copy, Debug)]
@@ -36,44 +95,6 @@ struct Text {
     base: usize,
     start: usize,
     end: usize,
-}
-
-/// Where `f` stands; `None` for a function of a shared library, which may lie anywhere in another process.
-///
-/// ```
-/// # use brigade_os::text::{function_at, position};
-/// fn double(n: u32) -> u32 { 2 * n }
-/// let at = position(double).expect("it is in this program");
-/// assert_eq!(function_at::<u32, u32>(at).map(|double| double(21)), Some(42));
-/// ```
-#[must_use]
-pub fn position<A, R>(f: fn(A) -> R) -> Option<Position> {
-    place(f as *const () as usize)
-}
-
-/// The same for a caller.
-#[must_use]
-pub fn position_of_caller(caller: Caller) -> Option<Position> {
-    place(caller as *const () as usize)
-}
-
-/// The function there. The types must be those that its position was taken with, in this build: whoever sends positions
-/// sends them together with a caller that knows.
-#[must_use]
-pub fn function_at<A, R>(position: Position) -> Option<fn(A) -> R> {
-    let address = address(position)?;
-    const { assert!(size_of::<fn(A) -> R>() == size_of::<*const c_void>()) };
-    // SAFETY: the address lies in this program's code, and a position is only ever made of a function of this type: the
-    // handshake has refused every other build.
-    Some(unsafe { std::mem::transmute::<*const c_void, fn(A) -> R>(address) })
-}
-
-/// The caller there; as [`function_at`].
-#[must_use]
-pub fn caller_at(position: Position) -> Option<Caller> {
-    let address = address(position)?;
-    // SAFETY: as above.
-    Some(unsafe { std::mem::transmute::<*const c_void, Caller>(address) })
 }
 
 /// A number that two processes share exactly if they are of the same build: the linker's own, or else how the program's
@@ -84,14 +105,15 @@ pub fn build_id() -> u64 {
     *ID.get_or_init(|| loaded().map_or(0, |found| found.1))
 }
 
-fn place(address: usize) -> Option<Position> {
+fn place(address: usize) -> Option<Place> {
     let text = text()?;
-    (text.start..text.end).contains(&address).then(|| Position((address - text.base) as u64))
+    let place = (address.checked_sub(text.base)?) as u64;
+    ((text.start..text.end).contains(&address) && place >> PLACE_BITS == 0).then_some(Place(place))
 }
 
-fn address(Position(position): Position) -> Option<*const c_void> {
+fn address(Place(place): Place) -> Option<*const c_void> {
     let text = text()?;
-    let address = text.base.checked_add(usize::try_from(position).ok()?)?;
+    let address = text.base.checked_add(usize::try_from(place).ok()?)?;
     (text.start..text.end).contains(&address).then_some(address as *const c_void)
 }
 
@@ -145,10 +167,14 @@ fn gnu_build_id(mut notes: &[u8]) -> Option<&[u8]> {
     }
 }
 
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes.iter().copied().fold(FNV_OFFSET, fnv1a_step)
+}
+
+fn fnv1a_step(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
 }
 
 #[cfg(test)]
@@ -159,32 +185,51 @@ mod tests {
         3 * n
     }
 
-    fn call(function: Position, args: &[u8]) -> Result<Vec<u8>, String> {
-        let triple = function_at::<u64, u64>(function).ok_or("no function")?;
+    fn call(function: fn(u64) -> u64, args: &[u8]) -> Result<Vec<u8>, String> {
         let n = u64::from_le_bytes(args.try_into().map_err(|_| "eight bytes")?);
-        Ok(triple(n).to_le_bytes().to_vec())
+        Ok(function(n).to_le_bytes().to_vec())
+    }
+
+    fn shout(function: fn(String) -> String, args: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(function(String::from_utf8_lossy(args).into_owned()).into_bytes())
     }
 
     #[test]
     fn a_function_and_its_caller_are_found_by_their_numbers() {
-        let (function, caller) = (position(triple).unwrap(), position_of_caller(call).unwrap());
-        let called = caller_at(caller).unwrap()(function, &14_u64.to_le_bytes());
+        let received = |errand: Option<Errand>| Errand::received(errand.unwrap().numbers()).unwrap();
+        let called = received(Errand::of(call, triple)).run(&14_u64.to_le_bytes());
         assert_eq!(called, Ok(42_u64.to_le_bytes().to_vec()));
-        let capture_free: fn(u64) -> u64 = |n| n + 1;
-        let closure = function_at::<u64, u64>(position(capture_free).unwrap()).unwrap();
-        assert_eq!(closure(1), 2);
+        let called = received(Errand::of(call, |n| n + 1)).run(&1_u64.to_le_bytes());
+        assert_eq!(called, Ok(2_u64.to_le_bytes().to_vec()), "a closure that captures nothing");
+        let called = received(Errand::of(shout, |text| text.to_uppercase())).run(b"hello");
+        assert_eq!(called, Ok(b"HELLO".to_vec()));
     }
 
     #[test]
-    fn what_is_not_of_this_program_has_no_position() {
+    fn what_is_not_of_this_program_has_no_place() {
         // SAFETY: only its address is looked at.
-        let foreign: fn(i32) -> i32 = unsafe { std::mem::transmute(libc::abs as *const ()) };
-        assert_eq!(position(foreign), None);
-        assert!(function_at::<(), ()>(Position(u64::MAX)).is_none());
-        assert!(function_at::<(), ()>(Position(0)).is_none(), "the header of the program is no code");
-        assert_eq!((Position::received(0), Position::received(u64::MAX)), (None, None));
-        let known = position(triple).unwrap();
-        assert_eq!(Position::received(known.number()), Some(known));
+        let foreign: fn(u64) -> u64 = unsafe { std::mem::transmute(libc::abs as *const ()) };
+        assert_eq!(Errand::of(call, foreign), None);
+        assert_eq!(address(Place(0)), None, "the header of the program is no code");
+        assert_eq!(address(Place(u64::MAX)), None);
+    }
+
+    #[test]
+    fn numbers_that_were_not_made_together_are_those_of_nothing() {
+        let numbers = Errand::of(call, triple).unwrap().numbers();
+        let [caller, function] = numbers;
+        let others = Errand::of(shout, |text| text.to_lowercase()).unwrap().numbers();
+        for mixed in [[0, 0], [u64::MAX; 2], [function, caller], [caller, others[1]], [others[0], function]] {
+            assert_eq!(Errand::received(mixed), None, "{mixed:x?}");
+        }
+        for bit in 0..128 {
+            let mut bent = numbers;
+            bent[bit / 64] ^= 1 << (bit % 64);
+            assert_eq!(Errand::received(bent), None, "bit {bit}");
+        }
+        // Two places of this program's code, without a seal.
+        let bare = numbers.map(|number| number & ((1 << PLACE_BITS) - 1));
+        assert_eq!(Errand::received(bare), None);
     }
 
     #[test]

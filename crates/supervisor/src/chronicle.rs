@@ -219,18 +219,31 @@ impl<'a> Chronicle<'a> {
         self.born.get(&slot).map_or(0, |(_, pid)| *pid)
     }
 
-    /// The last lines that a process wrote into its log. The first of all says only who it is.
+    /// The last lines that a process wrote into its log.
     pub(crate) fn last_lines(&self, pid: u32) -> Vec<String> {
-        const LINES: usize = 3;
+        self.lines_of(pid, 3)
+    }
+
+    /// All that the end of the log has of a process, which may be a panic and what had called it; and where that is.
+    pub(crate) fn end_of_log(&self, pid: u32) -> (Vec<String>, PathBuf) {
+        (self.lines_of(pid, usize::MAX), self.log_of(pid))
+    }
+
+    /// The first of all says only who it is.
+    fn lines_of(&self, pid: u32, count: usize) -> Vec<String> {
         let header = format!(" pid {pid} ppid ");
-        let mut lines = self.own_lines(pid, LINES, None);
+        let mut lines = self.own_lines(pid, count, None);
         lines.retain(|line| !line.contains(&header));
         lines
     }
 
+    fn log_of(&self, pid: u32) -> PathBuf {
+        self.logs_path.join(format!("{pid}.log"))
+    }
+
     /// The last lines that a process wrote into its log, up to the one that holds `until` if there is one.
     pub(crate) fn own_lines(&self, pid: u32, lines: usize, until: Option<&str>) -> Vec<String> {
-        let end = end_of(&self.logs_path.join(format!("{pid}.log"))).unwrap_or_default();
+        let end = end_of(&self.log_of(pid)).unwrap_or_default();
         let text = String::from_utf8_lossy(&end);
         let own: Vec<&str> = text.lines().filter(|line| !line.contains(" supervisor: ")).collect();
         let found = until.and_then(|mark| own.iter().rposition(|line| line.contains(mark)));
@@ -309,7 +322,8 @@ pub(crate) fn obituary(exit: Exit, settled: u64, held: &[TaskId]) -> String {
 
 /// The last few KiB of a file, however long it is.
 fn end_of(path: &Path) -> io::Result<Vec<u8>> {
-    const END_BYTES: u64 = 8 << 10;
+    // A full backtrace of a hundred calls, and what stands before it.
+    const END_BYTES: u64 = 32 << 10;
     let mut file = File::open(path)?;
     let start = file.metadata()?.len().saturating_sub(END_BYTES);
     file.seek(SeekFrom::Start(start))?;

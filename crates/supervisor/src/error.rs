@@ -76,12 +76,14 @@ pub enum WorkerFault {
     #[error("{0}")]
     NotStarted(io::Error),
     /// It ended before it said hello.
-    #[error("ended with {exit} before it said hello: is it a worker of this build?{}", lines(.last_lines))]
+    #[error("ended with {exit} before it said hello: is it a worker of this build?{}", last_words(.last_lines))]
     Silent {
         /// How it ended.
         exit: brigade_wire::Exit,
-        /// What it wrote.
+        /// What it wrote, at its end.
         last_lines: Vec<String>,
+        /// Where that stands with the rest.
+        log: PathBuf,
     },
     /// It runs, but does not say hello.
     #[error("said no hello within {seconds} s: is it a worker of this build?")]
@@ -102,6 +104,45 @@ pub enum WorkerFault {
     },
 }
 
-fn lines(last: &[String]) -> String {
-    last.last().map(|line| format!(" Its last words: {line}")).unwrap_or_default()
+/// What a process said of its end, in one line, behind ` Its last words: `; nothing if it said nothing.
+#[must_use]
+pub fn last_words(lines: &[String]) -> String {
+    let telling = telling(lines);
+    if telling.is_empty() { String::new() } else { format!(" Its last words: {}", telling.join("; ")) }
+}
+
+/// The lines that say most: those of its last panic, or else the last few. Notes tell how to hear more.
+fn telling(lines: &[String]) -> Vec<&str> {
+    const LINES: usize = 3;
+    let is_note = |line: &str| line.is_empty() || line.starts_with("note: ");
+    let lines: Vec<&str> = lines.iter().map(|line| line.trim()).filter(|line| !is_note(line)).collect();
+    let panic = lines.iter().rposition(|line| line.contains(" panicked at "));
+    let from = panic.unwrap_or(lines.len().saturating_sub(LINES));
+    let count = panic.map_or(LINES, |_| 2);
+    lines[from..].iter().take(count).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> String {
+        last_words(&text.lines().map(ToOwned::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_last_words_are_those_of_the_panic_and_no_notes_on_it() {
+        let text = "begun\n\nthread 'main' (7) panicked at src/main.rs:3:5:\nno home\nstack backtrace:\n   0: rust_begin\n\
+                    note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.\n";
+        let words = " Its last words: thread 'main' (7) panicked at src/main.rs:3:5:; no home";
+        assert_eq!(told(text), words);
+    }
+
+    #[test]
+    fn the_last_words_of_who_did_not_panic_are_the_last_lines_in_one() {
+        let text = "1\nerror: unexpected argument 'x'\n\nUsage: t [OPTIONS]\n\nnote: as always\n  For more, try '--help'.\n";
+        let words = "error: unexpected argument 'x'; Usage: t [OPTIONS]; For more, try '--help'.";
+        assert_eq!(told(text), format!(" Its last words: {words}"));
+        assert_eq!(told("\n"), "");
+    }
 }

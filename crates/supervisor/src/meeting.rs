@@ -63,8 +63,8 @@ impl Driver<'_> {
                 .start_template()
                 .map_err(|source| self.template.fault(WorkerFault::NotStarted(source)));
         }
-        let last_lines = self.chronicle.last_lines(self.template.last_pid());
-        Err(self.template.fault(WorkerFault::Silent { exit, last_lines }))
+        let (last_lines, log) = self.chronicle.end_of_log(self.template.last_pid());
+        Err(self.template.fault(WorkerFault::Silent { exit, last_lines, log }))
     }
 
     /// The next news, if any comes by then.

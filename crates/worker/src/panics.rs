@@ -51,18 +51,21 @@ pub fn caught_call<R>(call: impl FnOnce() -> R) -> Caught<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Caught::Value(value),
         Err(payload) => {
-            let told = LAST.take().unwrap_or_else(|| (words(&*payload), String::new(), String::new()));
-            let (message, location, backtrace) = told;
+            let words = words(&*payload);
+            // What is thrown on calls no hook: what was remembered may be of a panic that was caught in between.
+            let last = LAST.take().filter(|(message, ..)| message == words);
+            let (message, location, backtrace) =
+                last.unwrap_or_else(|| (words.to_owned(), String::new(), String::new()));
             Caught::Panicked { message, location, backtrace }
         }
     }
 }
 
 /// What it says itself, where the hook was somebody else's, or was not called.
-fn words(payload: &(dyn Any + Send)) -> String {
+fn words(payload: &(dyn Any + Send)) -> &str {
     let text =
         payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
-    text.unwrap_or(NO_TEXT).to_owned()
+    text.unwrap_or(NO_TEXT)
 }
 
 const NO_TEXT: &str = "a payload that is not text";
@@ -112,5 +115,19 @@ mod tests {
         assert_eq!(caught(|| resume_unwind(Box::new("thrown on"))), panicked("thrown on"));
         assert_eq!(caught(|| resume_unwind(Box::new("so".to_owned()))), panicked("so"));
         assert_eq!(caught(|| resume_unwind(Box::new(7))), panicked(NO_TEXT));
+    }
+
+    #[test]
+    fn words_are_not_those_of_a_panic_that_the_task_itself_has_caught() {
+        remember();
+        let outer = caught(|| {
+            assert!(catch_unwind(|| panic!("inner")).is_err());
+            resume_unwind(Box::new("outer 1"))
+        });
+        assert_eq!(outer, Ending::Panicked { message: "outer 1".into(), location: String::new() });
+        let thrown_on = caught(|| resume_unwind(catch_unwind(|| panic!("inner")).expect_err("it panics")));
+        let Ending::Panicked { message, location } = thrown_on else { panic!("{thrown_on:?}") };
+        assert_eq!(message, "inner");
+        assert!(location.contains("panics.rs:"), "it is the same panic: {location}");
     }
 }

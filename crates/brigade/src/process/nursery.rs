@@ -94,7 +94,7 @@ pub(super) fn bear(
     let mut nursery = NURSERY_HERE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = Exit::Unknown;
     for _ in 0..TRIES_MAX {
-        let template = match nursery.template.take() {
+        let mut template = match nursery.template.take() {
             Some(template) => template,
             None => nursery.start(entry)?,
         };
@@ -103,17 +103,29 @@ pub(super) fn bear(
                 nursery.template = Some(template);
                 return body;
             }
-            Err(Silent) => match template.bury() {
-                (_, Some(born)) => return take_hold(born),
-                (Exit::Code(code), None) => {
-                    let words = format!("its template ended with exit code {code}: see its words on stderr");
-                    return Err(io::Error::other(words));
+            Err(silence) => {
+                let is_known = template.is_known;
+                match (template.bury(), silence) {
+                    ((_, Some(born)), _) => return take_hold(born),
+                    ((Exit::Code(code), None), _) => {
+                        return Err(io::Error::other(ended_with(code, is_known)));
+                    }
+                    // Another one would be as busy.
+                    ((_, None), Silence::Mute) if !is_known => {
+                        return Err(io::Error::other(init::never_came(ANSWER_WITHIN.as_secs())));
+                    }
+                    ((exit, None), Silence::Mute | Silence::Dead) => last = exit,
                 }
-                (exit, None) => last = exit,
-            },
+            }
         }
     }
     Err(io::Error::other(format!("its template was killed {TRIES_MAX} times, the last time by {last}")))
+}
+
+/// Of a template that has ended by itself. One that never answered has not come to `init`.
+fn ended_with(code: i32, is_known: bool) -> String {
+    let hint = if is_known { "" } else { "does this program call brigade::init() first in main? " };
+    format!("its template ended with exit code {code}: {hint}see its words on stderr")
 }
 
 /// Ends the template with its program, so that it is nobody else's to reap. Not if somebody waits for it still.
@@ -149,7 +161,7 @@ impl Nursery {
         let _ = keeper.send(Box::new(job));
         let child = started.recv().map_err(ended)??;
         let body = take_hold(Pid::new(child.id().cast_signed()).expect("a child has a pid"))?;
-        Ok(Template { post, pages, body })
+        Ok(Template { post, pages, body, is_known: false })
     }
 }
 
@@ -172,39 +184,48 @@ struct Template {
     post: Post,
     pages: Pages,
     body: Body,
+    /// It has answered once.
+    is_known: bool,
 }
 
-/// It is dead, or as good as that.
-struct Silent;
+/// Why there is no answer.
+enum Silence {
+    /// It is dead, or as good as that.
+    Dead,
+    /// It runs, and has said nothing in time.
+    Mute,
+}
 
 impl Template {
-    fn bear(&self, order: Order, files: &[BorrowedFd<'_>]) -> Result<io::Result<Body>, Silent> {
+    fn bear(&mut self, order: Order, files: &[BorrowedFd<'_>]) -> Result<io::Result<Body>, Silence> {
         let packet = encode_summed(&order).expect("two flags can be encoded");
         match self.post.send(&packet, files) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Silent),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Silence::Dead),
             Err(error) => return Ok(Err(error)),
         }
-        match self.hear().ok_or(Silent)? {
-            Ok(()) => self.take_born().map(take_hold).ok_or(Silent),
+        let answer = self.hear()?;
+        self.is_known = true;
+        match answer {
+            Ok(()) => self.take_born().map(take_hold).ok_or(Silence::Dead),
             // Whatever became of the answer, whoever stands on the page was born.
             Err(words) => Ok(self.take_born().map_or(Err(io::Error::other(words)), take_hold)),
         }
     }
 
     /// Its answer, if there is one in time. Who is stopped is not waited for.
-    fn hear(&self) -> Option<Answer> {
+    fn hear(&self) -> Result<Answer, Silence> {
         for _ in 0..ANSWER_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
             match self.post.receive(Some(LOOK_EVERY)) {
                 Ok(Received::Packet(answer, _)) => {
                     let wrong = |error| format!("the answer of its template: {error}");
-                    return Some(decode_summed(&answer).map_err(wrong).flatten());
+                    return Ok(decode_summed(&answer).map_err(wrong).flatten());
                 }
                 Ok(Received::Nothing) if !self.is_stopped() => {}
-                Ok(Received::Nothing | Received::End) | Err(_) => return None,
+                Ok(Received::Nothing | Received::End) | Err(_) => return Err(Silence::Dead),
             }
         }
-        None
+        Err(Silence::Mute)
     }
 
     fn is_stopped(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What can go wrong with a queue.
 
+use crate::error::one_line;
 use std::io;
 
 /// Why nothing was put, or got.
@@ -14,7 +15,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// It was closed: nothing is taken any more, and what was taken is with somebody.
+    /// It was closed: nothing can be put any more. Whoever gets hears this only when nothing is left to get.
     #[error("the queue is closed")]
     Closed,
     /// There was no room in the time that was given.
@@ -41,13 +42,13 @@ pub enum QueueError {
         most: u64,
     },
     /// The item cannot be written as bytes; the queue is as it was.
-    #[error("cannot be encoded: {message}")]
+    #[error("cannot be encoded: {}", one_line(.message))]
     Encode {
         /// What serde said.
         message: String,
     },
     /// The item cannot be read from its bytes, and is gone.
-    #[error("cannot be decoded: {message}")]
+    #[error("cannot be decoded: {}", one_line(.message))]
     Decode {
         /// What serde said.
         message: String,
@@ -69,6 +70,30 @@ pub enum QueueError {
         told: u32,
     },
     /// The system says no.
-    #[error("queue: {0}")]
+    #[error("queue: {}", one_line(.0))]
     Os(#[from] io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::assert_one_line;
+
+    #[test]
+    fn every_error_of_a_queue_is_one_line() {
+        let two = || "a\nb".to_owned();
+        let all = [
+            QueueError::Closed,
+            QueueError::Full,
+            QueueError::Empty,
+            QueueError::Unfinished { unfinished: 2 },
+            QueueError::NothingToDo,
+            QueueError::TooLarge { bytes: 2, most: 1 },
+            QueueError::Encode { message: two() },
+            QueueError::Decode { message: two() },
+            QueueError::Damaged { number: 1, offset: 64, bytes: 2, sum: 3, told: 4 },
+            QueueError::Os(io::Error::other(two())),
+        ];
+        all.iter().for_each(|error| assert_one_line(error));
+    }
 }

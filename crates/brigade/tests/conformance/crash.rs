@@ -390,6 +390,8 @@ fn a_worker_that_is_stopped_or_spins_is_ended_at_its_time() {
             },
             "a loop without an end",
         );
+        // No handler of SIGABRT, which asks where it hangs, is ever called.
+        assert_timed_out(pool, |()| signals::deaf(|| sleep_for_ever(())), "every signal is blocked");
     });
 }
 

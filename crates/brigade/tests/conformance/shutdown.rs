@@ -10,8 +10,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -163,6 +163,29 @@ fn a_call_that_is_handed_in_when_everything_ends_is_an_error_and_no_hang() {
     });
     assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(TaskError::Shutdown)));
     thread.join().expect("it ends");
+}
+
+/// A pool that nobody drops, and what it answers at the very end.
+static KEPT: OnceLock<(Pool, String)> = OnceLock::new();
+
+extern "C" fn ask_at_exit() {
+    let (pool, mark) = KEPT.get().expect("it was kept");
+    fs::write(mark, format!("{:?}", pool.submit(square, 3).join())).expect("a file");
+}
+
+/// Scenario 42, while the pool lives.
+#[test]
+fn a_call_that_is_handed_in_by_a_hook_at_the_end_of_a_program_is_answered_and_no_hang() {
+    const TEST: &str =
+        "shutdown::a_call_that_is_handed_in_by_a_hook_at_the_end_of_a_program_is_answered_and_no_hang";
+    if let Ok(dir) = std::env::var("CONFORMANCE_FILES") {
+        KEPT.set((pool(1), format!("{dir}/answer"))).expect("nobody else keeps one");
+        return brigade_os::kin::at_exit(ask_at_exit).expect("a hook");
+    }
+    let marks = Marks::new();
+    let (code, stdout, stderr) = program(TEST, &[&format!("CONFORMANCE_FILES={}", marks.path(""))]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    assert_eq!(fs::read_to_string(marks.path("answer")).expect("it was written"), "Ok(9)");
 }
 
 /// Scenario 43.

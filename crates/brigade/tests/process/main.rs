@@ -130,8 +130,8 @@ fn a_running_process_is_alive_and_has_no_exit_code_and_cannot_be_closed() {
         let process = Process::builder(sleep_long, ()).start_method(method).start().expect("it starts");
         assert_eq!((process.is_alive(), process.exit_code()), (true, None));
         assert_eq!(process.join_timeout(Duration::ZERO), None);
-        let told = process.clone().close().expect_err("it runs still");
-        let words = "runs still: join, terminate or kill it before it is closed";
+        let told = process.clone().close().expect_err("it is still running");
+        let words = "is still running: join, terminate or kill it before it is closed";
         assert_eq!(told.to_string(), format!("process {} (pid {}) {words}", process.name(), process.pid()));
         let ProcessError::Running(process) = told else { panic!("{told}") };
         process.kill();
@@ -325,7 +325,8 @@ fn is_again() -> bool {
 fn a_child_blocks_no_signal_and_ignores_none_that_would_end_it() {
     const TEST: &str = "a_child_blocks_no_signal_and_ignores_none_that_would_end_it";
     if !is_again() {
-        let (exit, _, stderr) = again(TEST, "env --ignore-signal=TERM,USR1,TSTP");
+        // Whoever started this test may ignore SIGHUP, as nohup does.
+        let (exit, _, stderr) = again(TEST, "env --default-signal --ignore-signal=TERM,USR1,TSTP");
         return assert_eq!(exit, Exit::Code(0), "{stderr}");
     }
     in_tests();
@@ -505,4 +506,17 @@ fn what_is_given_to_a_process_is_its_own_alone() {
         process.kill();
         process.join();
     }
+}
+
+#[test]
+fn processors_that_this_process_may_not_use_are_not_counted() {
+    const TEST: &str = "processors_that_this_process_may_not_use_are_not_counted";
+    if is_again() {
+        return assert_eq!(brigade::cpu_count(), 1);
+    }
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a list");
+    let first = allowed.trim().split([',', '-']).next().expect("one at least");
+    let (exit, _, stderr) = again(TEST, &format!("taskset -c {first}"));
+    assert_eq!(exit, Exit::Code(0), "{stderr}");
 }

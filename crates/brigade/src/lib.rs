@@ -83,7 +83,7 @@ mod watch;
 struct FromPython;
 
 pub use actor::{Worker, WorkerPool};
-pub use brigade_core::Schedule;
+pub use brigade_core::{Schedule, UnknownSchedule};
 #[doc(hidden)]
 pub use brigade_os::before_main;
 pub use brigade_os::spread::Spread;

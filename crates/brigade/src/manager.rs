@@ -79,6 +79,7 @@ pub struct Manager {
 pub struct ManagerBuilder {
     address: Option<String>,
     key: Option<Vec<u8>>,
+    timeout: Option<Duration>,
 }
 
 /// Somebody who may use a manager; can be sent to workers.
@@ -129,6 +130,47 @@ pub enum ManagerError {
     Replaced {
         /// Where both were.
         address: String,
+    },
+    /// It has not answered in the time that it was given: it may be stopped. What was asked for may have been done, or be done
+    /// yet.
+    #[error(
+        "the manager at {address} has not answered in time: it may be stopped, and yet do what it was asked for"
+    )]
+    TimedOut {
+        /// Where it is.
+        address: String,
+    },
+    /// The way there is closed, by the system or by its permissions. Of the manager itself nothing is known.
+    #[error("the manager at {address} cannot be reached: {source}")]
+    Unreachable {
+        /// Where it should be.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Something has changed bytes on the way. A damaged question was not done; what is answered in a damaged answer was.
+    #[error(
+        "the {what} between here and the manager at {address} is damaged: the sum of {bytes} bytes is {sum:08x}, not {told:08x}"
+    )]
+    Damaged {
+        /// Where it is.
+        address: String,
+        /// `question` or `answer`.
+        what: &'static str,
+        /// How many bytes the sum is of: eight of a frame's head, or all of its body.
+        bytes: u64,
+        /// What it is.
+        sum: u32,
+        /// What it should be.
+        told: u32,
+    },
+    /// Somebody answers there, and not as a manager would.
+    #[error("what is said at {address} makes no sense: {message}")]
+    Strange {
+        /// Where.
+        address: String,
+        /// Why.
+        message: String,
     },
     /// The key is not the manager's.
     #[error("the manager at {} has another key", one_line(.address))]
@@ -214,7 +256,8 @@ impl Manager {
     /// ```
     ///
     /// # Errors
-    /// [`ManagerError::Gone`] if there is none, [`ManagerError::Denied`] if it has another key.
+    /// [`ManagerError::Gone`] if there is none, [`ManagerError::Denied`] if it has another key, [`ManagerError::TimedOut`] if it
+    /// does not answer within ten seconds, and [`ManagerError::Unreachable`] if it cannot be asked.
     pub fn connect(address: &str, key: &[u8]) -> Result<ManagerClient, ManagerError> {
         Line::to(address, key).map(|line| ManagerClient { line })
     }
@@ -268,6 +311,21 @@ impl ManagerBuilder {
         self
     }
 
+    /// How long each use of it, or of its proxies, waits for an answer: see [`ManagerClient::with_timeout`]. For ever, if not said.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::manager::{Manager, ManagerError};
+    /// # use std::time::Duration;
+    /// let manager = Manager::builder().timeout(Duration::from_secs(60)).start()?;
+    /// assert_eq!(manager.list::<u32>()?.len()?, 0);
+    /// # Ok::<(), ManagerError>(())
+    /// ```
+    pub fn timeout(mut self, timeout: Duration) -> ManagerBuilder {
+        self.timeout = Some(timeout);
+        self
+    }
+
     /// Starts it: a daemonic process, which ends with this one.
     ///
     /// # Errors
@@ -287,7 +345,8 @@ impl ManagerBuilder {
         talk::socket_address(&address).map_err(wrong)?;
         let charge = Charge { address: address.clone(), key: key.clone(), instance };
         let process = Process::builder(server::serve, charge).name("Manager").daemon(true).start()?;
-        let client = ManagerClient { line: Line { address: address.clone(), key, instance } };
+        let client =
+            ManagerClient { line: Line { address: address.clone(), key, instance, timeout: self.timeout } };
         let manager = Manager { client, process };
         // It listens within a millisecond or two; that it has ended instead is seen at once.
         let until = Deadline::after(ANSWERS_WITHIN);
@@ -397,6 +456,27 @@ impl ManagerClient {
     /// As [`ManagerClient::list_named`].
     pub fn namespace(&self, name: &str) -> Result<NamespaceProxy, ManagerError> {
         NamespaceProxy::make(&self.line, Some(name))
+    }
+
+    /// The same client, and all proxies that are had from this one, wait so long at most for each answer: a manager that is
+    /// merely stopped closes no connection.
+    ///
+    /// ```
+    /// # brigade::test_entry!(init); init();
+    /// # use brigade::manager::{Manager, ManagerError};
+    /// # use std::process::Command;
+    /// # use std::time::Duration;
+    /// let manager = Manager::new()?;
+    /// let list = manager.with_timeout(Duration::from_millis(50)).list::<u32>()?;
+    /// let stop = Command::new("kill").args(["-STOP", &manager.pid().to_string()]).status();
+    /// assert!(stop.is_ok_and(|stopped| stopped.success()));
+    /// // It stops within a moment.
+    /// let told = (0..1_000_000).find_map(|_| list.append(&7).err());
+    /// assert!(matches!(told, Some(ManagerError::TimedOut { .. })));
+    /// # Ok::<(), ManagerError>(())
+    /// ```
+    pub fn with_timeout(&self, timeout: Duration) -> ManagerClient {
+        ManagerClient { line: Line { timeout: Some(timeout), ..self.line.clone() } }
     }
 
     /// Where the manager is.

@@ -212,7 +212,7 @@ impl Builder {
 
     /// Which worker a call goes to; whoever is free takes the next one, if not said. Under all but [`Schedule::Dynamic`] calls
     /// that are handed in together are shared out at once, and [`Schedule::Weighted`] asks [`Map::weigh`](crate::Map::weigh)
-    /// for their weights.
+    /// for their weights. Each has a name, for settings that are texts.
     ///
     /// ```
     /// # brigade::test_entry!(init); init();
@@ -223,6 +223,15 @@ impl Builder {
     /// assert_eq!(pool.loads().iter().map(|load| load.calls).collect::<Vec<_>>(), [4, 4]);
     /// assert_eq!(pids.len(), 8);
     /// # Ok::<(), brigade::BuildError>(())
+    /// ```
+    ///
+    /// ```
+    /// use brigade::{Schedule, UnknownSchedule};
+    ///
+    /// assert_eq!("stealing".parse(), Ok(Schedule::Stealing));
+    /// let told: UnknownSchedule = "random".parse::<Schedule>().expect_err("there is none");
+    /// let words = "no schedule is called \"random\": there are dynamic, static, round-robin, weighted, stealing";
+    /// assert_eq!(told.to_string(), words);
     /// ```
     pub fn schedule(mut self, schedule: Schedule) -> Builder {
         self.policy.schedule = schedule;

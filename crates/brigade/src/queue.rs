@@ -7,7 +7,7 @@ mod table;
 use crate::call::Value;
 use crate::carry::Carried;
 use brigade_os::clock::Deadline;
-use brigade_wire::{decode_value, encode_value};
+use brigade_wire::{Damage, decode_value, encode_value, hold_to};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use error::QueueError;
 pub use lease::Lease;
-use table::{Awaited, Guard, LARGE_BYTES, Place, SMALL_BYTES, Table, size};
+use table::{Awaited, Guard, LARGE_BYTES, Owed, Place, SMALL_BYTES, Table, size};
 
 /// How many items a queue holds for which nobody says how many.
 const PLACES: usize = 1 << 20;
@@ -279,51 +279,75 @@ impl<T: Value> Queue<T> {
         if size(count) > most {
             return Err(QueueError::TooLarge { bytes: count, most });
         }
-        let sum = crc32c::crc32c(&bytes);
+        let (sum, until) = (crc32c::crc32c(&bytes), patience.map(Deadline::after));
         if count <= SMALL_BYTES {
             let put = |guard: &Guard| Ok(self.open(guard)?.put_small(guard, &bytes, sum)?.then_some(()));
-            return self.within(patience, Awaited::Room, put)?.ok_or(QueueError::Full);
+            return self.within(until, Awaited::Room, put)?.ok_or(QueueError::Full);
         }
         let reserve = |guard: &Guard| Ok(self.open(guard)?.reserve(guard, count)?);
-        let place = self.within(patience, Awaited::Room, reserve)?.ok_or(QueueError::Full)?;
-        let filled = self.table.fill(&place, &bytes);
-        let guard = self.table.lock();
+        let place = self.within(until, Awaited::Room, reserve)?.ok_or(QueueError::Full)?;
+        self.fill_and_put(&place, &bytes, sum, until)
+    }
+
+    fn fill_and_put(
+        &self,
+        place: &Place,
+        bytes: &[u8],
+        sum: u32,
+        until: Option<Deadline>,
+    ) -> Result<(), QueueError> {
+        let filled = self.table.fill(place, bytes);
+        let Some(guard) = self.table.lock_until(until) else {
+            self.table.owe_the_mutex(Owed::Abandon(*place));
+            return filled.map_err(QueueError::from).and(Err(QueueError::Full));
+        };
         let told = filled.map_err(QueueError::from).and_then(|()| self.open(&guard));
         match &told {
-            Ok(table) => table.put_filled(&guard, &place, sum),
-            Err(_) => self.table.abandon(&guard, &place),
+            Ok(table) => table.put_filled(&guard, place, sum),
+            Err(_) => self.table.abandon(&guard, place),
         }
         told.map(drop)
     }
 
     fn get_within(&self, patience: Option<Duration>) -> Result<T, QueueError> {
         enum Got {
-            Small(Vec<u8>, u32),
+            Small(Vec<u8>, Place),
             Large(Place),
         }
         let take = |guard: &Guard| {
-            let small = self.table.get_small(guard).map(|(bytes, sum)| Got::Small(bytes, sum));
+            let small = self.table.get_small(guard).map(|(bytes, place)| Got::Small(bytes, place));
             self.found(guard, small.or_else(|| self.table.lease(guard).map(Got::Large)))
         };
-        let got = self.within(patience, Awaited::Item, take)?.ok_or(QueueError::Empty)?;
-        let (bytes, sum) = match got {
-            Got::Small(bytes, sum) => (Ok(bytes), sum),
+        let until = patience.map(Deadline::after);
+        let got = self.within(until, Awaited::Item, take)?.ok_or(QueueError::Empty)?;
+        let (bytes, place) = match got {
+            Got::Small(bytes, place) => (Ok(bytes), place),
             Got::Large(place) => {
                 let bytes = self.table.read(&place);
-                self.table.finish(&self.table.lock(), &place, true);
-                (bytes, place.sum)
+                self.finish(&place, until);
+                (bytes, place)
             }
         };
-        decoded(&bytes?, sum)
+        self.decoded(&bytes?, &place)
+    }
+
+    /// What was got is nobody's any more. An item that is here is not withheld because somebody is stopped with the mutex: the
+    /// next use of this handle says so, and only if this process dies before that is it given again.
+    fn finish(&self, place: &Place, until: Option<Deadline>) {
+        match self.table.lock_until(until) {
+            Some(guard) => self.table.finish(&guard, place, true),
+            None => self.table.owe_the_mutex(Owed::Finish(*place)),
+        }
     }
 
     fn lease_within(&self, patience: Option<Duration>) -> Result<Lease<T>, QueueError> {
         let take = |guard: &Guard| self.found(guard, self.table.lease(guard));
-        let place = self.within(patience, Awaited::Item, take)?.ok_or(QueueError::Empty)?;
+        let until = patience.map(Deadline::after);
+        let place = self.within(until, Awaited::Item, take)?.ok_or(QueueError::Empty)?;
         // A panic in here gives the item back.
         let mut lease = Lease { table: Arc::clone(&self.table), place, item: None };
-        match lease.table.read(&place).map_err(QueueError::from).and_then(|bytes| decoded(&bytes, place.sum))
-        {
+        let bytes = lease.table.read(&place).map_err(QueueError::from);
+        match bytes.and_then(|bytes| self.decoded(&bytes, &place)) {
             Ok(item) => {
                 lease.item = Some(item);
                 Ok(lease)
@@ -333,6 +357,17 @@ impl<T: Value> Queue<T> {
                 Err(error)
             }
         }
+    }
+
+    fn decoded(&self, bytes: &[u8], place: &Place) -> Result<T, QueueError> {
+        hold_to(place.sum, bytes).map_err(|Damage { bytes, sum, told }| QueueError::Damaged {
+            number: place.number(),
+            offset: self.table.offset_of(place),
+            bytes,
+            sum,
+            told,
+        })?;
+        decode_value(bytes).map_err(|error| QueueError::Decode { message: error.to_string() })
     }
 }
 
@@ -415,7 +450,8 @@ impl<T> Queue<T> {
             unfinished = self.table.unfinished(guard);
             Ok((unfinished == 0).then_some(()))
         };
-        self.within(patience, Awaited::Done, is_done)?.ok_or(QueueError::Unfinished { unfinished })
+        self.within(patience.map(Deadline::after), Awaited::Done, is_done)?
+            .ok_or(QueueError::Unfinished { unfinished })
     }
 
     /// Takes no more items. Who gets is given those that are there, and then hears [`QueueError::Closed`], each of them.
@@ -456,11 +492,10 @@ impl<T> Queue<T> {
     /// Tries, as often as the bell rings, until that time is over; `None` then.
     fn within<R>(
         &self,
-        patience: Option<Duration>,
+        until: Option<Deadline>,
         awaited: Awaited,
         mut attempt: impl FnMut(&Guard) -> Result<Option<R>, QueueError>,
     ) -> Result<Option<R>, QueueError> {
-        let until = patience.map(Deadline::after);
         loop {
             let Some(guard) = self.table.lock_until(until) else { return Ok(None) };
             if let Some(worked) = attempt(&guard)? {
@@ -490,13 +525,6 @@ fn until_closed<R>(
         Err(QueueError::Closed) => None,
         told => Some(told),
     })
-}
-
-fn decoded<T: Value>(bytes: &[u8], sum: u32) -> Result<T, QueueError> {
-    if crc32c::crc32c(bytes) != sum {
-        return Err(QueueError::Damaged { bytes: bytes.len() as u64 });
-    }
-    decode_value(bytes).map_err(|error| QueueError::Decode { message: error.to_string() })
 }
 
 impl<T> Clone for Queue<T> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! worker: result ─▶ [LENT │ where to say so, 24 bytes │ number u64 │ value]        keeps what it carries, under the number
-//! pool:   settle ─▶ a Receipt beside the result ─▶ taken, or dropped ─▶ the number, into that pipe of the worker's
+//! pool:   settle ─▶ a Receipt beside the result ─▶ taken, or dropped ─▶ the number and its CRC-32C, into that pipe of the worker's
 //! ```
 //!
 //! A worker that dies takes all of it along, as it always did.
@@ -11,6 +11,8 @@ use crate::carry::Kept;
 use brigade_os::lend::{Access, Loan};
 use brigade_os::pipe::{without_sigpipe, write_at_once};
 use brigade_os::signals;
+use brigade_wire::{Damage, hold_to};
+use crc32c::crc32c;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -69,10 +71,18 @@ fn listen() -> io::Result<(OwnedFd, Loan)> {
     let loan = Loan::of(&writer)?;
     let mut reader = File::from(OwnedFd::from(reader));
     let hear = move || {
-        let mut number = [0; 8];
-        while reader.read_exact(&mut number).is_ok() {
-            let kept = shelf().as_mut().and_then(|shelf| shelf.kept.remove(&u64::from_le_bytes(number)));
-            drop(kept);
+        let mut note = [0; NOTE_BYTES];
+        while reader.read_exact(&mut note).is_ok() {
+            match number_of(&note) {
+                Ok(number) => {
+                    let kept = shelf().as_mut().and_then(|shelf| shelf.kept.remove(&number));
+                    drop(kept);
+                }
+                // To give back what somebody may need would be worse than to keep what nobody does.
+                Err(damage) => {
+                    eprintln!("a note that a result is needed no more, kept until the end: {damage}")
+                }
+            }
         }
     };
     // What is sent to this process is for its calls.
@@ -80,6 +90,23 @@ fn listen() -> io::Result<(OwnedFd, Loan)> {
         thread::Builder::new().name("brigade-receipts".into()).stack_size(64 << 10).spawn(hear)
     })?;
     Ok((writer, loan))
+}
+
+/// What is written into the pipe: less than a pipe's page, so that nobody writes between.
+const NOTE_BYTES: usize = 8 + 4;
+
+fn note(number: u64) -> [u8; NOTE_BYTES] {
+    let number = number.to_le_bytes();
+    let mut note = [0; NOTE_BYTES];
+    note[..8].copy_from_slice(&number);
+    note[8..].copy_from_slice(&crc32c(&number).to_le_bytes());
+    note
+}
+
+fn number_of(note: &[u8; NOTE_BYTES]) -> Result<u64, Damage> {
+    let (number, told) = note.split_first_chunk::<8>().expect("twelve are more than eight");
+    hold_to(u32::from_le_bytes(told.try_into().expect("four are left of twelve")), number)?;
+    Ok(u64::from_le_bytes(*number))
 }
 
 /// Stands for what a worker keeps for the result beside it. Dropping the last copy says that it is needed no more.
@@ -94,13 +121,11 @@ struct Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let number = self.number.to_le_bytes();
+        let note = note(self.number);
         // A worker that is gone keeps nothing. For one that is stopped, and has hundreds of these to read, nobody waits: what it
         // does not hear of it keeps until it ends.
-        let _ = self
-            .at
-            .open(Access::Write)
-            .and_then(|ear| without_sigpipe(|| write_at_once(ear.as_fd(), &number)));
+        let _ =
+            self.at.open(Access::Write).and_then(|ear| without_sigpipe(|| write_at_once(ear.as_fd(), &note)));
     }
 }
 
@@ -117,4 +142,20 @@ pub(crate) fn of(result: &[u8]) -> Option<Receipt> {
 /// The value of one that begins with [`LENT`].
 pub(crate) fn value(lent: &[u8]) -> &[u8] {
     lent.get(BYTES..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_changed_bit_of_a_note_goes_unnoticed() {
+        let sound = note(0x1234_5678);
+        assert_eq!(number_of(&sound), Ok(0x1234_5678));
+        for bit in 0..8 * NOTE_BYTES {
+            let mut bent = sound;
+            bent[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(number_of(&bent), Err(Damage { bytes: 8, .. })), "bit {bit}");
+        }
+    }
 }

@@ -14,7 +14,9 @@
 //! | who sets an [`Event`]         | it is set, or it is not                                                |
 //! | who notifies a [`Condition`]  | what it has done: they look themselves                                 |
 //!
-//! Whoever is merely stopped (SIGSTOP) keeps what it has until it goes on: time-outs are for that.
+//! Whoever is merely stopped (SIGSTOP) keeps what it has until it goes on: time-outs are for that. One that is
+//! stopped in the few nanoseconds that it holds the mutex inside of a semaphore or a barrier keeps also those waiting who have a
+//! time-out, but not longer than that, or a second.
 //!
 //! ```
 //! # brigade::test_entry!(init); init();
@@ -52,8 +54,19 @@ pub use lock::{Lock, LockGuard, RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore, TooMany};
 pub use watch::{Holder, LockReport, watch_locks, watch_locks_with};
 
+use brigade_os::clock::Deadline;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// How long one who has no time waits for a mutex nevertheless under which others only look and count: nobody holds it longer
+/// than it takes to copy a few words, unless it is stopped just then.
+const MUTEX_WITHIN: Duration = Duration::from_secs(1);
+
+/// Until when such a mutex is waited for by whoever waits until then for what it guards.
+pub(crate) fn mutex_until(until: Option<Deadline>) -> Option<Deadline> {
+    until.map(|until| until.max(Deadline::after(MUTEX_WITHIN)))
+}
 
 /// Got, but from the dead: whoever had it before was killed, crashed or ended with it in hand, so what it stands for may be
 /// half done. As std's `PoisonError` it has what was asked for inside; the next one is not told any more.

@@ -5,16 +5,17 @@ mod kit;
 use brigade::StartMethod;
 use brigade::manager::{DictProxy, ListProxy, Manager, ManagerClient, ManagerError, ValueProxy};
 use brigade::sync::Lock;
-use kit::{METHODS, kill, tireless};
+use kit::{METHODS, Marks, eventually, kill, state, tireless};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 brigade::test_entry!(in_tests);
 
@@ -227,7 +228,7 @@ fn a_socket_that_a_killed_program_left_is_no_obstacle_and_a_living_one_is() {
     in_tests();
     let path = std::env::temp_dir().join(format!("brigade-left-{}", process::id()));
     let address = path.to_str().expect("a path of text");
-    drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+    drop(UnixListener::bind(&path).expect("a socket"));
     let manager = Manager::builder().address(address).start().expect("nobody listens there");
     let error = Manager::builder().address(address).start().expect_err("somebody does").to_string();
     assert!(error.contains(address) && error.contains("in use"), "{error}");
@@ -354,4 +355,63 @@ fn a_manager_ends_with_its_handle() {
     let (pid, list) = (manager.pid(), manager.list::<u8>().unwrap());
     manager.shutdown();
     assert!(list.len().is_err() && !fs::exists(format!("/proc/{pid}")).unwrap());
+}
+
+#[test]
+fn a_stopped_manager_is_an_error_after_the_time_that_it_was_given_and_no_longer_when_it_goes_on() {
+    in_tests();
+    let manager = Manager::builder().timeout(Duration::from_millis(100)).start().expect("a manager");
+    let list = manager.list::<u32>().unwrap();
+    list.append(&1).unwrap();
+    kill("STOP", manager.pid());
+    eventually("a stopped manager", || (state(manager.pid()) == Some('T')).then_some(()));
+    let began = Instant::now();
+    // The first asks on a connection that was there, the others cannot even make one.
+    let told = [list.append(&2), list.len().map(drop), manager.list::<u32>().map(drop)];
+    for told in told {
+        let error = told.expect_err("it is stopped");
+        assert!(matches!(error, ManagerError::TimedOut { .. }), "{error}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    kill("CONT", manager.pid());
+    let late = manager.with_timeout(Duration::from_secs(60)).list_named::<u32>("late").unwrap();
+    late.append(&3).unwrap();
+    let all = eventually("an answer in time", || list.to_vec().ok());
+    assert_eq!(
+        (all, late.len().unwrap()),
+        (vec![1, 2], 1),
+        "what was asked for in vain is done all the same"
+    );
+}
+
+#[test]
+fn each_step_to_a_manager_fails_in_words_of_its_own() {
+    let manager = manager();
+    let marks = Marks::new();
+    marks.put("file");
+    let connect = |address: &str| Manager::connect(address, b"key").expect_err("no manager is there");
+    let told = connect(&marks.path("nothing"));
+    assert!(matches!(told, ManagerError::Gone { .. }), "{told}");
+    // It says nothing of the manager, and so neither that it has ended nor that its key is another one.
+    let told = connect(&format!("{}/manager", marks.path("file")));
+    assert!(
+        matches!(told, ManagerError::Unreachable { .. }) && !told.to_string().contains("ended"),
+        "{told}"
+    );
+    let socket = marks.path("socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let stranger = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&[b'x'; 40]).unwrap();
+        // Until it is hung up on.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let told = connect(&socket);
+    assert!(
+        matches!(&told, ManagerError::Strange { message, .. } if message.contains("no manager")),
+        "{told}"
+    );
+    stranger.join().unwrap();
+    let told = Manager::connect(manager.address(), b"key").expect_err("it is another");
+    assert!(matches!(told, ManagerError::Denied { .. }), "{told}");
 }

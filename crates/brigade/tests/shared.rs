@@ -4,7 +4,7 @@ mod kit;
 
 use brigade::shared::{SharedArray, SharedSlice, SharedValue};
 use brigade::sync::{Event, Lock};
-use brigade::{Job, Pool, StartMethod, TaskError, Until, wait};
+use brigade::{Job, Pool, Process, StartMethod, TaskError, Until, wait};
 use kit::{METHODS, kill, tireless};
 use std::collections::BTreeSet;
 use std::fs;
@@ -150,6 +150,30 @@ fn who_locks_an_array_after_a_death_in_the_middle_is_told_and_who_reads_it_is_no
         assert!(array.lock().is_ok(), "it is told once");
         assert!(matches!(job.join(), Err(TaskError::Quarantined { .. })));
     }
+}
+
+#[test]
+fn who_has_no_time_for_one_that_is_stopped_with_an_array_does_not_get_it_and_goes_on() {
+    fn hold((array, begun): (SharedArray<u8>, Event)) {
+        let _guard = array.lock().unwrap();
+        begun.set();
+        loop {
+            thread::park();
+        }
+    }
+    in_tests();
+    let (array, begun) = (SharedArray::new(&[1_u8, 2]).unwrap(), Event::new().unwrap());
+    let holder = Process::builder(hold, (array.clone(), begun.clone())).start().unwrap();
+    begun.wait();
+    kill("STOP", holder.pid());
+    assert!(array.try_lock().unwrap().is_none());
+    assert!(array.lock_timeout(Duration::from_millis(20)).unwrap().is_none());
+    holder.kill();
+    holder.join();
+    let died = array.lock_timeout(Duration::from_secs(60)).expect_err("it died with it");
+    assert_eq!(died.pid(), Some(holder.pid()));
+    drop(died);
+    assert!(array.try_lock().unwrap().is_some(), "it was told once");
 }
 
 #[test]

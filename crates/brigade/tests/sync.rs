@@ -495,6 +495,25 @@ fn a_party_that_dies_breaks_the_barrier_in_a_wait_and_between_two() {
 }
 
 #[test]
+fn whoever_died_a_moment_before_the_last_one_came_is_not_let_through_with_it() {
+    in_tests();
+    for _ in 0..20 {
+        let barrier = Barrier::new(2).unwrap();
+        let wait = |barrier: Barrier| {
+            let _ = barrier.wait();
+        };
+        let party = Process::builder(wait, barrier.clone()).start().unwrap();
+        while barrier.n_waiting() == 0 {
+            thread::yield_now();
+        }
+        assert_eq!(barrier.broken(), None, "all have just been looked for");
+        party.kill();
+        party.join();
+        assert_eq!(barrier.wait(), Err(BarrierError::Died { pid: party.pid() }));
+    }
+}
+
+#[test]
 fn a_party_that_leaves_breaks_nothing() {
     let pool = tireless(1, StartMethod::Fork);
     let barrier = Barrier::new(2).unwrap();

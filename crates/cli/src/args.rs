@@ -9,7 +9,7 @@ use brigade_core::{Halt, Intensity, Schedule, Timeout};
 use brigade_supervisor::chaos::Chaos;
 use brigade_supervisor::run::{Durability, StartMethod};
 use brigade_supervisor::rundir::Runs;
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -121,12 +121,12 @@ pub(crate) struct RunArgs {
     #[arg(
         long,
         value_name = "P",
-        value_enum,
+        value_parser = schedules(),
         default_value_t,
         env = "SUPERVISOR_SCHEDULE",
         hide_env_values = true
     )]
-    schedule: ScheduleArg,
+    schedule: Schedule,
     /// How workers are born: forked from a template that has loaded everything, or executed afresh
     #[arg(
         long,
@@ -268,20 +268,20 @@ pub(crate) enum When {
     Never,
 }
 
-/// [`Schedule`], for the command line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum ScheduleArg {
-    /// Whoever is free takes the next task
-    #[default]
-    Dynamic,
-    /// Each worker owns one contiguous part of the tasks
-    Static,
-    /// Each worker owns every n-th task
-    RoundRobin,
-    /// Heaviest first, each to the worker with the least to do
-    Weighted,
-    /// As static, and who has nothing left takes from the end of the longest part
-    Stealing,
+/// Every [`Schedule`] by its name.
+fn schedules() -> impl TypedValueParser<Value = Schedule> {
+    let named = |schedule: Schedule| {
+        PossibleValue::new(schedule.name()).help(match schedule {
+            Schedule::Dynamic => "Whoever is free takes the next task",
+            Schedule::Static => "Each worker owns one contiguous part of the tasks",
+            Schedule::RoundRobin => "Each worker owns every n-th task",
+            Schedule::Weighted => "Heaviest first, each to the worker with the least to do",
+            Schedule::Stealing => {
+                "As static, and who has nothing left takes from the end of the longest part"
+            }
+        })
+    };
+    PossibleValuesParser::new(Schedule::ALL.map(named)).try_map(|name| name.parse::<Schedule>())
 }
 
 /// [`StartMethod`], for the command line.
@@ -332,13 +332,7 @@ impl RunArgs {
 
     /// Which worker a task is lent to.
     pub(crate) fn schedule(&self) -> Schedule {
-        match self.schedule {
-            ScheduleArg::Dynamic => Schedule::Dynamic,
-            ScheduleArg::Static => Schedule::Static,
-            ScheduleArg::RoundRobin => Schedule::RoundRobin,
-            ScheduleArg::Weighted => Schedule::Weighted,
-            ScheduleArg::Stealing => Schedule::Stealing,
-        }
+        self.schedule
     }
 
     /// The work, if the command line names any.

@@ -64,6 +64,7 @@ pub use effect::{Effect, GiveUp, Lease, Note, Recycle, Unresized};
 pub use event::{Event, Running};
 pub use policy::{
     Backoff, Halt, HaltLimit, HaltOn, HaltWhen, Intensity, Lookahead, Policy, Schedule, Timeout,
+    UnknownSchedule,
 };
 pub use time::Now;
 pub use view::{Life, SlotView, Tally, Verdict};

@@ -1,5 +1,7 @@
 //! The knobs, with the defaults that a run has when nobody turns them.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How the core decides. Every field has a flag of `supervisor`.
@@ -77,6 +79,63 @@ pub enum Schedule {
     /// As [`Static`](Schedule::Static); but who has nothing left takes what is last in the longest lane.
     Stealing,
 }
+
+impl Schedule {
+    /// All of them.
+    pub const ALL: [Schedule; 5] =
+        [Schedule::Dynamic, Schedule::Static, Schedule::RoundRobin, Schedule::Weighted, Schedule::Stealing];
+
+    /// What it is called, on the command line and in settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Schedule::Dynamic => "dynamic",
+            Schedule::Static => "static",
+            Schedule::RoundRobin => "round-robin",
+            Schedule::Weighted => "weighted",
+            Schedule::Stealing => "stealing",
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// By its name.
+///
+/// ```
+/// use brigade_core::Schedule;
+///
+/// assert_eq!("round-robin".parse(), Ok(Schedule::RoundRobin));
+/// assert!(Schedule::ALL.iter().all(|schedule| schedule.to_string().parse() == Ok(*schedule)));
+/// ```
+impl FromStr for Schedule {
+    type Err = UnknownSchedule;
+
+    fn from_str(name: &str) -> Result<Schedule, UnknownSchedule> {
+        let named = Schedule::ALL.into_iter().find(|schedule| schedule.name() == name);
+        named.ok_or_else(|| UnknownSchedule { name: name.to_owned() })
+    }
+}
+
+/// No schedule has that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownSchedule {
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for UnknownSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Schedule::ALL.map(Schedule::name).join(", ");
+        write!(f, "no schedule is called {:?}: there are {names}", self.name)
+    }
+}
+
+impl std::error::Error for UnknownSchedule {}
 
 /// OTP's restart intensity: more than `restarts` deaths that count, of one slot, `within` that time, and the
 /// run gives up.

@@ -1,12 +1,19 @@
 //! How a worker gets its ends: over the template's own channel when it is forked, through a door (ipc-channel's
 //! one-shot server) when it is executed.
+//!
+//! ```text
+//! what is said: bytes behind their sum │ what is handed over: ends of channels, which are descriptors and have no bytes of ours
+//! ```
 
-use crate::blob::Notice;
+use crate::blob::{Notice, Place};
 use crate::link::Ends;
 use crate::{io_error, is_closed, retry};
-use brigade_wire::{PROTOCOL, WorkerId};
+use brigade_wire::{PROTOCOL, WorkerId, decode_summed, encode_summed};
 use ipc_channel::IpcError;
-use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver, IpcSender, channel};
+use ipc_channel::ipc::{
+    IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcReceiver, IpcSender, bytes_channel, channel,
+};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
@@ -42,7 +49,7 @@ pub struct Charter {
 }
 
 /// Supervisor to template.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub enum Order {
     /// The first order.
     Begin(Charter),
@@ -71,17 +78,8 @@ pub enum Answer {
     Unborn(WorkerId, String),
 }
 
-/// What a template says when it comes to its door.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Introduction {
-    protocol: u64,
-    functions: Vec<String>,
-    orders: IpcSender<Order>,
-    answers: IpcReceiver<Answer>,
-}
-
 /// What an executed worker is told at its door.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Spawned {
     /// What every worker is told.
     pub charter: Charter,
@@ -91,17 +89,62 @@ pub struct Spawned {
     pub ends: Ends,
 }
 
+/// Words behind their sum, and what is handed over with them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Handed<E> {
+    words: Vec<u8>,
+    ends: E,
+}
+
+impl<E> Handed<E> {
+    fn with(ends: E, words: &impl Serialize) -> io::Result<Handed<E>> {
+        Ok(Handed { words: encode_summed(words).map_err(io::Error::other)?, ends })
+    }
+
+    /// The words; `what` is what they are, for whoever is told that they are damaged.
+    fn said<T: DeserializeOwned>(&self, what: &str) -> io::Result<T> {
+        said(&self.words, what)
+    }
+}
+
+fn said<T: DeserializeOwned>(words: &[u8], what: &str) -> io::Result<T> {
+    let wrong = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {error}"));
+    decode_summed(words).map_err(wrong)
+}
+
+/// The two channels of [`Ends`]; the rest of them are words.
+type Channels = (IpcBytesReceiver, IpcBytesSender);
+
+fn apart(ends: Ends) -> (Channels, Place) {
+    ((ends.commands, ends.reports), ends.results)
+}
+
+fn together((commands, reports): Channels, results: Place) -> Ends {
+    Ends { commands, reports, results }
+}
+
+/// The words of an [`Order`].
+#[derive(Serialize, Deserialize)]
+enum Ordered {
+    Begin(Charter),
+    Fork(WorkerId, Place),
+    Exec(WorkerId, String),
+}
+
+/// What a template says when it comes to its door: its protocol, and its functions.
+type Introduction = Handed<(IpcSender<Handed<Option<Channels>>>, IpcBytesReceiver)>;
+
 /// The supervisor's channel to a template.
 #[derive(Debug)]
 pub struct TemplateLink {
-    orders: IpcSender<Order>,
+    orders: IpcSender<Handed<Option<Channels>>>,
 }
 
 /// The template's channel to its supervisor.
 #[derive(Debug)]
 pub struct TemplateEnd {
-    orders: IpcReceiver<Order>,
-    answers: IpcSender<Answer>,
+    orders: IpcReceiver<Handed<Option<Channels>>>,
+    answers: IpcBytesSender,
 }
 
 /// Where a process that was executed comes to meet us: a socket in a directory of its own, used once.
@@ -164,15 +207,14 @@ impl Door {
     ) -> io::Result<Door> {
         let (server, name) = open::<Introduction>()?;
         let greet = move || match guarded(|| Ok(server.accept()?)) {
-            Ok((_, said)) if said.protocol == PROTOCOL => {
-                let Introduction { functions, orders, answers, .. } = said;
-                met(Ok((TemplateLink { orders }, functions, AnswerEar { answers })));
-            }
-            // Its ends are closed only afterwards: it leaves at that, and its leaving is not to be news first.
-            Ok((_, said)) => {
-                let words = format!("speaks protocol {:016x}, not {PROTOCOL:016x}", said.protocol);
-                met(Err(Stranger::OtherBuild(words)));
-            }
+            // Its ends are closed only after the news: it leaves at that, and its leaving is not to be news first.
+            Ok((_, handed)) => match presented(&handed) {
+                Ok(functions) => {
+                    let (orders, answers) = handed.ends;
+                    met(Ok((TemplateLink { orders }, functions, AnswerEar { answers })));
+                }
+                Err(stranger) => met(Err(stranger)),
+            },
             Err(stranger) => met(Err(stranger)),
         };
         Door::post(greet)?;
@@ -185,11 +227,14 @@ impl Door {
     /// # Errors
     /// If there is no socket or thread to be had.
     pub fn for_worker(spawned: Spawned) -> io::Result<Door> {
-        let (server, name) = open::<IpcSender<Spawned>>()?;
+        let Spawned { charter, worker, ends } = spawned;
+        let (channels, results) = apart(ends);
+        let handed = Handed::with(channels, &(charter, worker, results))?;
+        let (server, name) = open::<IpcSender<Handed<Channels>>>()?;
         let greet = move || {
             let _ = guarded(|| {
                 let (_, visitor) = server.accept()?;
-                Ok(visitor.send(spawned)?)
+                Ok(visitor.send(handed)?)
             });
         };
         Door::post(greet)?;
@@ -216,6 +261,17 @@ impl Door {
     }
 }
 
+/// Its functions, if it was built as we were.
+fn presented(handed: &Introduction) -> Result<Vec<String>, Stranger> {
+    let (protocol, functions) = handed
+        .said::<(u64, Vec<String>)>("its introduction")
+        .map_err(|error| Stranger::OtherBuild(format!("cannot be understood: {error}")))?;
+    match protocol == PROTOCOL {
+        true => Ok(functions),
+        false => Err(Stranger::OtherBuild(format!("speaks protocol {protocol:016x}, not {PROTOCOL:016x}"))),
+    }
+}
+
 /// ipc-channel asserts that a directory for the socket can be had: look first, so that a full disk is an error.
 fn open<T>() -> io::Result<(IpcOneShotServer<T>, String)>
 where
@@ -235,14 +291,14 @@ fn guarded<T>(accept: impl FnOnce() -> Visitor<T>) -> Visitor<T> {
 /// The receiving end of a template's answers.
 #[derive(Debug)]
 pub struct AnswerEar {
-    answers: IpcReceiver<Answer>,
+    answers: IpcBytesReceiver,
 }
 
 impl AnswerEar {
-    /// Hears answers until the template's end is closed.
-    pub fn hear_all(self, mut hear: impl FnMut(Answer)) {
-        while let Ok(answer) = retry(|| self.answers.recv().map_err(io_error)) {
-            hear(answer);
+    /// Hears answers until the template's end is closed; of one that is damaged, an error that says so.
+    pub fn hear_all(self, mut hear: impl FnMut(io::Result<Answer>)) {
+        while let Ok(words) = retry(|| self.answers.recv().map_err(io_error)) {
+            hear(said(&words, "an answer of the template"));
         }
     }
 }
@@ -253,7 +309,15 @@ impl TemplateLink {
     /// # Errors
     /// If the template is gone.
     pub fn order(&self, order: Order) -> io::Result<()> {
-        self.orders.send(order).map_err(io_error)
+        let handed = match order {
+            Order::Begin(charter) => Handed::with(None, &Ordered::Begin(charter)),
+            Order::Exec { worker, door } => Handed::with(None, &Ordered::Exec(worker, door)),
+            Order::Fork { worker, ends } => {
+                let (channels, results) = apart(ends);
+                Handed::with(Some(channels), &Ordered::Fork(worker, results))
+            }
+        }?;
+        self.orders.send(handed).map_err(io_error)
     }
 }
 
@@ -263,9 +327,9 @@ impl TemplateLink {
 /// If nobody waits there.
 pub fn introduce(door: &str, functions: Vec<String>) -> io::Result<TemplateEnd> {
     let (orders, own_orders) = channel()?;
-    let (own_answers, answers) = channel()?;
-    let supervisor = IpcSender::connect(door.to_string())?;
-    supervisor.send(Introduction { protocol: PROTOCOL, functions, orders, answers }).map_err(io_error)?;
+    let (own_answers, answers) = bytes_channel()?;
+    let supervisor: IpcSender<Introduction> = IpcSender::connect(door.to_string())?;
+    supervisor.send(Handed::with((orders, answers), &(PROTOCOL, functions))?).map_err(io_error)?;
     Ok(TemplateEnd { orders: own_orders, answers: own_answers })
 }
 
@@ -273,10 +337,10 @@ impl TemplateEnd {
     /// Waits for the next order; `None` when the supervisor is gone.
     ///
     /// # Errors
-    /// If an order could not be taken: the supervisor lives, and is owed an answer.
+    /// If an order could not be taken, or is damaged: the supervisor lives, and is owed an answer.
     pub fn receive(&self) -> io::Result<Option<Order>> {
         match retry(|| self.orders.recv().map_err(io_error)) {
-            Ok(order) => Ok(Some(order)),
+            Ok(handed) => ordered(handed).map(Some),
             Err(error) if is_closed(&error) => Ok(None),
             Err(error) => Err(error),
         }
@@ -287,7 +351,22 @@ impl TemplateEnd {
     /// # Errors
     /// If the supervisor is gone.
     pub fn answer(&self, answer: Answer) -> io::Result<()> {
-        retry(|| self.answers.send(answer.clone()).map_err(io_error))
+        let words = encode_summed(&answer).map_err(io::Error::other)?;
+        retry(|| self.answers.send(&words))
+    }
+}
+
+fn ordered(handed: Handed<Option<Channels>>) -> io::Result<Order> {
+    let words = handed.said("an order of the supervisor")?;
+    match (words, handed.ends) {
+        (Ordered::Begin(charter), _) => Ok(Order::Begin(charter)),
+        (Ordered::Exec(worker, door), _) => Ok(Order::Exec { worker, door }),
+        (Ordered::Fork(worker, results), Some(channels)) => {
+            Ok(Order::Fork { worker, ends: together(channels, results) })
+        }
+        (Ordered::Fork(worker, _), None) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("worker {worker} was given no channels")))
+        }
     }
 }
 
@@ -299,6 +378,71 @@ impl Spawned {
     pub fn fetch(door: &str) -> io::Result<Spawned> {
         let (own, mine) = channel()?;
         IpcSender::connect(door.to_string())?.send(own).map_err(io_error)?;
-        retry(|| mine.recv().map_err(io_error))
+        let handed: Handed<Channels> = retry(|| mine.recv().map_err(io_error))?;
+        let (charter, worker, results) = handed.said("what it was told at its door")?;
+        Ok(Spawned { charter, worker, ends: together(handed.ends, results) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bent(words: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+        (0..8 * words.len()).map(|bit| {
+            let mut bent = words.to_vec();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            bent
+        })
+    }
+
+    #[test]
+    fn no_changed_bit_of_orders_answers_and_introductions_goes_unnoticed() {
+        let worker = WorkerId { slot: brigade_wire::SlotId(3), incarnation: 1 };
+        let (orders, receiver) = channel().unwrap();
+        let (answers, ear) = bytes_channel().unwrap();
+        let end = TemplateEnd { orders: receiver, answers };
+        let link = TemplateLink { orders };
+        link.order(Order::Exec { worker, door: "/door".into() }).unwrap();
+        assert!(matches!(end.receive(), Ok(Some(Order::Exec { .. }))));
+        let order = encode_summed(&Ordered::Exec(worker, "/door".into())).unwrap();
+        for words in bent(&order) {
+            link.orders.send(Handed { words, ends: None }).unwrap();
+            let told = end.receive().expect_err("it is damaged").to_string();
+            assert!(
+                told.starts_with("an order of the supervisor: ") && told.contains("are damaged"),
+                "{told}"
+            );
+        }
+        let answer = encode_summed(&Answer::Unborn(worker, "fork: no memory".into())).unwrap();
+        for words in bent(&answer) {
+            end.answers.send(&words).unwrap();
+        }
+        end.answer(Answer::Born(worker)).unwrap();
+        drop(end);
+        let mut heard = Vec::new();
+        AnswerEar { answers: ear }.hear_all(|answer| heard.push(answer));
+        assert_eq!(heard.pop().unwrap().unwrap(), Answer::Born(worker));
+        assert_eq!(heard.len(), 8 * answer.len());
+        assert!(
+            heard.iter().all(|told| told.as_ref().is_err_and(|it| it.to_string().contains("are damaged")))
+        );
+        let (_link, _ear, _tombstone, ends) = crate::conversation().unwrap();
+        let (channels, results) = apart(ends);
+        let mut told = Handed::with(channels, &(worker, results)).unwrap();
+        assert!(told.said::<(WorkerId, Place)>("its birth").is_ok_and(|said| said == (worker, results)));
+        for words in bent(&told.words.clone()) {
+            told.words = words;
+            assert!(told.said::<(WorkerId, Place)>("its birth").is_err());
+        }
+        let (orders, _) = channel().unwrap();
+        let (_, answers) = bytes_channel().unwrap();
+        let mut introduction =
+            Introduction::with((orders, answers), &(PROTOCOL, vec!["sum".to_owned()])).unwrap();
+        assert_eq!(presented(&introduction), Ok(vec!["sum".to_owned()]));
+        for words in bent(&introduction.words.clone()) {
+            introduction.words = words;
+            assert!(matches!(presented(&introduction), Err(Stranger::OtherBuild(_))));
+        }
     }
 }

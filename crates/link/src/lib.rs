@@ -18,8 +18,8 @@ mod link;
 mod worker_end;
 
 pub use birth::{
-    Answer, AnswerEar, Charter, Door, Introduction, Order, Spawned, Stranger, TemplateEnd, TemplateLink,
-    Visitor, introduce, put_sockets_into,
+    Answer, AnswerEar, Charter, Door, Order, Spawned, Stranger, TemplateEnd, TemplateLink, Visitor,
+    introduce, put_sockets_into,
 };
 pub use blob::{Letter, Notice};
 pub use ear::{Death, Ear, Heard, Impostor, Tombstone};

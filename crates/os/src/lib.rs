@@ -20,6 +20,7 @@ pub mod body;
 pub mod cgroup;
 pub mod clock;
 pub mod death;
+pub mod dial;
 mod entry;
 pub mod frozen;
 pub mod futex;

@@ -6,6 +6,7 @@ use brigade_link::{Answer, AnswerEar, Heard, TemplateLink, Visitor};
 use brigade_os::signals::Bell;
 use brigade_wire::{Exit, WorkerId};
 use std::collections::VecDeque;
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ pub(crate) enum Incoming {
     Heard(WorkerId, Heard),
     /// A template came to its door, or somebody else did.
     Met(u32, Visitor<(TemplateLink, Vec<String>, AnswerEar)>),
-    /// A template answered an order.
-    Answer(u32, Answer),
+    /// A template answered an order, or something that cannot be understood.
+    Answer(u32, io::Result<Answer>),
     /// A template is dead and reaped.
     TemplateGone(u32, Exit),
     /// A signal came.

@@ -28,7 +28,15 @@ impl Driver<'_> {
                 }
             }
             Incoming::Answer(incarnation, answer) if self.template.is_current(incarnation) => {
-                self.answered(answer);
+                match answer {
+                    Ok(answer) => self.answered(answer),
+                    // Whom it spoke of is not known: its death settles all that it owes.
+                    Err(error) => {
+                        let pid = self.template.last_pid();
+                        self.chronicle.epitaph(pid, &format!("it garbles ({error}): killing it"));
+                        self.template.kill();
+                    }
+                }
             }
             // An earlier template, dead by now.
             Incoming::Met(..) | Incoming::Answer(..) => {}

@@ -1,14 +1,16 @@
 //! A client's side of the conversation: connections that wait for the next question, and what can go wrong.
 
 use super::ManagerError;
-use super::talk::{self, Answer, Ask, Blob, Instance, OfDict, OfList};
+use super::talk::{self, Answer, Ask, Blob, Instance, Lost, OfDict, OfList, Unmet};
 use crate::carry;
-use brigade_wire::{decode_value, encode_value};
+use brigade_os::clock::Deadline;
+use brigade_wire::{Damage, decode_value, encode_value};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Where a manager is, and how it is known there; goes along in every proxy.
 #[derive(Clone, Serialize, Deserialize)]
@@ -16,6 +18,8 @@ pub(super) struct Line {
     pub(super) address: String,
     pub(super) key: Vec<u8>,
     pub(super) instance: Instance,
+    /// How long an answer is waited for; for ever, if not said.
+    pub(super) timeout: Option<Duration>,
 }
 
 /// Connections of this process that nobody uses now. Each thread that asks takes one, or makes one.
@@ -31,25 +35,38 @@ impl Line {
         if key.is_empty() {
             return Err(ManagerError::EmptyKey);
         }
-        let (stream, instance) = greet(address, key)?;
+        let (stream, instance) = greet(address, key, None)?;
         idle().entry(instance).or_default().push(stream);
-        Ok(Line { address: address.to_owned(), key: key.to_vec(), instance })
+        Ok(Line { address: address.to_owned(), key: key.to_vec(), instance, timeout: None })
     }
 
     /// Asks, and waits for the answer.
     pub(super) fn ask(&self, ask: &Ask) -> Result<Answer, ManagerError> {
-        let stream = self.take()?;
-        let answered = talk::say(&stream, ask).and_then(|()| talk::hear(&stream));
-        match answered {
+        let until = self.timeout.map(Deadline::after);
+        let stream = self.take(until)?;
+        let answer = talk::say(&stream, ask, until).and_then(|()| talk::hear(&stream, until));
+        match answer {
+            Ok(Answer::Damaged(bytes, sum, told)) => {
+                Err(self.damaged("question", Damage { bytes, sum, told }))
+            }
             Ok(answer) => {
-                idle().entry(self.instance).or_default().push(stream);
+                // One that keeps a time for the next, who may have another, is not kept.
+                if until.is_none() || talk::untimed(&stream).is_ok() {
+                    idle().entry(self.instance).or_default().push(stream);
+                }
                 Ok(answer)
             }
-            Err(source) => {
+            Err(Lost::Io(source)) => {
                 // The others lead to the same end.
                 self.hang_up();
-                Err(self.gone(source))
+                Err(gone(&self.address, source))
             }
+            Err(Lost::Late) => Err(ManagerError::TimedOut { address: self.address.clone() }),
+            Err(Lost::Damaged(damage)) => Err(self.damaged("answer", damage)),
+            Err(Lost::Strange(message)) => {
+                Err(ManagerError::Strange { address: self.address.clone(), message })
+            }
+            Err(Lost::Unsaid(message)) => Err(ManagerError::Encode { message }),
         }
     }
 
@@ -58,11 +75,11 @@ impl Line {
         idle().remove(&self.instance);
     }
 
-    fn take(&self) -> Result<UnixStream, ManagerError> {
+    fn take(&self, until: Option<Deadline>) -> Result<UnixStream, ManagerError> {
         if let Some(stream) = idle().get_mut(&self.instance).and_then(Vec::pop) {
             return Ok(stream);
         }
-        let (stream, instance) = greet(&self.address, &self.key)?;
+        let (stream, instance) = greet(&self.address, &self.key, until)?;
         match instance == self.instance {
             true => Ok(stream),
             false => Err(ManagerError::Replaced { address: self.address.clone() }),
@@ -81,26 +98,51 @@ impl Line {
         }
     }
 
-    fn gone(&self, source: io::Error) -> ManagerError {
-        ManagerError::Gone { address: self.address.clone(), source }
+    fn damaged(&self, what: &'static str, damage: Damage) -> ManagerError {
+        let Damage { bytes, sum, told } = damage;
+        ManagerError::Damaged { address: self.address.clone(), what, bytes, sum, told }
     }
 
     /// An answer to another question.
     pub(super) fn strange(&self) -> ManagerError {
-        self.gone(io::Error::new(io::ErrorKind::InvalidData, "it answers another question than was asked"))
+        let message = "it answers another question than was asked".to_owned();
+        ManagerError::Strange { address: self.address.clone(), message }
     }
 }
 
-fn greet(address: &str, key: &[u8]) -> Result<(UnixStream, Instance), ManagerError> {
-    let met = talk::connect(address).and_then(|stream| {
-        let instance = talk::introduce(&stream, key)?;
-        Ok((stream, instance))
-    });
-    let address = || address.to_owned();
-    met.map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => ManagerError::Denied { address: address() },
-        _ => ManagerError::Gone { address: address(), source },
-    })
+fn gone(address: &str, source: io::Error) -> ManagerError {
+    ManagerError::Gone { address: address.to_owned(), source }
+}
+
+/// Each step has failures of its own: that nobody listens is news of the manager, and that there is no descriptor is none.
+fn greet(address: &str, key: &[u8], until: Option<Deadline>) -> Result<(UnixStream, Instance), ManagerError> {
+    let own = || address.to_owned();
+    let stream = talk::connect(address, until).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => gone(address, source),
+        io::ErrorKind::TimedOut => ManagerError::TimedOut { address: own() },
+        _ => ManagerError::Unreachable { address: own(), source },
+    })?;
+    let instance = talk::introduce(&stream, key, until).map_err(|unmet| match unmet {
+        Unmet::Denied => ManagerError::Denied { address: own() },
+        Unmet::Stranger => {
+            let message = "whoever listens there is no manager of this version".to_owned();
+            ManagerError::Strange { address: own(), message }
+        }
+        Unmet::Lost(Lost::Late) => ManagerError::TimedOut { address: own() },
+        Unmet::Lost(Lost::Io(source)) => match source.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                gone(address, source)
+            }
+            _ => ManagerError::Unreachable { address: own(), source },
+        },
+        Unmet::Lost(Lost::Damaged(damage)) => {
+            ManagerError::Strange { address: own(), message: damage.to_string() }
+        }
+        Unmet::Lost(Lost::Strange(message) | Lost::Unsaid(message)) => {
+            ManagerError::Strange { address: own(), message }
+        }
+    })?;
+    Ok((stream, instance))
 }
 
 /// One object of a manager.

@@ -1,6 +1,6 @@
 //! The manager's process: objects behind one lock, and a thread for each connection.
 
-use super::talk::{self, Answer, Ask, Blob, Instance, OfDict, OfList};
+use super::talk::{self, Answer, Ask, Blob, Instance, Lost, OfDict, OfList};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -53,13 +53,19 @@ pub(super) fn serve(charge: Charge) -> ExitCode {
 }
 
 /// Answers one client until it hangs up, or dies in the middle of a word.
-fn attend(stream: &UnixStream, charge: &Charge, objects: &Mutex<Objects>) -> io::Result<()> {
+fn attend(stream: &UnixStream, charge: &Charge, objects: &Mutex<Objects>) -> Result<(), Lost> {
     talk::admit(stream, &charge.key, &charge.instance)?;
     loop {
-        let ask: Ask = talk::hear(stream)?;
-        // The lock is not held while somebody may be slow to read.
-        let answer = objects.lock().unwrap_or_else(PoisonError::into_inner).answer(ask);
-        talk::say(stream, &answer)?;
+        let answer = match talk::hear::<Ask>(stream, None) {
+            // The lock is not held while somebody may be slow to read.
+            Ok(ask) => objects.lock().unwrap_or_else(PoisonError::into_inner).answer(ask),
+            // Where the next one begins is not known any more: it is told, and hung up on.
+            Err(Lost::Damaged(damage)) => {
+                return talk::say(stream, &Answer::Damaged(damage.bytes, damage.sum, damage.told), None);
+            }
+            Err(lost) => return Err(lost),
+        };
+        talk::say(stream, &answer, None)?;
     }
 }
 
@@ -158,5 +164,36 @@ fn put(dict: &mut BTreeMap<Blob, Blob>, key: Blob, value: Option<Blob>) -> Optio
     match value {
         Some(value) => dict.insert(key, value),
         None => dict.remove(&key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn a_question_that_is_damaged_is_not_done_and_its_client_is_told() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let charge = Charge { address: "@here".into(), key: b"key".to_vec(), instance: [7; 16] };
+        let objects = Mutex::new(Objects::default());
+        thread::scope(|scope| {
+            let attending = scope.spawn(|| attend(&one, &charge, &objects));
+            assert_eq!(talk::introduce(&other, b"key", None).unwrap(), [7; 16]);
+            let (mut from, to) = UnixStream::pair().unwrap();
+            talk::say(&to, &Ask::Make { name: None, is_list: true, shape: "a list".into() }, None).unwrap();
+            drop(to);
+            let mut frame = Vec::new();
+            from.read_to_end(&mut frame).unwrap();
+            *frame.last_mut().unwrap() ^= 1;
+            (&other).write_all(&frame).unwrap();
+            let told: Answer = talk::hear(&other, None).unwrap();
+            assert!(
+                matches!(told, Answer::Damaged(bytes, sum, told) if bytes > 0 && sum != told),
+                "{told:?}"
+            );
+            assert!(attending.join().unwrap().is_ok(), "and hung up on");
+        });
+        assert_eq!(objects.into_inner().unwrap().last, 0, "nothing was made");
     }
 }

@@ -8,7 +8,8 @@ use brigade_os::kin::{self, Surroundings};
 use brigade_os::page::Pages;
 use brigade_os::post::{Post, Received};
 use brigade_os::{Body, Pid, inherit, proc};
-use brigade_wire::{decode_value, encode_value};
+use brigade_wire::{Damage, decode_summed, decode_value, encode_summed, encode_value, hold_to};
+use crc32c::{crc32c, crc32c_append};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,7 +29,7 @@ const PANICKED: i32 = 101;
 /// What a process is, and what it is to do, as it lies in a file:
 ///
 /// ```text
-/// length of the errand u32 │ errand │ call
+/// CRC-32C of what follows u32 │ length of the errand u32 │ errand │ call
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Errand {
@@ -50,10 +51,12 @@ impl Errand {
     }
 
     pub(super) fn write(&self, call: &[u8]) -> io::Result<BlobFile> {
-        let mut head = vec![0; 4];
+        let mut head = vec![0; 8];
         encode_value(self, &mut head).map_err(io::Error::other)?;
-        let length = (head.len() - 4) as u32;
-        head[..4].copy_from_slice(&length.to_le_bytes());
+        let length = (head.len() - 8) as u32;
+        head[4..8].copy_from_slice(&length.to_le_bytes());
+        let sum = crc32c_append(crc32c(&head[4..]), call);
+        head[..4].copy_from_slice(&sum.to_le_bytes());
         let file = BlobFile::create()?;
         file.write(&head, 0)?;
         file.write(call, head.len() as u64)?;
@@ -62,7 +65,12 @@ impl Errand {
 
     /// The errand, and where the call begins.
     fn read(bytes: &[u8]) -> Result<(Errand, &[u8]), String> {
-        let (length, rest) = bytes.split_first_chunk::<4>().ok_or("an errand of fewer bytes than any")?;
+        let short = "an errand of fewer bytes than any";
+        let (told, rest) = bytes.split_first_chunk::<4>().ok_or(short)?;
+        hold_to(u32::from_le_bytes(*told), rest).map_err(|Damage { sum, told, .. }| {
+            format!("errand of {} bytes is damaged: sum {sum:08x}, not {told:08x}", bytes.len())
+        })?;
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or(short)?;
         let length = u32::from_le_bytes(*length) as usize;
         let (errand, call) = rest.split_at_checked(length).ok_or("an errand of fewer bytes than it says")?;
         Ok((decode_value(errand).map_err(|error| error.to_string())?, call))
@@ -104,8 +112,7 @@ fn nursery(post: i32, pages: i32) -> io::Result<i32> {
             Ok(Side::Template(_)) => Ok(()),
             Err(error) => Err(format!("fork: {error}")),
         };
-        let mut packet = Vec::new();
-        encode_value(&answer, &mut packet).map_err(io::Error::other)?;
+        let packet = encode_summed(&answer).map_err(io::Error::other)?;
         // If its parent is gone, that is heard next.
         let _ = post.send(&packet, &[]);
     }
@@ -114,7 +121,8 @@ fn nursery(post: i32, pages: i32) -> io::Result<i32> {
 
 /// A child's first steps, before any code of its function.
 fn begin(order: &[u8], mut files: Vec<OwnedFd>, parent: Pid) -> io::Result<i32> {
-    let order: Order = decode_value(order).map_err(io::Error::other)?;
+    let wrong = |error| io::Error::other(format!("the order of its birth: {error}"));
+    let order: Order = decode_summed(order).map_err(wrong)?;
     let carried = files.split_off(files.len().min(4));
     let [errand, around @ ..] = <[OwnedFd; 4]>::try_from(files).map_err(|_| io::ErrorKind::InvalidData)?;
     Surroundings::received(around).enter()?;
@@ -328,6 +336,30 @@ impl ParentProcess {
             // Nobody else got its number before it was held, if it is our parent still.
             Some(Ok(body)) if self.is_alive() => body.await_end(within),
             Some(Err(_)) | Some(Ok(_)) | None => !self.is_alive(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_changed_bit_of_an_errand_goes_unnoticed() {
+        let errand = Errand {
+            name: "bob".into(),
+            identity: "1".into(),
+            daemon: true,
+            parent: ("MainProcess".into(), 7),
+        };
+        let bytes = errand.write(b"call").unwrap().read_all().unwrap();
+        assert_eq!(Errand::read(&bytes), Ok((errand, b"call".as_slice())));
+        for bit in 0..8 * bytes.len() {
+            let mut bent = bytes.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            let told = Errand::read(&bent).expect_err("something has changed it");
+            let words = format!("errand of {} bytes is damaged: sum ", bytes.len());
+            assert!(told.starts_with(&words) && told.contains(", not "), "bit {bit}: {told}");
         }
     }
 }

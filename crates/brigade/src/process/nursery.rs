@@ -10,7 +10,7 @@ use brigade_os::kin::Surroundings;
 use brigade_os::page::Pages;
 use brigade_os::post::{FILES_MAX, Post, Received};
 use brigade_os::{Body, Pid, birth, inherit, limits, proc, signals};
-use brigade_wire::{Exit, SlotId, decode_value, encode_value};
+use brigade_wire::{Exit, SlotId, decode_summed, encode_summed};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -198,8 +198,7 @@ enum Silence {
 
 impl Template {
     fn bear(&mut self, order: Order, files: &[BorrowedFd<'_>]) -> Result<io::Result<Body>, Silence> {
-        let mut packet = Vec::new();
-        encode_value(&order, &mut packet).expect("two flags can be encoded");
+        let packet = encode_summed(&order).expect("two flags can be encoded");
         match self.post.send(&packet, files) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Silence::Dead),
@@ -209,7 +208,8 @@ impl Template {
         self.is_known = true;
         match answer {
             Ok(()) => self.take_born().map(take_hold).ok_or(Silence::Dead),
-            Err(words) => Ok(Err(io::Error::other(words))),
+            // Whatever became of the answer, whoever stands on the page was born.
+            Err(words) => Ok(self.take_born().map_or(Err(io::Error::other(words)), take_hold)),
         }
     }
 
@@ -217,7 +217,10 @@ impl Template {
     fn hear(&self) -> Result<Answer, Silence> {
         for _ in 0..ANSWER_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
             match self.post.receive(Some(LOOK_EVERY)) {
-                Ok(Received::Packet(answer, _)) => return decode_value(&answer).map_err(|_| Silence::Dead),
+                Ok(Received::Packet(answer, _)) => {
+                    let wrong = |error| format!("the answer of its template: {error}");
+                    return Ok(decode_summed(&answer).map_err(wrong).flatten());
+                }
                 Ok(Received::Nothing) if !self.is_stopped() => {}
                 Ok(Received::Nothing | Received::End) | Err(_) => return Err(Silence::Dead),
             }
@@ -255,4 +258,25 @@ fn take_hold(pid: Pid) -> io::Result<Body> {
             Body::end_unheld(pid);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use brigade_wire::SummedError;
+
+    #[test]
+    fn no_changed_bit_of_what_a_template_and_its_program_say_goes_unnoticed() {
+        let order = encode_summed(&Order { daemon: true, anew: false }).unwrap();
+        let answer = encode_summed(&Answer::Err("fork: no memory".into())).unwrap();
+        for packet in [&order, &answer] {
+            for bit in 0..8 * packet.len() {
+                let mut bent = packet.clone();
+                bent[bit / 8] ^= 1 << (bit % 8);
+                let told = (decode_summed::<Order>(&bent).err(), decode_summed::<Answer>(&bent).err());
+                let is_told = |told: Option<SummedError>| matches!(told, Some(SummedError::Damaged(_)));
+                assert!(is_told(told.0) && is_told(told.1), "bit {bit}");
+            }
+        }
+    }
 }

@@ -54,10 +54,20 @@ pub enum QueueError {
         message: String,
     },
     /// Something has changed an item in memory; it is gone.
-    #[error("an item of {bytes} bytes is damaged: its checksum does not hold")]
+    #[error(
+        "item {number} of the queue, {bytes} bytes at {offset}, is damaged: its checksum is {sum:08x}, not {told:08x}"
+    )]
     Damaged {
+        /// The how-manieth of all that were ever put, from 0 on.
+        number: u64,
+        /// Where its bytes are in the queue's memory: for one of up to 32 bytes, that of its row.
+        offset: u64,
         /// Bytes that it has.
         bytes: u64,
+        /// Their CRC-32C.
+        sum: u32,
+        /// The one that they had.
+        told: u32,
     },
     /// The system says no.
     #[error("queue: {}", one_line(.0))]
@@ -81,7 +91,7 @@ mod tests {
             QueueError::TooLarge { bytes: 2, most: 1 },
             QueueError::Encode { message: two() },
             QueueError::Decode { message: two() },
-            QueueError::Damaged { bytes: 2 },
+            QueueError::Damaged { number: 1, offset: 64, bytes: 2, sum: 3, told: 4 },
             QueueError::Os(io::Error::other(two())),
         ];
         all.iter().for_each(|error| assert_one_line(error));

@@ -16,6 +16,7 @@ mod lists;
 mod room;
 
 use crate::carry::Carried;
+use crate::sync::mutex_until;
 use brigade_os::blob::{read_at, write_at};
 use brigade_os::clock::Deadline;
 use brigade_os::futex::Bell;
@@ -23,10 +24,11 @@ use brigade_os::lend::Access;
 use brigade_os::proc::available_bytes;
 use brigade_os::region::Region;
 use brigade_os::robust::{Held, Robust};
-use brigade_os::rows::{ROWS_AT_ONCE, Rows};
+use brigade_os::rows::{ROWS_AT_ONCE, Row, Rows};
 use brigade_os::seat::{is_taken, sit};
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lists::{BYTES, Kind, LENGTH, NUMBER, SUM_AND_LINK, State, add, get, set, set_long};
@@ -38,10 +40,6 @@ pub(super) const SEATS: u32 = 4_096;
 
 /// What is in the row itself.
 pub(super) const SMALL_BYTES: u64 = 32;
-
-/// How long one who has no time waits for the mutex nevertheless, which nobody holds longer than it takes to copy a few words,
-/// unless it is stopped just then.
-const MUTEX_WITHIN: Duration = Duration::from_secs(1);
 
 brigade_os::shared! {
     /// What all have in common beside the rows.
@@ -111,6 +109,12 @@ pub(super) struct Place {
     pub(super) tries: u32,
 }
 
+impl Place {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 /// Whether there is so much memory to be had: the kernel would end somebody to find it.
 fn there_is(bytes: u64) -> io::Result<()> {
     match available_bytes().filter(|there| bytes > *there) {
@@ -130,6 +134,16 @@ pub(super) struct Table {
     /// Of the head, and of the rows and what is behind them.
     pub(super) files: (Carried, Carried),
     seat: u32,
+    /// What could not be done in time, and whether there is anything.
+    owed: Mutex<Vec<Owed>>,
+    owes: AtomicBool,
+}
+
+/// What is to be done with a row in hand by somebody whose time was over before he had the mutex.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Owed {
+    Abandon(Place),
+    Finish(Place),
 }
 
 impl Table {
@@ -157,7 +171,7 @@ impl Table {
                 return Err(io::Error::other(format!("{SEATS} handles of this queue are in use: drop some")));
             }
         }
-        let table = Table { head, rows, files, seat };
+        let table = Table { head, rows, files, seat, owed: Mutex::default(), owes: AtomicBool::new(false) };
         let guard = table.lock();
         // Whoever sat here before has left what it had in hand.
         table.bury_those(&guard, |at| at == seat);
@@ -178,15 +192,34 @@ impl Table {
 
     /// The same, if it can be had by then, or soon.
     pub(super) fn lock_until(&self, until: Option<Deadline>) -> Option<Guard> {
-        let until = until.map(|until| until.max(Deadline::after(MUTEX_WITHIN)));
-        self.head.lock_until(|head| &head.lock, until).map(|guard| self.rebuilt(guard))
+        self.head.lock_until(|head| &head.lock, mutex_until(until)).map(|guard| self.rebuilt(guard))
     }
 
     fn rebuilt(&self, guard: Guard) -> Guard {
         if guard.owner_died() {
             self.rebuild(&guard);
         }
+        if self.owes.load(Relaxed) {
+            self.pay_the_mutex(&guard);
+        }
         guard
+    }
+
+    /// Leaves it to whoever has the mutex next by this handle.
+    pub(super) fn owe_the_mutex(&self, owed: Owed) {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).push(owed);
+        self.owes.store(true, Relaxed);
+    }
+
+    fn pay_the_mutex(&self, guard: &Guard) {
+        let mut all = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.owes.store(false, Relaxed);
+        for owed in all.drain(..) {
+            match owed {
+                Owed::Abandon(place) => self.abandon(guard, &place),
+                Owed::Finish(place) => self.finish(guard, &place, true),
+            }
+        }
     }
 
     /// Lists and counts, as the rows have it.
@@ -308,8 +341,8 @@ impl Table {
         }
     }
 
-    /// The first item, if it is small, taken at once, with its checksum.
-    pub(super) fn get_small(&self, guard: &Guard) -> Option<(Vec<u8>, u32)> {
+    /// The first item, if it is small, taken at once, with where it was.
+    pub(super) fn get_small(&self, guard: &Guard) -> Option<(Vec<u8>, Place)> {
         let row = get(&guard.first).checked_sub(1)?;
         let place = self.place(row);
         if place.bytes > SMALL_BYTES {
@@ -319,7 +352,7 @@ impl Table {
         self.owe(guard);
         self.remove_first(guard);
         self.free(guard, row);
-        Some((bytes, place.sum))
+        Some((bytes, place))
     }
 
     /// The first item, to be [finished](Table::finish) or put [back](Table::back).
@@ -337,6 +370,15 @@ impl Table {
         match place.bytes > SMALL_BYTES {
             true => read_at(self.files.1.fd(), self.at(place.offset), place.bytes),
             false => Ok(self.read_small(place)),
+        }
+    }
+
+    /// Where in the file they are, which begins with the rows.
+    pub(super) fn offset_of(&self, place: &Place) -> u64 {
+        const WORD_BYTES: u64 = 8;
+        match place.bytes > SMALL_BYTES {
+            true => self.at(place.offset),
+            false => u64::from(place.row) * size_of::<Row>() as u64 + BYTES as u64 * WORD_BYTES,
         }
     }
 
@@ -511,6 +553,15 @@ impl Table {
                 }
                 Kind::Free | Kind::Ready => {}
             }
+        }
+    }
+}
+
+impl Drop for Table {
+    /// What was got would be given again when the seat is free. For whoever is still stopped nobody waits for ever.
+    fn drop(&mut self) {
+        if *self.owes.get_mut() {
+            drop(self.lock_until(Some(Deadline::after(Duration::ZERO))));
         }
     }
 }

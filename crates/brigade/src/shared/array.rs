@@ -2,6 +2,7 @@
 
 use crate::handle::Handle;
 use crate::sync::{Dead, OwnerDied, told};
+use brigade_os::clock::Deadline;
 use brigade_os::robust::{Held, Robust};
 use brigade_os::shared;
 use bytemuck::Pod;
@@ -13,6 +14,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::process;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst, fence};
+use std::time::Duration;
 
 shared! {
     /// What is before the elements. Behind them is room for one more: what is being written.
@@ -29,7 +31,8 @@ shared! {
 
 /// A fixed number of elements that any number of processes read and write, one at a time.
 ///
-/// [`SharedArray::lock`] keeps the others out for as long as its guard lives.
+/// [`SharedArray::lock`] keeps the others out for as long as its guard lives, also if its process is merely stopped:
+/// [`SharedArray::lock_timeout`] is for whoever does not wait for that.
 ///
 /// ```
 /// use brigade::shared::SharedArray;
@@ -160,7 +163,56 @@ impl<T: Pod> SharedArray<T> {
     /// # Panics
     /// If this thread has a guard of it.
     pub fn lock(&self) -> Result<ArrayGuard<T>, OwnerDied<ArrayGuard<T>>> {
-        let held = self.held();
+        self.guard(self.held())
+    }
+
+    /// `None` if somebody has it, be it this thread, or reads or writes an element just then.
+    ///
+    /// ```
+    /// # use brigade::shared::SharedArray;
+    /// let array = SharedArray::new(&[1, 2])?;
+    /// let guard = array.try_lock()?.expect("nobody has it");
+    /// assert!(array.try_lock()?.is_none());
+    /// drop(guard);
+    /// assert!(array.try_lock()?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`SharedArray::lock`].
+    pub fn try_lock(&self) -> Result<Option<ArrayGuard<T>>, OwnerDied<ArrayGuard<T>>> {
+        let held = self.handle.try_lock(|state| &state.mutex);
+        held.map(|held| self.guard(self.finished(held))).transpose()
+    }
+
+    /// `None` if somebody still has it after that time: one that is stopped keeps it until it goes on.
+    ///
+    /// ```
+    /// # use brigade::shared::SharedArray;
+    /// # use std::thread;
+    /// # use std::time::Duration;
+    /// let array = SharedArray::new(&[1, 2])?;
+    /// let guard = array.lock()?;
+    /// thread::scope(|scope| {
+    ///     let other = scope.spawn(|| matches!(array.lock_timeout(Duration::from_millis(1)), Ok(None)));
+    ///     assert!(other.join().expect("it does not panic"), "it has waited in vain");
+    /// });
+    /// drop(guard);
+    /// assert!(array.lock_timeout(Duration::from_millis(1))?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`SharedArray::lock`].
+    ///
+    /// # Panics
+    /// As [`SharedArray::lock`].
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<ArrayGuard<T>>, OwnerDied<ArrayGuard<T>>> {
+        let held = self.handle.lock_until(|state| &state.mutex, Some(Deadline::after(timeout)));
+        held.map(|held| self.guard(self.finished(held))).transpose()
+    }
+
+    fn guard(&self, held: Held<State>) -> Result<ArrayGuard<T>, OwnerDied<ArrayGuard<T>>> {
         // In this order: whoever dies between the two has died with a guard.
         let guarded = Guarded::begin(&self.handle);
         let orphaned_by = held.orphaned_by.swap(0, SeqCst);
@@ -170,7 +222,10 @@ impl<T: Pod> SharedArray<T> {
 
     /// Locks, and writes to its end what the dead began.
     pub(super) fn held(&self) -> Held<State> {
-        let held = self.handle.lock(|state| &state.mutex);
+        self.finished(self.handle.lock(|state| &state.mutex))
+    }
+
+    fn finished(&self, held: Held<State>) -> Held<State> {
         if held.owner_died() {
             if let Some(index) = held.writing.load(SeqCst).checked_sub(1) {
                 self.finish(index as usize, self.read_at(self.len));

@@ -43,7 +43,8 @@ impl<T: Pod> SharedValue<T> {
     }
 
     /// Replaces it by what `of` makes of it, and nobody else comes between. Returns the new one. Whoever dies in `of` has
-    /// changed nothing, nor has a panic.
+    /// changed nothing, nor has a panic. Whoever is stopped in it keeps all others waiting; for time-outs there is
+    /// [`SharedArray::lock_timeout`], of an array of one.
     ///
     /// # Panics
     /// If `of` asks for the value by a handle, which is locked: it has it already.

@@ -4,6 +4,7 @@
 //! The round is over by one store, which makes all of that old.
 
 use crate::handle::Handle;
+use crate::sync::mutex_until;
 use crate::sync::roster::{Roster, Seat};
 use brigade_os::clock::Deadline;
 use brigade_os::futex::Bell;
@@ -144,11 +145,17 @@ impl State {
     }
 
     fn bury_the_dead(&self) {
-        self.roster.strike_dead(|seat| {
-            if self.broken().is_none() {
-                self.break_it(BarrierError::Died { pid: seat.pid() });
-            }
-        });
+        self.roster.strike_dead(|seat| self.bury(seat));
+    }
+
+    fn bury_those_dead_by_now(&self) {
+        self.roster.strike_dead_now(|seat| self.bury(seat));
+    }
+
+    fn bury(&self, seat: &Seat) {
+        if self.broken().is_none() {
+            self.break_it(BarrierError::Died { pid: seat.pid() });
+        }
     }
 
     /// The round is over; the next one begins.
@@ -192,6 +199,11 @@ impl Barrier {
         self.0.handle.lock(|state| &state.mutex)
     }
 
+    /// The same, if it can be had by then, or soon.
+    fn state_until(&self, until: Option<Deadline>) -> Option<Held<State>> {
+        self.0.handle.lock_until(|state| &state.mutex, mutex_until(until))
+    }
+
     /// Waits until as many do as there are parties. Returns the how-manieth to arrive this one was, from 0 on. (Who is
     /// stopped for 64 rounds of others is told that the barrier was reset.)
     ///
@@ -219,14 +231,25 @@ impl Barrier {
     }
 
     fn wait_until(&self, until: Option<Deadline>) -> Result<u32, BarrierError> {
-        let mut state = self.state();
+        // Nobody has seen it come: the others may wait on.
+        let mut state = self.state_until(until).ok_or(BarrierError::TimedOut)?;
         state.bury_the_dead();
         state.broken().map_or(Ok(()), Err)?;
         let (round, before) = (state.round.load(Relaxed), state.arrived());
+        let is_last = before + 1 >= state.parties.load(Relaxed);
+        if is_last {
+            // Whoever waits here is among those who are let through, so it must live now, whenever it was last looked for.
+            state.bury_those_dead_by_now();
+            if let Some(why) = state.broken() {
+                drop(state);
+                self.0.handle.bell.ring();
+                return Err(why);
+            }
+        }
         if !self.arrive(&state) {
             return Err(state.break_it(BarrierError::Aborted));
         }
-        if before + 1 >= state.parties.load(Relaxed) {
+        if is_last {
             state.turn(false);
             drop(state);
             self.0.handle.bell.ring();
@@ -237,7 +260,10 @@ impl Barrier {
             drop(state);
             let is_over = until.is_some_and(Deadline::is_over);
             let has_rung = self.0.handle.bell.wait(seen, until);
-            state = self.state();
+            state = match self.state_until(until) {
+                Some(state) => state,
+                None => return Err(self.break_unlocked()),
+            };
             if state.round.load(Relaxed) != round {
                 return state.outcome(round).map(|()| before);
             }
@@ -254,6 +280,16 @@ impl Barrier {
                 return Err(why);
             }
         }
+    }
+
+    /// For who has arrived, has no more time, and does not get the mutex: somebody is stopped with it. One word says that the
+    /// barrier is broken, and nobody who has the mutex writes it twice in one go.
+    fn break_unlocked(&self) -> BarrierError {
+        let state = &self.0.handle;
+        // Whatever broke it before is told to the others.
+        let _ = state.broken.compare_exchange(0, BarrierError::TimedOut.number(), Relaxed, Relaxed);
+        state.bell.ring();
+        BarrierError::TimedOut
     }
 
     /// Writes on the seat of this process that one more has arrived; false if there is no seat.
@@ -346,5 +382,31 @@ impl Serialize for Barrier {
 impl<'de> Deserialize<'de> for Barrier {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Barrier, D::Error> {
         Handle::deserialize(deserializer).map(Barrier::of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_time_out_is_kept_though_somebody_is_stopped_with_the_mutex_in_hand() {
+        let barrier = Barrier::new(3).unwrap();
+        let timed = |after| barrier.wait_timeout(Duration::from_millis(after));
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| timed(300));
+            while barrier.n_waiting() == 0 {
+                thread::yield_now();
+            }
+            let held = barrier.state();
+            let coming = scope.spawn(|| timed(1));
+            assert_eq!(coming.join().unwrap(), Err(BarrierError::TimedOut));
+            assert_eq!(waiting.join().unwrap(), Err(BarrierError::TimedOut));
+            drop(held);
+        });
+        assert_eq!(barrier.broken(), Some(BarrierError::TimedOut), "others do not wait for one who has gone");
+        barrier.reset();
+        assert_eq!((barrier.broken(), barrier.n_waiting()), (None, 0));
     }
 }

@@ -89,11 +89,16 @@ impl Roster {
     }
 
     /// Looks for the dead, if nobody has just done so: shows each to `bury`, and frees its seat.
-    pub(crate) fn strike_dead(&self, mut bury: impl FnMut(&Seat)) {
+    pub(crate) fn strike_dead(&self, bury: impl FnMut(&Seat)) {
         let now = monotonic_ns();
         if now.saturating_sub(self.looked_ns.load(Relaxed)) < LOOK.as_nanos() as u64 / 2 {
             return;
         }
+        self.strike_dead_now(bury);
+    }
+
+    /// The same, even if somebody has just done so.
+    pub(crate) fn strike_dead_now(&self, mut bury: impl FnMut(&Seat)) {
         for seat in self.taken().filter(|seat| seat.life().has_ended()) {
             bury(seat);
             seat.count.store(0, Relaxed);

@@ -4,7 +4,7 @@
 
 use crate::handle::Handle;
 use crate::sync::roster::Roster;
-use crate::sync::{Dead, OwnerDied, told};
+use crate::sync::{Dead, OwnerDied, mutex_until, told};
 use brigade_os::clock::Deadline;
 use brigade_os::futex::Bell;
 use brigade_os::robust::Robust;
@@ -149,7 +149,8 @@ impl Semaphore {
 
     fn acquire_until(&self, until: Option<Deadline>) -> Result<Option<Permit>, OwnerDied<Permit>> {
         loop {
-            let state = self.0.lock(|state| &state.mutex);
+            let locked = self.0.lock_until(|state| &state.mutex, mutex_until(until));
+            let Some(state) = locked else { return Ok(None) };
             let mut taken = state.take();
             if taken.is_none() {
                 state.bury_the_dead();
@@ -315,5 +316,25 @@ impl Drop for Permit {
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").field("of", &self.semaphore.0.name()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_time_out_is_kept_though_somebody_is_stopped_with_the_mutex_in_hand() {
+        let semaphore = Semaphore::new(2).unwrap();
+        let held = semaphore.0.lock(|state| &state.mutex);
+        thread::scope(|scope| {
+            let timed =
+                scope.spawn(|| semaphore.acquire_timeout(Duration::from_millis(1)).unwrap().is_none());
+            let tried = scope.spawn(|| semaphore.try_acquire().unwrap().is_none());
+            assert!(timed.join().unwrap() && tried.join().unwrap());
+        });
+        drop(held);
+        assert!(semaphore.try_acquire().unwrap().is_some());
     }
 }

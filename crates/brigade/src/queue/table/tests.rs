@@ -3,7 +3,7 @@
 use super::lists::TRIES_MAX;
 use super::*;
 use crate::carry;
-use crate::queue::Queue;
+use crate::queue::{Queue, QueueError};
 use brigade_wire::{decode_value, encode_value};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -352,4 +352,84 @@ fn memory_is_given_back_when_the_queue_is_empty_and_rows_when_they_were_many() {
         drop(queue.get().unwrap());
     }
     assert!(blocks() <= rows + 2 * WINDOW_BYTES + 4 * LARGE_BYTES, "{} bytes of {LARGE} passing", blocks());
+}
+
+/// Bends that byte of the file, as another process could.
+fn bend(table: &Table, at: u64) {
+    let mut byte = read_at(table.files.1.fd(), at, 1).unwrap();
+    byte[0] ^= 1;
+    write_at(table.files.1.fd(), &byte, at).unwrap();
+}
+
+#[test]
+fn an_item_that_is_damaged_is_an_error_that_says_where_and_the_next_one_is_whole() {
+    for (bytes, is_leased) in [(SMALL, false), (SMALL, true), (LARGE, false), (LARGE, true), (HUGE, false)] {
+        let queue = queue();
+        (0..3).for_each(|name| queue.put(&item(name, bytes)).unwrap());
+        assert_eq!(queue.get().unwrap(), item(0, bytes));
+        let place = {
+            let guard = queue.table.lock();
+            queue.table.place(get(&guard.first) - 1)
+        };
+        bend(&queue.table, queue.table.offset_of(&place) + place.bytes - 1);
+        let told = match is_leased {
+            true => queue.lease().map(drop),
+            false => queue.get().map(drop),
+        };
+        let told = told.expect_err("something has changed it");
+        let words = told.to_string();
+        let QueueError::Damaged { number, offset, bytes: length, sum, told } = told else {
+            panic!("{words}")
+        };
+        assert_eq!(
+            (number, offset, length, told),
+            (1, queue.table.offset_of(&place), place.bytes, place.sum)
+        );
+        assert_ne!(sum, told);
+        let says = |what: &str| assert!(words.contains(what), "{words}");
+        says("item 1 of the queue");
+        says(&format!("{length} bytes at {offset}"));
+        says(&format!("is {sum:08x}, not {told:08x}"));
+        assert_eq!(queue.get().unwrap(), item(2, bytes));
+        assert!(queue.empty());
+    }
+}
+
+#[test]
+fn who_has_no_more_time_and_finds_the_mutex_held_leaves_what_is_left_to_do_to_its_next_use() {
+    let queue = queue();
+    let stopped = other(&queue);
+    let soon = || Some(Deadline::after(Duration::from_millis(1)));
+    let mut text = Vec::new();
+    encode_value(&item(1, LARGE), &mut text).unwrap();
+    queue.put(&item(0, LARGE)).unwrap();
+    let leased = leased(&queue.table);
+    let place = queue.table.reserve(&queue.table.lock(), text.len() as u64).unwrap().expect("there is room");
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        // As a process that is stopped with it in hand.
+        let stopped = &stopped;
+        scope.spawn(move || {
+            let _guard = stopped.table.lock();
+            locked.send(()).unwrap();
+            let _ = goes_on.recv();
+        });
+        is_locked.recv().unwrap();
+        let told = queue.fill_and_put(&place, &text, crc32c::crc32c(&text), soon());
+        assert!(matches!(told, Err(QueueError::Full)), "{told:?}");
+        queue.finish(&leased, soon());
+        assert!(matches!(queue.try_get(), Err(QueueError::Empty)));
+        go_on.send(()).unwrap();
+    });
+    let guard = queue.table.lock();
+    check(&queue.table, &guard);
+    assert_eq!(
+        (queue.table.ready(&guard), queue.table.unfinished(&guard)),
+        (0, 1),
+        "got, and to be reported"
+    );
+    drop(guard);
+    queue.task_done().unwrap();
+    queue.join();
 }

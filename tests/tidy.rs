@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Which crates each crate may depend on. Add a name only with a reason in the commit.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("wire", &["bincode", "crc32c", "serde", "serde_bytes", "thiserror"]),
+    ("wire", &["bincode", "bytemuck", "crc32c", "serde", "serde_bytes", "thiserror"]),
     ("core", &["brigade-wire"]),
     ("journal", &["brigade-wire", "crc32c", "serde", "thiserror"]),
     ("os", &["brigade-wire", "libc", "nix", "rustix", "signal-hook", "signal-hook-registry"]),

@@ -97,17 +97,17 @@ struct Handed<E> {
 }
 
 impl<E> Handed<E> {
-    fn with(ends: E, words: &impl Serialize) -> io::Result<Handed<E>> {
+    fn with(ends: E, words: &(impl Serialize + 'static)) -> io::Result<Handed<E>> {
         Ok(Handed { words: encode_summed(words).map_err(io::Error::other)?, ends })
     }
 
     /// The words; `what` is what they are, for whoever is told that they are damaged.
-    fn said<T: DeserializeOwned>(&self, what: &str) -> io::Result<T> {
+    fn said<T: DeserializeOwned + 'static>(&self, what: &str) -> io::Result<T> {
         said(&self.words, what)
     }
 }
 
-fn said<T: DeserializeOwned>(words: &[u8], what: &str) -> io::Result<T> {
+fn said<T: DeserializeOwned + 'static>(words: &[u8], what: &str) -> io::Result<T> {
     let wrong = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {error}"));
     decode_summed(words).map_err(wrong)
 }

@@ -17,6 +17,7 @@ mod codec;
 mod frame;
 mod ids;
 mod outcome;
+mod plain;
 mod record;
 mod summed;
 mod value;

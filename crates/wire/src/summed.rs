@@ -62,7 +62,7 @@ pub fn hold_to(told: u32, bytes: &[u8]) -> Result<(), Damage> {
 /// assert!(matches!(decode_summed::<(String, u64)>(&bytes), Err(SummedError::Damaged(_))));
 /// # Ok::<(), SummedError>(())
 /// ```
-pub fn encode_summed<T: Serialize>(value: &T) -> Result<Vec<u8>, ValueError> {
+pub fn encode_summed<T: Serialize + 'static>(value: &T) -> Result<Vec<u8>, ValueError> {
     let mut bytes = vec![0; SUM_BYTES];
     encode_value(value, &mut bytes)?;
     let sum = crc32c(&bytes[SUM_BYTES..]);
@@ -74,7 +74,7 @@ pub fn encode_summed<T: Serialize>(value: &T) -> Result<Vec<u8>, ValueError> {
 ///
 /// # Errors
 /// If the sum does not hold, or the bytes are no value of this type.
-pub fn decode_summed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SummedError> {
+pub fn decode_summed<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, SummedError> {
     let (told, value) = bytes.split_first_chunk::<SUM_BYTES>().ok_or(SummedError::Short(bytes.len()))?;
     hold_to(u32::from_le_bytes(*told), value)?;
     Ok(decode_value(value)?)

@@ -3,7 +3,10 @@
 //! ```text
 //! bincode, little endian, integers as short as they are │ nothing after it
 //! ```
+//!
+//! A vector of plain numbers is written as it lies in memory (`plain`).
 
+use crate::plain;
 use crate::whole::Whole;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
@@ -65,7 +68,10 @@ fn decoding(error: &bincode::error::DecodeError) -> String {
 /// assert_eq!(decode_value::<(String, u64)>(&buffer)?, ("apple".to_owned(), 3));
 /// # Ok::<(), brigade_wire::ValueError>(())
 /// ```
-pub fn encode_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<(), ValueError> {
+pub fn encode_value<T: Serialize + 'static>(value: &T, buffer: &mut Vec<u8>) -> Result<(), ValueError> {
+    if plain::write(value, buffer) {
+        return Ok(());
+    }
     let start = buffer.len();
     let written = bincode::serde::encode_into_std_write(Whole(value), buffer, CONFIG);
     if let Err(error) = written {
@@ -79,7 +85,10 @@ pub fn encode_value<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<(),
 ///
 /// # Errors
 /// If the bytes are no value of this type.
-pub fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ValueError> {
+pub fn decode_value<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, ValueError> {
+    if let Some(read) = plain::read(bytes) {
+        return read;
+    }
     let (value, used) = bincode::serde::decode_from_slice(bytes, CONFIG)?;
     match bytes.len() - used {
         0 => Ok(value),

@@ -152,6 +152,30 @@ fn a_field_that_is_left_out_is_an_error_and_never_another_value() {
     assert_eq!(decode_value::<Vec<Shape>>(&bytes).unwrap(), shapes);
 }
 
+/// There and back, and how many bytes that was on the way.
+fn there_and_back<T>(value: &T) -> (T, usize)
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + 'static,
+{
+    let mut bytes = vec![7];
+    encode_value(value, &mut bytes).unwrap();
+    (decode_value(&bytes[1..]).unwrap(), bytes.len() - 1)
+}
+
+#[test]
+fn vectors_of_plain_numbers_go_as_they_lie_in_memory_and_others_as_serde_has_them() {
+    let (bytes, numbers) = (vec![0_u8, 255, 7], vec![1_u64 << 40, 0, u64::MAX]);
+    assert_eq!(there_and_back(&bytes), (bytes.clone(), 3));
+    assert_eq!(there_and_back(&numbers), (numbers.clone(), 24));
+    assert_eq!(there_and_back(&vec![0.5_f64, -0.0]), (vec![0.5, -0.0], 16));
+    assert_eq!(there_and_back(&Vec::<i16>::new()), (vec![], 0));
+    // A length of one byte, and bytes.
+    assert_eq!(there_and_back(&(bytes.clone(), 1_u8)), ((bytes.clone(), 1), 1 + 3 + 1));
+    assert_eq!(there_and_back(&vec![bytes.clone()]).0, [bytes]);
+    let torn = decode_value::<Vec<u64>>(&[0; 17]);
+    assert!(matches!(torn, Err(brigade_wire::ValueError::Trailing(1))), "{torn:?}");
+}
+
 #[test]
 fn who_finds_out_by_reading_what_it_is_is_told_what_to_do() {
     let mut bytes = Vec::new();

@@ -187,7 +187,7 @@ impl Object {
     }
 }
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Blob, ManagerError> {
+pub(super) fn encode<T: Serialize + 'static>(value: &T) -> Result<Blob, ManagerError> {
     let mut blob = Vec::new();
     let (encoded, carried) = carry::collect(|| encode_value(value, &mut blob));
     encoded.map_err(|error| ManagerError::Encode { message: error.to_string() })?;
@@ -198,6 +198,6 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Blob, ManagerError> {
     }
 }
 
-pub(super) fn decode<T: serde::de::DeserializeOwned>(blob: &[u8]) -> Result<T, ManagerError> {
+pub(super) fn decode<T: serde::de::DeserializeOwned + 'static>(blob: &[u8]) -> Result<T, ManagerError> {
     decode_value(blob).map_err(|error| ManagerError::Decode { message: error.to_string() })
 }

@@ -268,7 +268,11 @@ fn announced(head: &[u8; HEAD_BYTES]) -> Result<(u64, u32), Damage> {
 }
 
 /// Writes one frame, until that time if there is one.
-pub(super) fn say<T: Serialize>(stream: &UnixStream, words: &T, until: Option<Deadline>) -> Result<(), Lost> {
+pub(super) fn say<T: Serialize + 'static>(
+    stream: &UnixStream,
+    words: &T,
+    until: Option<Deadline>,
+) -> Result<(), Lost> {
     let mut frame = vec![0; HEAD_BYTES];
     brigade_wire::encode_value(words, &mut frame).map_err(|error| Lost::Unsaid(error.to_string()))?;
     let head = head(&frame[HEAD_BYTES..])?;
@@ -277,7 +281,10 @@ pub(super) fn say<T: Serialize>(stream: &UnixStream, words: &T, until: Option<De
 }
 
 /// Reads one frame; `UnexpectedEof` at the end of the connection.
-pub(super) fn hear<T: DeserializeOwned>(stream: &UnixStream, until: Option<Deadline>) -> Result<T, Lost> {
+pub(super) fn hear<T: DeserializeOwned + 'static>(
+    stream: &UnixStream,
+    until: Option<Deadline>,
+) -> Result<T, Lost> {
     let mut timed = Timed(stream, until);
     let mut head = [0; HEAD_BYTES];
     timed.read_exact(&mut head)?;

@@ -1,10 +1,11 @@
 //! The words of Python's `concurrent.futures`, over processes and over threads.
 
 use crate::call::{Call, Value};
+use crate::desk::Desk;
 use crate::error::BuildError;
-use crate::host::{self, Desk, Intake};
 use crate::job::Job;
 use crate::map::Map;
+use crate::order::{self, Intake};
 use crate::pool::Pool;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,7 +137,7 @@ impl From<Pool> for ProcessExecutor {
 
 impl Executor for ProcessExecutor {
     fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        host::hand_in(Arc::clone(&self.desk) as Arc<dyn Intake>, Call::of(function), &argument)
+        order::hand_in(Arc::clone(&self.desk) as Arc<dyn Intake>, Call::of(function), &argument)
     }
 
     fn map<A: Value, R: Value, I: IntoIterator<Item = A>>(

@@ -1,9 +1,10 @@
 //! A job: one call that was handed to a pool, and what became of it.
 
+use crate::afterwards::{Afterwards, Callback, call_back};
 use crate::call;
 use crate::call::Value;
 use crate::error::TaskError;
-use crate::host::{Afterwards, Callback, Intake, Sink, Ticket, Word, call_back};
+use crate::order::{Intake, Sink, Ticket, Word};
 use brigade_os::clock::Deadline;
 use std::fmt;
 use std::future::Future;

@@ -49,9 +49,11 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod afterwards;
 mod call;
 mod carry;
 pub mod connection;
+mod desk;
 mod error;
 mod executor;
 mod handle;
@@ -62,6 +64,7 @@ mod job;
 mod load;
 pub mod manager;
 mod map;
+mod order;
 mod parcel;
 mod pool;
 mod process;

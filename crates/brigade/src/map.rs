@@ -1,8 +1,9 @@
 //! A function over many items, in chunks.
 
+use crate::afterwards::Afterwards;
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use crate::host::{Afterwards, Intake, Sink, Ticket, Word};
+use crate::order::{Intake, Sink, Ticket, Word};
 use brigade_os::clock::Deadline;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

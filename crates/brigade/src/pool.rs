@@ -3,9 +3,10 @@
 mod calls;
 
 use crate::call::Value;
+use crate::desk::Desk;
 use crate::error::BuildError;
 use crate::hooks::{Hooks, Initialized, hook};
-use crate::host::{self, Desk};
+use crate::host;
 use crate::init;
 use crate::share;
 use brigade_core::{Backoff, Intensity, Policy, Schedule, Timeout};

@@ -6,10 +6,10 @@
 
 use crate::call::{self, Call, Value};
 use crate::error::TaskError;
-use crate::host::{self, Intake};
 use crate::init::{be_worker, init};
 use crate::job::Job;
 use crate::map::Map;
+use crate::order::{self, Intake};
 use crate::pool::Pool;
 use brigade_worker::{TaskFn, Trade};
 use std::any::type_name;
@@ -236,7 +236,7 @@ impl Pool {
 impl<A: Value, R: Value> Task<A, R> {
     /// Hands one call in; as [`Pool::submit`].
     pub fn submit(&self, argument: A) -> Job<R> {
-        host::hand_in(Arc::clone(&self.intake), Ok(self.opening.clone()), &argument)
+        order::hand_in(Arc::clone(&self.intake), Ok(self.opening.clone()), &argument)
     }
 
     /// Calls it with each item; as [`Pool::map`], and [`unordered`](Map::unordered) if that is said.

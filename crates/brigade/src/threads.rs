@@ -4,9 +4,9 @@ use crate::call::{self, Call, Value};
 use crate::carry::{self, Keep};
 use crate::error::{BuildError, TaskError};
 use crate::executor::Executor;
-use crate::host::{self, By, Intake, Order, Sink, Ticket, Word};
 use crate::job::Job;
 use crate::map::Map;
+use crate::order::{self, By, Intake, Order, Sink, Ticket, Word};
 use brigade_wire::Attempt;
 use std::collections::VecDeque;
 use std::fmt;
@@ -85,7 +85,7 @@ impl ThreadExecutor {
 
 impl Executor for ThreadExecutor {
     fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        host::hand_in(Arc::clone(&self.bench) as Arc<dyn Intake>, Call::of(function), &argument)
+        order::hand_in(Arc::clone(&self.bench) as Arc<dyn Intake>, Call::of(function), &argument)
     }
 
     fn map<A: Value, R: Value, I: IntoIterator<Item = A>>(

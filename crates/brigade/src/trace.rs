@@ -14,7 +14,7 @@ pub(crate) use untold::{Span, tell};
 
 #[cfg(feature = "tracing")]
 mod told {
-    use crate::host::{By, Word};
+    use crate::order::{By, Word};
     use brigade_supervisor::story::Told;
     use tracing::field::Empty;
 
@@ -73,7 +73,7 @@ mod told {
 
 #[cfg(not(feature = "tracing"))]
 mod untold {
-    use crate::host::{By, Word};
+    use crate::order::{By, Word};
     use brigade_supervisor::story::Told;
 
     /// Nothing.

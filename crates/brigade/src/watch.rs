@@ -1,7 +1,7 @@
 //! What a pool's run tells of itself: what each worker has done, and why it was given up.
 
+use crate::desk::Desk;
 use crate::hooks;
-use crate::host::Desk;
 use crate::trace;
 use brigade_supervisor::run::{Plan, Witness};
 use brigade_supervisor::status::Status;

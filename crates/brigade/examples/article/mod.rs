@@ -13,14 +13,18 @@ use std::time::{Duration, Instant};
 /// Set, the programs take as long as the articles' own; else they are a fifth, or a tenth, of their size.
 const FULL: &str = "ARTICLE_SIZES";
 
+pub(crate) fn is_full() -> bool {
+    env::var_os(FULL).is_some()
+}
+
 /// A second of the article.
 pub(crate) fn second() -> Duration {
-    Duration::from_millis(if env::var_os(FULL).is_some() { 1_000 } else { 200 })
+    Duration::from_millis(if is_full() { 1_000 } else { 200 })
 }
 
 /// So many of the article's numbers.
 pub(crate) fn sized(count: u64) -> u64 {
-    if env::var_os(FULL).is_some() { count } else { count / 10 }
+    if is_full() { count } else { count / 10 }
 }
 
 /// What it gives, and how long it takes.

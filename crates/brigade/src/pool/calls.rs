@@ -3,10 +3,10 @@
 use super::{Builder, Pool};
 use crate::call::{Call, Value};
 use crate::error::{BuildError, TaskError};
-use crate::host::{self, Intake};
 use crate::job::Job;
 use crate::load::Loads;
 use crate::map::Map;
+use crate::order::{self, Intake};
 use crate::shared::SharedSlice;
 use brigade_os::spread::{Spread, of_tuple};
 use std::io;
@@ -51,7 +51,7 @@ impl Pool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit<A: Value, R: Value>(&self, function: fn(A) -> R, argument: A) -> Job<R> {
-        host::hand_in(self.intake(), Call::of(function), &argument)
+        order::hand_in(self.intake(), Call::of(function), &argument)
     }
 
     /// Calls the function with each item, in chunks, and gives the results in the order of the items. Nothing is done before

@@ -134,14 +134,15 @@ pub enum ManagerError {
     /// It has not answered in the time that it was given: it may be stopped. What was asked for may have been done, or be done
     /// yet.
     #[error(
-        "the manager at {address} has not answered in time: it may be stopped, and yet do what it was asked for"
+        "the manager at {} has not answered in time: it may be stopped, and yet do what it was asked for",
+        one_line(.address)
     )]
     TimedOut {
         /// Where it is.
         address: String,
     },
     /// The way there is closed, by the system or by its permissions. Of the manager itself nothing is known.
-    #[error("the manager at {address} cannot be reached: {source}")]
+    #[error("the manager at {} cannot be reached: {}", one_line(.address), one_line(.source))]
     Unreachable {
         /// Where it should be.
         address: String,
@@ -150,7 +151,8 @@ pub enum ManagerError {
     },
     /// Something has changed bytes on the way. A damaged question was not done; what is answered in a damaged answer was.
     #[error(
-        "the {what} between here and the manager at {address} is damaged: the sum of {bytes} bytes is {sum:08x}, not {told:08x}"
+        "the {what} between here and the manager at {} is damaged: the sum of {bytes} bytes is {sum:08x}, not {told:08x}",
+        one_line(.address)
     )]
     Damaged {
         /// Where it is.
@@ -165,7 +167,7 @@ pub enum ManagerError {
         told: u32,
     },
     /// Somebody answers there, and not as a manager would.
-    #[error("what is said at {address} makes no sense: {message}")]
+    #[error("what is said at {} makes no sense: {}", one_line(.address), one_line(.message))]
     Strange {
         /// Where.
         address: String,
@@ -509,6 +511,10 @@ mod tests {
         let all = [
             ManagerError::Gone { address: two(), source: refused() },
             ManagerError::Replaced { address: two() },
+            ManagerError::TimedOut { address: two() },
+            ManagerError::Unreachable { address: two(), source: refused() },
+            ManagerError::Damaged { address: two(), what: "answer", bytes: 8, sum: 1, told: 2 },
+            ManagerError::Strange { address: two(), message: two() },
             ManagerError::Denied { address: two() },
             ManagerError::EmptyKey,
             ManagerError::Start { address: two(), source: refused() },

@@ -74,7 +74,7 @@ impl Work for Echoes {
         args
     }
 
-    fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
+    fn settle(&mut self, task: TaskId, outcome: &mut Outcome) -> Result<(), String> {
         let is_whole = matches!(outcome, Outcome::Value(bytes) if *bytes == self.args(task));
         self.brought += u64::from(is_whole);
         if is_whole { Ok(()) } else { Err(format!("task {task} came back as another")) }

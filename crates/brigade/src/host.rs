@@ -192,12 +192,13 @@ impl Work for Bench {
         self.orders.get(&task).map(|order| order.call.bytes().to_vec()).unwrap_or_default()
     }
 
-    fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
+    fn settle(&mut self, task: TaskId, outcome: &mut Outcome) -> Result<(), String> {
         let Some(order) = self.take(task) else { return Ok(()) };
         let origin = || Some(order.by.origin(Some(&self.desk.logs)));
         let word = match outcome {
             Outcome::Value(bytes) => {
-                Word::Value(bytes.clone(), Keep::in_worker(call::results(bytes)), order.by)
+                let keep = Keep::in_worker(call::results(bytes));
+                Word::Value(mem::take(bytes), keep, order.by)
             }
             Outcome::Failed(message) => {
                 Word::Lost(TaskError::Failed { message: message.clone(), origin: origin() })

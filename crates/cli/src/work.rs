@@ -101,7 +101,7 @@ impl Work for RangeSum {
         range_sum::encode(&self.numbers(task))
     }
 
-    fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String> {
+    fn settle(&mut self, task: TaskId, outcome: &mut Outcome) -> Result<(), String> {
         let Outcome::Value(bytes) = outcome else { return Ok(()) };
         let garbled = || format!("task {task} brought {} bytes that are no sum", bytes.len());
         let sum = range_sum::decode_sum(bytes).ok_or_else(garbled)?;
@@ -136,7 +136,7 @@ mod tests {
             let sum = range_sum::closed_form(&range_sum::chunk(&range, tasks, index));
             let error = if index + 1 == tasks { error } else { 0 };
             assert_eq!((work.total(), work.is_exact()), (None, false));
-            last = work.settle(TaskId(index), &Outcome::Value(value(sum + error)));
+            last = work.settle(TaskId(index), &mut Outcome::Value(value(sum + error)));
         }
         (work, last)
     }
@@ -167,7 +167,7 @@ mod tests {
         let mut work = RangeSum::new(0..10, 2);
         let bring = |work: &mut RangeSum, task: u64| {
             let args = work.args(TaskId(task));
-            work.settle(TaskId(task), &Outcome::Value(range_sum::run(&args).expect("it is a range")))
+            work.settle(TaskId(task), &mut Outcome::Value(range_sum::run(&args).expect("it is a range")))
         };
         assert!(work.is_divisible(TaskId(1)) && !work.is_divisible(TaskId(2)), "there are two");
         work.split(TaskId(1), TaskId(2));
@@ -196,10 +196,10 @@ mod tests {
     #[test]
     fn a_task_without_a_value_leaves_no_total() {
         let mut work = RangeSum::new(0..10, 1);
-        assert_eq!(work.settle(TaskId(0), &Outcome::Failed("no".into())), Ok(()));
+        assert_eq!(work.settle(TaskId(0), &mut Outcome::Failed("no".into())), Ok(()));
         assert_eq!(work.total(), None);
         let mut work = RangeSum::new(0..10, 1);
-        let garbled = work.settle(TaskId(0), &Outcome::Value(vec![1, 2, 3]));
+        let garbled = work.settle(TaskId(0), &mut Outcome::Value(vec![1, 2, 3]));
         assert_eq!(garbled, Err("task 0 brought 3 bytes that are no sum".into()));
     }
 }

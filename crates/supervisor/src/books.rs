@@ -201,8 +201,8 @@ impl Found {
         std::mem::take(&mut self.of_parts).into_iter().for_each(|settled| self.take(settled, work));
     }
 
-    fn take(&mut self, settled: Settled, work: &mut dyn Work) {
-        if let Err(reason) = work.settle(settled.task, &settled.outcome) {
+    fn take(&mut self, mut settled: Settled, work: &mut dyn Work) {
+        if let Err(reason) = work.settle(settled.task, &mut settled.outcome) {
             self.fault.get_or_insert(reason);
         }
         match settled.outcome {

@@ -112,12 +112,12 @@ impl Driver<'_> {
         self.echoes.push_back(Event::Seen { worker, running, recalled });
     }
 
-    fn settle(&mut self, settled: Settled) {
+    fn settle(&mut self, mut settled: Settled) {
         self.settled_ns = clock::monotonic_ns();
         let Settled { task, attempt, worker, .. } = settled;
         let is_quarantined = matches!(settled.outcome, Outcome::Quarantined { .. });
         let what = if is_quarantined { self.work.describe_task(task) } else { String::new() };
-        if let Err(reason) = self.work.settle(task, &settled.outcome) {
+        if let Err(reason) = self.work.settle(task, &mut settled.outcome) {
             self.integrity.get_or_insert(reason);
             self.echoes.push_back(Event::Abort);
         }

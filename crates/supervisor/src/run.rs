@@ -103,11 +103,12 @@ pub trait Work {
     fn lent(&mut self, _task: TaskId, _attempt: Attempt, _pid: u32) {}
     /// The encoded arguments of one.
     fn args(&self, task: TaskId) -> Vec<u8>;
-    /// Takes the final word on one; called exactly once for each.
+    /// Takes the final word on one; called exactly once for each. In a run without a journal nobody needs the bytes of a value
+    /// afterwards: they may be taken out.
     ///
     /// # Errors
     /// If a value is not what this task can have returned: the run ends with exit code 105.
-    fn settle(&mut self, task: TaskId, outcome: &Outcome) -> Result<(), String>;
+    fn settle(&mut self, task: TaskId, outcome: &mut Outcome) -> Result<(), String>;
     /// Nobody wants it any more: that is its final word, and [`settle`](Work::settle) is not called for it.
     fn cancelled(&mut self, _task: TaskId) {}
     /// The answer, once every task has brought its value.

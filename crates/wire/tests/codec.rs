@@ -158,8 +158,8 @@ where
     T: serde::Serialize + serde::de::DeserializeOwned + 'static,
 {
     let mut bytes = vec![7];
-    encode_value(value, &mut bytes).unwrap();
-    (decode_value(&bytes[1..]).unwrap(), bytes.len() - 1)
+    encode_value(value, &mut bytes).expect("it is written");
+    (decode_value(&bytes[1..]).expect("it is read"), bytes.len() - 1)
 }
 
 #[test]

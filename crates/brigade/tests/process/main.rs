@@ -473,8 +473,9 @@ fn what_a_terminal_sends_reaches_a_program_and_its_children() {
     }
     let ears = Ears::open();
     let own = std::env::current_exe().expect("this test has a file");
-    let mut command = Command::new(own);
-    command.args(["--exact", TEST]).env("PORT", ears.port.to_string());
+    // Whoever has started the tests in the background of a script has them ignore SIGINT, and so would whom they start.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(own).args(["--exact", TEST]).env("PORT", ears.port.to_string());
     let mut program = command.process_group(0).stdout(Stdio::null()).spawn().expect("it starts");
     let (_, mut stream) = ears.hear();
     let killed = Command::new("kill").args(["-INT", "--", &format!("-{}", program.id())]).status();

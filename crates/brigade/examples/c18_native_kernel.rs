@@ -1,5 +1,5 @@
 //! C18: a native kernel adds up a million, ten million and a hundred million numbers in a pool of three. In Python it is written
-//! in another language; here it is one more function.
+//! in another language and called from there; here all functions are native code, and the kernel is one more of them.
 
 mod article;
 

@@ -6,20 +6,29 @@ mod article;
 use article::{second, seconds};
 use brigade::{Process, ProcessError, active_children, current_process};
 use std::error::Error;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 /// Threads have no list in Rust: whoever starts them keeps it.
 fn threads() -> Result<(), Box<dyn Error>> {
-    let start = |n: u32| thread::Builder::new().name(format!("Thread-{n}")).spawn(|| thread::sleep(second()));
+    let start = |n: u32| {
+        let life = Arc::new(());
+        let ended = Arc::downgrade(&life);
+        let body = move || {
+            let _life = life;
+            thread::sleep(second());
+        };
+        thread::Builder::new().name(format!("Thread-{n}")).spawn(body).map(|thread| (thread, ended))
+    };
     let mut active = (1..=3).map(start).collect::<Result<Vec<_>, _>>()?;
-    assert_eq!(active.iter().filter(|thread| !thread.is_finished()).count(), 3);
+    assert!(active.iter().all(|(_, ended)| ended.upgrade().is_some()));
     for n in 1..=3 {
-        let thread = active.remove(0);
-        let (name, handle) = (thread.thread().name().unwrap_or_default().to_owned(), thread.thread().clone());
+        let (thread, ended) = active.remove(0);
+        let name = thread.thread().name().unwrap_or_default().to_owned();
         thread.join().map_err(|_| "it only sleeps")?;
-        println!("{name} False");
-        assert_eq!((handle.name(), name), (Some(format!("Thread-{n}").as_str()), format!("Thread-{n}")));
+        println!("{name} {}", ended.upgrade().is_some());
+        assert_eq!((name, ended.upgrade()), (format!("Thread-{n}"), None));
     }
     assert!(active.is_empty() && thread::current().name() == Some("main"));
     Ok(())

@@ -62,7 +62,7 @@ const LINES: &[(&str, &[&str])] = &[
     ("b1_hello", &["hello bob"]),
     ("b2_join", &["end, without join", "child ends", "child begins", "child ends", "end, with join"]),
     ("b3_names", &["MainProcess ", "SubProcess "]),
-    ("d2_active", &["Thread-1 False", "Thread-2 False", "Thread-3 False"]),
+    ("d2_active", &["Thread-1 false", "Thread-2 false", "Thread-3 false"]),
     ("d2_active", &["Process-1 false", "Process-2 false", "Process-3 false", "MainProcess"]),
     ("d4_join_the_active", &["Process-1 ", "Process-2 ", "Process-3 "]),
 ];

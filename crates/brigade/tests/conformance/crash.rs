@@ -107,7 +107,7 @@ fn a_task_that_exits_is_given_up_with_its_exit_code() {
     alone_and_from_a_callback(builder(2), |pool| {
         let told = answer(&pool.submit(act, Act::Exit(42)));
         let words = told.as_ref().map_err(ToString::to_string).expect_err("it never returns");
-        assert!(words.contains("42"), "{words}");
+        assert!(words.contains("exit code 42"), "{words}");
         assert_given_up(pool, told, Exit::Code(42));
     });
 }

@@ -25,7 +25,7 @@ fn assert_ends_the_babbler(stunt: &str, words: &str) {
 fn a_worker_that_babbles_is_ended_and_its_task_is_tried_again() {
     assert_ends_the_babbler("garbage:1@50000", "magic");
     assert_ends_the_babbler("huge@50000", "bytes, the most is");
-    assert_ends_the_babbler("damage@50000", "damaged frame of 56 bytes: their sum is");
+    assert_ends_the_babbler("damage@50000", "damaged frame of 70 bytes: their sum is");
     assert_ends_the_babbler("idle_talk:1@50000", "consumed");
     assert_ends_the_babbler("lie:1000000@50000", "0 bytes are there, not 1000000");
     assert_ends_the_babbler("lie:4294967297@50000", "4294967296 are the most");

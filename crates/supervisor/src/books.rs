@@ -121,8 +121,8 @@ impl Books {
     }
 
     /// Whether that is now.
-    pub(crate) fn is_due(&self) -> bool {
-        self.due_ns().is_some_and(|due| due <= clock::monotonic_ns())
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        self.due_ns().is_some_and(|due| due <= now_ns)
     }
 
     /// Why the journal takes nothing any more; said once.

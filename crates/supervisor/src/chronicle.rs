@@ -268,16 +268,14 @@ impl<'a> Chronicle<'a> {
     }
 
     /// Whether there is something to tell now: lines that wait to be written, or how far the run is.
-    pub(crate) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
         let shown_ns = self.shown.map_or(0, |(_, at)| at + PROGRESS_EVERY.as_nanos() as u64);
-        self.events.as_ref().is_some_and(|events| !events.buffer().is_empty())
-            || shown_ns <= clock::monotonic_ns()
+        self.events.as_ref().is_some_and(|events| !events.buffer().is_empty()) || shown_ns <= now_ns
     }
 
     /// How far the run is: shown ten times a second at most, told once a second at most. Returns when there is
     /// more to show, if there is.
-    pub(crate) fn progress(&mut self, tally: Tallied) -> Option<u64> {
-        let now = clock::monotonic_ns();
+    pub(crate) fn progress(&mut self, tally: Tallied, now: u64) -> Option<u64> {
         let shown_due = due(self.shown, &tally, PROGRESS_EVERY);
         if shown_due.is_some_and(|at| at <= now) {
             self.shown = Some((tally, now));

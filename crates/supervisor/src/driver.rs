@@ -284,12 +284,14 @@ impl<'a> Driver<'a> {
 
     /// Everything that was decided is written down; returns when the loop must wake, if nothing comes.
     fn before_sleep(&mut self) -> Option<u64> {
-        if self.books.is_due() || self.publisher.is_due() || self.chronicle.is_due() {
+        // One look at the clock for all: what became due while the others were asked would be told, and not written yet.
+        let now_ns = clock::monotonic_ns();
+        let publishes = self.publisher.is_due(now_ns);
+        if self.books.is_due(now_ns) || publishes || self.chronicle.is_due(now_ns) {
             self.commit();
         }
-        let tally = self.tallied();
-        let progress_ns = self.chronicle.progress(tally);
-        if self.publisher.is_due() {
+        let progress_ns = self.chronicle.progress(self.tallied(), now_ns);
+        if publishes {
             self.publish();
         }
         self.chronicle.flush();

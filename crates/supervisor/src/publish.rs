@@ -64,8 +64,8 @@ impl Publisher {
     }
 
     /// Whether there is something to publish now.
-    pub(crate) fn is_due(&self) -> bool {
-        self.due_ns().is_some_and(|due| due <= clock::monotonic_ns())
+    pub(crate) fn is_due(&self, now_ns: u64) -> bool {
+        self.due_ns().is_some_and(|due| due <= now_ns)
     }
 
     /// Publishes.
